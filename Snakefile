@@ -1,0 +1,36 @@
+# BioHiCL: from NLM's files to a trained and measured retriever. The stages are in rules/, one file a room;
+# config.yaml says what, profiles/default how. `snakemake --list` names the targets.
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: workflow.basedir + "/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/fetch.smk"
+include: "rules/pubmed.smk"
+include: "rules/mesh.smk"
+include: "rules/training.smk"
+include: "rules/evaluation.smk"
+include: "rules/report.smk"
+
+
+# One line for each target: what `snakemake --list` shows.
+
+
+rule all:
+    """Everything: corpus, models, scores, report, catalog."""
+    default_target: True
+    input:
+        rules.corpus.input,
+        rules.train.input,
+        rules.evaluate.input,
+        rules.report.input,
+        rules.catalog.input,
+
+
+onstart:
+    announce_cost()

@@ -1,0 +1,79 @@
+# Every system on every benchmark, one job each: a new benchmark or system reruns nothing that exists.
+
+
+def benchmark_files(wildcards):
+    block = CONFIG["benchmarks"][wildcards.benchmark]
+    folder = f"resources/benchmarks/{wildcards.benchmark}"
+    if block["kind"] == "retrieval":
+        return [f"{folder}/corpus.jsonl", f"{folder}/queries.jsonl", f"{folder}/qrels"]
+    return [f"{folder}/pairs.jsonl"]
+
+
+def evaluation_options(wildcards):
+    """What determines the result, and nothing that does not: the batch size is left out."""
+    block = CONFIG["benchmarks"][wildcards.benchmark]
+    options = f"--system {wildcards.system} --split {block['split']} --run-depth {CONFIG['evaluation']['run_depth']}"
+    if wildcards.system == "bm25":
+        bm25 = CONFIG["evaluation"]["bm25"]
+        options += f" --bm25-k1 {bm25['k1']} --bm25-b {bm25['b']}"
+    return options
+
+
+def system_of(wildcards):
+    return "bm25" if wildcards.system == "bm25" else encoder_folder(wildcards.system)
+
+
+BATCH_SIZE = CONFIG["evaluation"]["batch_size"]
+
+
+rule evaluate_system:
+    """One system on one benchmark: run, values a query, metrics."""
+    input:
+        benchmark=benchmark_files,
+        model=lambda wildcards: [] if wildcards.system == "bm25" else encoder_folder(wildcards.system),
+    output:
+        run="results/evaluation/{system}/{benchmark}/run.parquet",
+        per_query="results/evaluation/{system}/{benchmark}/per_query.parquet",
+        metrics="results/evaluation/{system}/{benchmark}/metrics.parquet",
+    params:
+        options=evaluation_options,
+        model=system_of,
+        folder=lambda wildcards: f"results/evaluation/{wildcards.system}/{wildcards.benchmark}",
+    log:
+        "logs/evaluate_system/{system}/{benchmark}.log",
+    benchmark:
+        "benchmarks/evaluate_system/{system}/{benchmark}.tsv"
+    threads: MODEL_THREADS
+    resources:
+        gpu=GPUS_OF_A_JOB,
+        mem_mb=16000,
+    conda:
+        "../envs/models.yaml"
+    shell:
+        "python -m biohicl --threads {threads} evaluate {params.model} resources/benchmarks/{wildcards.benchmark} "
+        "--output {params.folder} {params.options} --batch-size {BATCH_SIZE} > {log} 2>&1"
+
+
+rule summarize:
+    """Every system on every benchmark, one table."""
+    input:
+        expand("results/evaluation/{evaluation}/metrics.parquet", evaluation=EVALUATIONS),
+    output:
+        "results/summary.parquet",
+    params:
+        roles=as_json(ROLES),
+    log:
+        "logs/summarize.log",
+    benchmark:
+        "benchmarks/summarize.tsv"
+    conda:
+        "../envs/tables.yaml"
+    shell:
+        "python -m biohicl summary {input} --roles {params.roles:q} --output {output} > {log} 2>&1"
+
+
+rule evaluate:
+    """The score table: models, their backbones and BM25 on the configured benchmarks."""
+    input:
+        "results/summary.parquet",
+    localrule: True

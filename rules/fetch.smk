@@ -1,0 +1,156 @@
+# What comes from outside. Where it comes from (mirrors) is no parameter of these jobs: the same file from
+# another server is the same file.
+
+
+def mirrors(section):
+    return " ".join(f"'{place}'" for place in CONFIG[section]["mirrors"])
+
+
+PUBMED_MIRRORS = mirrors("pubmed")
+MESH_MIRRORS = mirrors("mesh")
+
+
+def numbers(spec):
+    return spec if isinstance(spec, str) else ",".join(str(part) for part in spec)
+
+
+PUBMED_WANTED = (
+    f"--release {CONFIG['pubmed']['release']} --baseline {numbers(CONFIG['pubmed']['baseline'])} "
+    f"--updates {numbers(CONFIG['pubmed']['updates'])}"
+)
+
+
+checkpoint list_pubmed:
+    """Ask the server which files the release has; `snakemake refresh` asks again."""
+    output:
+        "resources/pubmed/release.json",
+    params:
+        mirrors=CONFIG["pubmed"]["mirrors"],
+        wanted=PUBMED_WANTED,
+    log:
+        "logs/list_pubmed.log",
+    benchmark:
+        "benchmarks/list_pubmed.tsv"
+    conda:
+        "../envs/tables.yaml"
+    localrule: True
+    shell:
+        "python -m biohicl list-pubmed --mirrors {PUBMED_MIRRORS} {params.wanted} --output {output} > {log} 2>&1"
+
+
+checkpoint list_mesh:
+    """Ask the server for the MeSH descriptor file."""
+    output:
+        "resources/mesh/release.json",
+    params:
+        mirrors=CONFIG["mesh"]["mirrors"],
+        wanted=CONFIG["mesh"]["release"],
+    log:
+        "logs/list_mesh.log",
+    benchmark:
+        "benchmarks/list_mesh.tsv"
+    conda:
+        "../envs/tables.yaml"
+    localrule: True
+    shell:
+        "python -m biohicl list-mesh --mirrors {MESH_MIRRORS} --release {params.wanted} --output {output} > {log} 2>&1"
+
+
+rule refresh:
+    """Ask NLM's server again, record the answer, and print what is new; `all` then brings it in."""
+    log:
+        "logs/refresh.log",
+    params:
+        wanted=PUBMED_WANTED,
+        mesh=CONFIG["mesh"]["release"],
+    conda:
+        "../envs/tables.yaml"
+    localrule: True
+    shell:
+        """
+        (python -m biohicl list-pubmed --mirrors {PUBMED_MIRRORS} {params.wanted} --output resources/pubmed/release.json
+        python -m biohicl list-mesh --mirrors {MESH_MIRRORS} --release {params.mesh} --output resources/mesh/release.json) 2>&1 | tee {log}
+        """
+
+
+rule fetch_pubmed:
+    """One PubMed file, compared with NLM's MD5."""
+    output:
+        "resources/pubmed/{kind}/{file}.xml.gz",
+    log:
+        "logs/fetch_pubmed/{kind}/{file}.log",
+    benchmark:
+        "benchmarks/fetch_pubmed/{kind}/{file}.tsv"
+    resources:
+        downloads=1,
+    conda:
+        "../envs/tables.yaml"
+    shell:
+        "python -m biohicl fetch-pubmed --mirrors {PUBMED_MIRRORS} --kind {wildcards.kind} --name {wildcards.file} "
+        "--output {output} > {log} 2>&1"
+
+
+rule fetch_mesh:
+    """The MeSH descriptor file."""
+    output:
+        "resources/mesh/{mesh}.gz",
+    log:
+        "logs/fetch_mesh/{mesh}.log",
+    benchmark:
+        "benchmarks/fetch_mesh/{mesh}.tsv"
+    resources:
+        downloads=1,
+    conda:
+        "../envs/tables.yaml"
+    shell:
+        "python -m biohicl fetch-mesh --mirrors {MESH_MIRRORS} --name {wildcards.mesh} --output {output} > {log} 2>&1"
+
+
+def source_of_benchmark(wildcards):
+    """Only what determines its files: a new licence text fetches nothing anew."""
+    block = CONFIG["benchmarks"][wildcards.benchmark]
+    return as_json({key: block[key] for key in ("kind", "url", "path", "sha256", "split")})
+
+
+rule fetch_retrieval_benchmark:
+    """A BEIR benchmark's documents, queries and judgements."""
+    output:
+        "resources/benchmarks/{benchmark}/corpus.jsonl",
+        "resources/benchmarks/{benchmark}/queries.jsonl",
+        directory("resources/benchmarks/{benchmark}/qrels"),
+    params:
+        settings=source_of_benchmark,
+        folder=lambda wildcards: f"resources/benchmarks/{wildcards.benchmark}",
+    log:
+        "logs/fetch_benchmark/{benchmark}.log",
+    benchmark:
+        "benchmarks/fetch_benchmark/{benchmark}.tsv"
+    resources:
+        downloads=1,
+    conda:
+        "../envs/tables.yaml"
+    shell:
+        "python -m biohicl fetch-benchmark --settings {params.settings:q} --output {params.folder} > {log} 2>&1"
+
+
+use rule fetch_retrieval_benchmark as fetch_similarity_benchmark with:
+    output:
+        "resources/benchmarks/{benchmark}/pairs.jsonl",
+
+
+rule fetch_backbone:
+    """A text encoder, from the hub or a folder; pooling, length and instructions written into it."""
+    output:
+        directory("resources/backbones/{backbone}"),
+    params:
+        settings=lambda wildcards: as_json(CONFIG["backbones"][wildcards.backbone]),
+    log:
+        "logs/fetch_backbone/{backbone}.log",
+    benchmark:
+        "benchmarks/fetch_backbone/{backbone}.tsv"
+    resources:
+        downloads=1,
+    conda:
+        "../envs/models.yaml"
+    shell:
+        "python -m biohicl fetch-backbone --settings {params.settings:q} --output {output} > {log} 2>&1"

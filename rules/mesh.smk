@@ -1,0 +1,58 @@
+# MeSH's XML to tables, and the hierarchy.
+
+
+rule parse_mesh:
+    """The descriptor file to four tables."""
+    input:
+        lambda wildcards: (
+            "resources/mesh/" + json.loads(Path(checkpoints.list_mesh.get().output[0]).read_text())["name"] + ".gz"
+        ),
+    output:
+        "results/mesh/descriptors.parquet",
+        "results/mesh/concepts.parquet",
+        "results/mesh/terms.parquet",
+        "results/mesh/tree_numbers.parquet",
+    params:
+        schema=MESH_SCHEMA,
+    log:
+        "logs/parse_mesh.log",
+    benchmark:
+        "benchmarks/parse_mesh.tsv"
+    resources:
+        mem_mb=2000,
+    conda:
+        "../envs/tables.yaml"
+    shell:
+        "python -m biohicl --threads {threads} parse-mesh {input} --output results/mesh > {log} 2>&1"
+
+
+rule hierarchy:
+    """Parents, ancestors and depth of each descriptor, and what is odd in the tree."""
+    input:
+        "results/mesh/descriptors.parquet",
+        "results/mesh/tree_numbers.parquet",
+    output:
+        hierarchy="results/mesh/hierarchy.parquet",
+        anomalies="results/mesh/anomalies.parquet",
+    params:
+        schema=MESH_SCHEMA,
+    log:
+        "logs/hierarchy.log",
+    benchmark:
+        "benchmarks/hierarchy.tsv"
+    resources:
+        mem_mb=2000,
+    conda:
+        "../envs/tables.yaml"
+    shell:
+        "python -m biohicl --threads {threads} hierarchy --mesh results/mesh --output {output.hierarchy} "
+        "--anomalies {output.anomalies} > {log} 2>&1"
+
+
+rule mesh:
+    """MeSH as tables: descriptors, concepts, terms, tree numbers, hierarchy, anomalies."""
+    input:
+        "results/mesh/concepts.parquet",
+        "results/mesh/terms.parquet",
+        "results/mesh/hierarchy.parquet",
+    localrule: True

@@ -1,0 +1,58 @@
+# PubMed's XML to tables, one job a file, and the current record of each citation.
+
+
+rule parse_pubmed:
+    """One PubMed file to three tables."""
+    input:
+        lambda wildcards: next(
+            f"resources/pubmed/{file['kind']}/{file['name']}.xml.gz"
+            for file in release_files(wildcards)
+            if file["name"] == wildcards.file
+        ),
+    output:
+        articles="results/pubmed/articles/{file}.parquet",
+        mesh_headings="results/pubmed/mesh_headings/{file}.parquet",
+        deleted="results/pubmed/deleted/{file}.parquet",
+    params:
+        schema=PUBMED_SCHEMA,
+    log:
+        "logs/parse_pubmed/{file}.log",
+    benchmark:
+        "benchmarks/parse_pubmed/{file}.tsv"
+    resources:
+        mem_mb=1000,
+    conda:
+        "../envs/tables.yaml"
+    shell:
+        "python -m biohicl --threads {threads} parse-pubmed {input} --articles {output.articles} "
+        "--mesh-headings {output.mesh_headings} --deleted {output.deleted} > {log} 2>&1"
+
+
+rule merge_citations:
+    """The current record of each citation: latest version, deletes applied."""
+    input:
+        tables("articles", "deleted"),
+        release=ancient("resources/pubmed/release.json"),
+    output:
+        "results/corpus/current.parquet",
+    params:
+        schema=PUBMED_SCHEMA,
+    log:
+        "logs/merge_citations.log",
+    benchmark:
+        "benchmarks/merge_citations.tsv"
+    threads: 4
+    resources:
+        mem_mb=8000,
+    conda:
+        "../envs/tables.yaml"
+    shell:
+        "python -m biohicl --threads {threads} corpus --release {input.release} --pubmed results/pubmed --output {output} > {log} 2>&1"
+
+
+rule corpus:
+    """PubMed as tables: articles, headings, deletes, and the current record of each citation."""
+    input:
+        tables("mesh_headings"),
+        "results/corpus/current.parquet",
+    localrule: True

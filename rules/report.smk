@@ -1,0 +1,80 @@
+# What people look at: the report page and the DuckDB catalog.
+
+
+rule write_report:
+    """The report page."""
+    input:
+        summary="results/summary.parquet",
+        nodes=expand("results/models/{node}", node=NODES),
+        current="results/corpus/current.parquet",
+        hierarchy="results/mesh/hierarchy.parquet",
+        anomalies="results/mesh/anomalies.parquet",
+        record=ancient("resources/pubmed/release.json"),
+    output:
+        "results/report.html",
+    log:
+        "logs/write_report.log",
+    benchmark:
+        "benchmarks/write_report.tsv"
+    conda:
+        "../envs/tables.yaml"
+    shell:
+        "python -m biohicl report --summary {input.summary} --nodes {input.nodes} --current {input.current} --mesh results/mesh "
+        "--pubmed-record {input.record} --output {output} > {log} 2>&1"
+
+
+rule report:
+    """results/report.html: scores, training curves, corpus, hierarchy."""
+    input:
+        "results/report.html",
+    localrule: True
+
+
+rule write_catalog:
+    """The DuckDB catalog: a view for every table, over explicit lists of files."""
+    input:
+        tables("articles", "mesh_headings", "deleted"),
+        expand(
+            "results/mesh/{table}.parquet",
+            table=["descriptors", "concepts", "terms", "tree_numbers", "hierarchy", "anomalies"],
+        ),
+        expand("results/training/{table}/{selection}.parquet", table=["selections", "labels"], selection=SELECTIONS),
+        expand("results/models/{node}", node=NODES),
+        expand(
+            "results/evaluation/{evaluation}/{table}.parquet",
+            evaluation=EVALUATIONS,
+            table=["run", "per_query", "metrics"],
+        ),
+        "results/corpus/current.parquet",
+        "results/summary.parquet",
+        release=ancient("resources/pubmed/release.json"),
+    output:
+        "results/biohicl.duckdb",
+    params:
+        names=lambda wildcards: " ".join(
+            [
+                "--selections",
+                *SELECTIONS,
+                "--nodes",
+                *NODES,
+                "--retrieval",
+                *evaluations("retrieval"),
+                "--similarity",
+                *evaluations("similarity"),
+            ]
+        ),
+    log:
+        "logs/write_catalog.log",
+    benchmark:
+        "benchmarks/write_catalog.tsv"
+    conda:
+        "../envs/tables.yaml"
+    shell:
+        "python -m biohicl catalog --release {input.release} {params.names} --output {output} > {log} 2>&1"
+
+
+rule catalog:
+    """results/biohicl.duckdb: every table as a view; biohicl sql asks it."""
+    input:
+        "results/biohicl.duckdb",
+    localrule: True

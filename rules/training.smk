@@ -1,0 +1,140 @@
+# Training: a frozen release, selections drawn from it, their tokens and labels, and the nodes.
+#
+# ancient() cuts training off from the daily update: Snakemake would otherwise retrain whenever the corpus is
+# merged anew. Naming a new training.release in config.yaml is how one asks for newer data.
+
+TRAINING_RELEASE = f"results/training/releases/{CONFIG['training']['release']}"
+
+
+checkpoint freeze_release:
+    """The corpus and the hierarchy as they are now, under a name."""
+    input:
+        current=ancient("results/corpus/current.parquet"),
+        hierarchy=ancient("results/mesh/hierarchy.parquet"),
+        mesh_record=ancient("resources/mesh/release.json"),
+    output:
+        citations="results/training/releases/{release}/citations.parquet",
+        hierarchy="results/training/releases/{release}/hierarchy.parquet",
+        record="results/training/releases/{release}/release.json",
+    params:
+        folder=lambda wildcards: f"results/training/releases/{wildcards.release}",
+    log:
+        "logs/freeze_release/{release}.log",
+    benchmark:
+        "benchmarks/freeze_release/{release}.tsv"
+    conda:
+        "../envs/tables.yaml"
+    shell:
+        "python -m biohicl freeze --current {input.current} --hierarchy {input.hierarchy} --mesh-record {input.mesh_record} "
+        "--output {params.folder} > {log} 2>&1"
+
+
+def articles_of_release(wildcards):
+    """The articles tables that the frozen release refers to."""
+    record = checkpoints.freeze_release.get(release=CONFIG["training"]["release"]).output.record
+    return [f"results/pubmed/articles/{name}.parquet" for name in json.loads(Path(record).read_text())["files"]]
+
+
+rule select:
+    """The citations to train on, with text and headings."""
+    input:
+        articles=ancient(articles_of_release),
+        citations=f"{TRAINING_RELEASE}/citations.parquet",
+        record=f"{TRAINING_RELEASE}/release.json",
+    output:
+        "results/training/selections/{selection}.parquet",
+    params:
+        settings=lambda wildcards: as_json(CONFIG["training"]["selections"][wildcards.selection]),
+    log:
+        "logs/select/{selection}.log",
+    benchmark:
+        "benchmarks/select/{selection}.tsv"
+    threads: 4
+    resources:
+        mem_mb=8000,
+    conda:
+        "../envs/tables.yaml"
+    shell:
+        "python -m biohicl --threads {threads} select --release {TRAINING_RELEASE} --pubmed results/pubmed "
+        "--settings {params.settings:q} --output {output} > {log} 2>&1"
+
+
+rule labels:
+    """Label ids of a selection, direct and with all ancestors."""
+    input:
+        selection="results/training/selections/{selection}.parquet",
+        hierarchy=f"{TRAINING_RELEASE}/hierarchy.parquet",
+    output:
+        "results/training/labels/{selection}.parquet",
+    log:
+        "logs/labels/{selection}.log",
+    benchmark:
+        "benchmarks/labels/{selection}.tsv"
+    resources:
+        mem_mb=8000,
+    conda:
+        "../envs/tables.yaml"
+    shell:
+        "python -m biohicl --threads {threads} labels --selection {input.selection} --hierarchy {input.hierarchy} "
+        "--output {output} > {log} 2>&1"
+
+
+rule tokens:
+    """Tokens of a selection for one backbone's tokenizer and one length."""
+    input:
+        selection="results/training/selections/{selection}.parquet",
+        encoder="resources/backbones/{backbone}",
+    output:
+        "results/training/tokens/{backbone}-{length}/{selection}.parquet",
+    log:
+        "logs/tokens/{backbone}-{length}/{selection}.log",
+    benchmark:
+        "benchmarks/tokens/{backbone}-{length}/{selection}.tsv"
+    threads: 4
+    resources:
+        mem_mb=8000,
+    conda:
+        "../envs/models.yaml"
+    shell:
+        "python -m biohicl --threads {threads} tokens --selection {input.selection} --encoder {input.encoder} "
+        "--max-length {wildcards.length} --output {output} > {log} 2>&1"
+
+
+def tokens_of_node(wildcards):
+    """A node reads the tokens of the backbone at the end of its chain."""
+    block = CONFIG["nodes"][wildcards.node]
+    backbone = configuration.chain_of(CONFIG, wildcards.node)[-1]
+    return f"results/training/tokens/{backbone}-{block['max_length']}/{block['selection']}.parquet"
+
+
+rule train_node:
+    """One phase of training: from a backbone or a node to a new one."""
+    input:
+        start=lambda wildcards: encoder_folder(CONFIG["nodes"][wildcards.node]["start"]),
+        tokens=tokens_of_node,
+        labels=lambda wildcards: f"results/training/labels/{CONFIG['nodes'][wildcards.node]['selection']}.parquet",
+        hierarchy=f"{TRAINING_RELEASE}/hierarchy.parquet",
+    output:
+        directory("results/models/{node}"),
+    params:
+        settings=lambda wildcards: as_json(CONFIG["nodes"][wildcards.node]),
+    log:
+        "logs/train_node/{node}.log",
+    benchmark:
+        "benchmarks/train_node/{node}.tsv"
+    threads: MODEL_THREADS
+    resources:
+        gpu=GPUS_OF_A_JOB,
+        mem_mb=16000,
+    conda:
+        "../envs/models.yaml"
+    shell:
+        "python -m biohicl --threads {threads} train --start {input.start} --tokens {input.tokens} --labels {input.labels} "
+        "--hierarchy {input.hierarchy} --settings {params.settings:q} --output {output} > {log} 2>&1"
+
+
+rule train:
+    """The models that config.yaml names."""
+    input:
+        expand("results/models/{node}", node=NODES),
+    localrule: True

@@ -1,0 +1,17 @@
+"""BioHiCL: dense biomedical retrieval trained from MeSH labels.
+
+Rooms of the package, lower ones first; a room imports only from those before it::
+
+    errors, storage, progress      what every stage needs
+    configuration                  config.yaml and its schema
+    fetch                          listings and downloads, verified
+    pubmed, mesh                   XML to tables; latest citations; the hierarchy
+    encoder                        a text encoder folder: load, pool, embed, save
+    training                       selection, tokens, labels, targets, losses, trainer
+    evaluation                     benchmarks, retrieval, metrics
+    report                         summary, report page, catalog
+    sample                         the generated copy of NLM's server
+    cli                            one subcommand a stage
+"""
+
+__version__ = "0.1.0"

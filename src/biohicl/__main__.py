@@ -1,0 +1,7 @@
+"""``python -m biohicl`` is ``biohicl``."""
+
+import sys
+
+from biohicl.cli import main
+
+sys.exit(main())

@@ -1,0 +1,412 @@
+"""config.yaml: read, completed with the schema's defaults, checked, and worded for people.
+
+Goes in: the mapping that Snakemake (or :func:`load`) merged from config.yaml and overlays.
+Comes out: the same mapping with every default filled in, or a :class:`BioHiCLError` whose message
+names the key, what was found, what is allowed, and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from biohicl.errors import BioHiCLError
+
+Key = tuple[str | int, ...]
+
+
+def load(files: Sequence[str | Path], schema_file: str | Path) -> dict[str, Any]:
+    """Reads ``files`` in order, later ones over earlier ones as Snakemake does, and :func:`resolve`\\ s them."""
+    merged: dict[str, Any] = {}
+    for file in files:
+        try:
+            content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise BioHiCLError(f"{file}: no such configuration file") from None
+        except yaml.YAMLError as error:
+            raise BioHiCLError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+        if content is None:
+            continue
+        if not isinstance(content, dict):
+            raise BioHiCLError(f"{file}: holds {_kind(content)}, but a mapping of keys to values is needed")
+        _overlay(merged, content)
+    return resolve(merged, schema_file, files)
+
+
+def resolve(
+    config: Mapping[str, Any], schema_file: str | Path, files: Sequence[str | Path] = ()
+) -> dict[str, Any]:
+    """Checks ``config`` against the schema and its own cross-references; returns it with all defaults.
+
+    ``files`` are the YAML files it came from: an error names the one, and the line, that holds the key.
+    """
+    schema = yaml.safe_load(Path(schema_file).read_text(encoding="utf-8"))
+    completed = _with_defaults(_plain(config), schema, schema)
+    try:
+        _check_schema(completed, schema)
+        _check_references(completed)
+    except _KeyProblem as problem:
+        place = _place_of(problem.key, files)
+        raise BioHiCLError(f"{place}{_dotted(problem.key)}: {problem.message}") from None
+    return completed
+
+
+def chain_of(config: Mapping[str, Any], system: str) -> list[str]:
+    """The names from ``system`` (a node or a backbone) down to the backbone it starts from, both included."""
+    chain = [system]
+    while chain[-1] in config["nodes"]:
+        chain.append(config["nodes"][chain[-1]]["start"])
+    return chain
+
+
+def file_numbers(spec: str | Sequence[int | str]) -> list[range] | None:
+    """The numbers that a config value like ``[1, "5-9"]`` names, as ranges; None for ``all``, [] for ``none``."""
+    if spec == "all":
+        return None
+    if spec == "none":
+        return []
+    ranges = []
+    for part in spec:
+        if isinstance(part, int):
+            ranges.append(range(part, part + 1))
+        else:
+            first, last = (int(number) for number in part.split("-"))
+            ranges.append(range(first, last + 1))
+    return ranges
+
+
+class _KeyProblem(Exception):
+    def __init__(self, key: Key, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+        self.message = message
+
+
+# --- merging and defaults -------------------------------------------------------------------------
+
+
+def _overlay(base: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            _overlay(base[key], value)
+        else:
+            base[key] = value
+
+
+def _plain(value: Any) -> Any:
+    """Deep copy as plain dicts and lists."""
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value
+
+
+def _dereferenced(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema with its ``$ref`` followed; keys beside the reference (a default, say) win."""
+    if "$ref" not in schema:
+        return dict(schema)
+    target: Any = root
+    for part in schema["$ref"].removeprefix("#/").split("/"):
+        target = target[part]
+    merged = _dereferenced(target, root)
+    merged.update({key: value for key, value in schema.items() if key != "$ref"})
+    return merged
+
+
+def _object_schema(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+    """The branch of an ``anyOf`` that describes a mapping (the other is null), or the schema itself."""
+    followed = _dereferenced(schema, root)
+    for branch in followed.get("anyOf", ()):
+        candidate = _dereferenced(branch, root)
+        if candidate.get("type") == "object":
+            return candidate
+    return followed
+
+
+def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    schema = _object_schema(schema, root)
+    if schema.get("type") != "object" or not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    others = schema.get("additionalProperties")
+    completed: dict[str, Any] = {}
+    for key, part in value.items():
+        if key in properties:
+            completed[key] = _with_defaults(part, properties[key], root)
+        elif isinstance(others, Mapping):
+            # In a map of named entries (and in losses), null in an overlay takes the entry out.
+            if part is not None:
+                completed[key] = _with_defaults(part, others, root)
+        else:
+            completed[key] = part
+    for key, sub in properties.items():
+        followed = _dereferenced(sub, root)
+        if key not in completed and "default" in followed:
+            completed[key] = _with_defaults(_plain(followed["default"]), sub, root)
+        elif completed.get(key, ...) is None and "anyOf" in followed and _may_be_taken_out(followed):
+            del completed[key]
+    return completed
+
+
+def _may_be_taken_out(schema: Mapping[str, Any]) -> bool:
+    return any(branch.get("type") == "null" for branch in schema["anyOf"])
+
+
+# --- the schema's word ----------------------------------------------------------------------------
+
+
+def _check_schema(config: dict[str, Any], schema: dict[str, Any]) -> None:
+    from jsonschema import Draft202012Validator
+
+    validator = Draft202012Validator(schema)
+    error = min(
+        (_deepest(error) for error in validator.iter_errors(config)),
+        key=lambda error: [str(part) for part in error.absolute_path],
+        default=None,
+    )
+    if error is None:
+        return
+    key: Key = tuple(error.absolute_path)
+    if error.validator == "additionalProperties":
+        allowed = list(error.schema.get("properties", {}))
+        unknown = sorted(set(error.instance) - set(allowed), key=str)[0]
+        raise _KeyProblem((*key, unknown), f"unknown key{_nearest(str(unknown), allowed)}")
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        raise _KeyProblem((*key, missing), "this key is missing and has no default")
+    if error.validator == "propertyNames" or "propertyNames" in error.absolute_schema_path:
+        raise _KeyProblem(
+            (*key, error.instance),
+            f"{_found(error.instance)} cannot be a name: letters, digits, '.', '_' and '-' only",
+        )
+    raise _KeyProblem(key, f"found {_found(error.instance)}, but {_allowed(error)}")
+
+
+def _deepest(error: Any) -> Any:
+    """Within an ``anyOf`` that offers null or a mapping, the error inside the mapping says more."""
+    while error.validator == "anyOf":
+        inner = [
+            sub
+            for sub in error.context
+            if sub.validator != "type" or isinstance(error.instance, sub.schema.get("type") == "object" and dict or ())
+        ]
+        inside = [sub for sub in inner if len(sub.absolute_path) > len(error.absolute_path)]
+        structural = [sub for sub in inner if sub.validator in ("additionalProperties", "required", "minProperties")]
+        chosen = inside or structural
+        if not chosen:
+            return error
+        error = chosen[0]
+    return error
+
+
+def _allowed(error: Any) -> str:
+    rule, wanted, instance = error.validator, error.validator_value, error.instance
+    if rule == "type":
+        hint = ""
+        if isinstance(instance, str) and {"number", "integer"} & set([wanted] if isinstance(wanted, str) else wanted):
+            try:
+                number = float(instance)
+            except ValueError:
+                pass
+            else:
+                # YAML 1.1 reads 1e-5 as text: the dot is what makes it a number.
+                shown = f"{number:e}" if "e" in instance.lower() else instance
+                if "e" in shown:
+                    mantissa, exponent = shown.split("e")
+                    shown = f"{float(mantissa)}e{int(exponent):+03d}"
+                hint = f" (YAML reads this as text; write {shown} without quotes)"
+        return f"{_type_names(wanted)} is needed{hint}"
+    if rule == "enum":
+        choices = [value for value in wanted if value is not None]
+        nearest = _nearest(str(instance), [str(choice) for choice in choices])
+        return f"allowed are {', '.join('null' if v is None else str(v) for v in wanted)}{nearest}"
+    if rule in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
+        words = {
+            "minimum": "at least",
+            "maximum": "at most",
+            "exclusiveMinimum": "more than",
+            "exclusiveMaximum": "less than",
+        }
+        return f"it must be {words[rule]} {wanted}"
+    if rule in ("minItems", "minProperties"):
+        return f"at least {wanted} {'entry is' if wanted == 1 else 'entries are'} needed"
+    if rule == "maxItems":
+        return f"at most {wanted} entries are allowed"
+    if rule == "uniqueItems":
+        return "each entry may stand there once only"
+    if rule == "anyOf":
+        parts = [_branch_words(branch) for branch in wanted]
+        return f"allowed is {' or '.join(part for part in parts if part)}"
+    if rule == "pattern":
+        examples = {
+            "^https://.+\\.zip$": "an https:// address of a .zip archive is needed",
+            "^[0-9a-f]{64}$": "a SHA-256 of 64 hexadecimal digits is needed",
+            "^[a-z]{3}$": "a three-letter language code such as eng is needed",
+        }
+        if "file:///" in wanted:
+            return "an https:// or file:/// address or a folder's path is needed"
+        return examples.get(wanted, f"it must have the form {wanted}")
+    return str(error.message)
+
+
+def _branch_words(branch: Mapping[str, Any]) -> str:
+    if "const" in branch:
+        return f'"{branch["const"]}"'
+    if "enum" in branch:
+        return " or ".join(f'"{value}"' for value in branch["enum"])
+    if branch.get("type") == "integer":
+        low, high = branch.get("minimum"), branch.get("maximum")
+        bounds = f" from {low}" + (f" to {high}" if high is not None else " on") if low is not None else ""
+        return f"a whole number{bounds}"
+    if branch.get("type") == "array":
+        pattern = "pattern" in str(branch.get("items", ""))
+        return "a list" + (' of numbers and ranges such as [1, "5-9"]' if pattern else "")
+    if branch.get("type") == "null":
+        return "null"
+    return "a mapping of keys to values"
+
+
+def _type_names(wanted: str | Iterable[str]) -> str:
+    names = {
+        "object": "a mapping of keys to values",
+        "array": "a list",
+        "string": "text",
+        "integer": "a whole number",
+        "number": "a number",
+        "boolean": "true or false",
+        "null": "null",
+    }
+    kinds = [wanted] if isinstance(wanted, str) else list(wanted)
+    return " or ".join(names[kind] for kind in kinds)
+
+
+def _kind(value: Any) -> str:
+    return {dict: "a mapping", list: "a list", str: "text", bool: "true/false", type(None): "nothing"}.get(
+        type(value), "a number"
+    )
+
+
+def _found(value: Any) -> str:
+    if isinstance(value, str):
+        return f"the text '{value}'"
+    if value is None:
+        return "nothing (null)"
+    if isinstance(value, dict | list):
+        shown = str(value)
+        return f"{_kind(value)} {shown if len(shown) <= 60 else shown[:57] + '...'}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _nearest(name: str, allowed: Iterable[str]) -> str:
+    """' ... did you mean X?' or the whole list where nothing is near."""
+    choices = sorted(allowed)
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; known are {', '.join(choices)}" if choices else "; none is defined"
+
+
+def _dotted(key: Key) -> str:
+    text = ""
+    for part in key:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "configuration"
+
+
+# --- what one key says of another -----------------------------------------------------------------
+
+
+def _check_references(config: dict[str, Any]) -> None:
+    backbones, nodes, benchmarks = config["backbones"], config["nodes"], config["benchmarks"]
+    selections = config["training"]["selections"]
+    for kind in ("baseline", "updates"):
+        for place, part in enumerate(config["pubmed"][kind] if isinstance(config["pubmed"][kind], list) else ()):
+            if isinstance(part, str):
+                first, last = (int(number) for number in part.split("-"))
+                if first > last:
+                    raise _KeyProblem(
+                        ("pubmed", kind, place), f"found {part}, a range upside down; write {last}-{first}"
+                    )
+    if config["pubmed"]["baseline"] in ("none", []) and config["pubmed"]["updates"] in ("none", []):
+        raise _KeyProblem(("pubmed", "baseline"), "no baseline and no update files: nothing would be parsed")
+    for name, backbone in backbones.items():
+        _exactly_one(("backbones", name), backbone, "hub", "path")
+    for name, benchmark in benchmarks.items():
+        _exactly_one(("benchmarks", name), benchmark, "url", "path")
+    for name, selection in selections.items():
+        years = selection["years"]
+        if years and years[0] > years[1]:
+            raise _KeyProblem(
+                ("training", "selections", name, "years"),
+                f"found {years[0]} to {years[1]}, a range upside down; write [{years[1]}, {years[0]}]",
+            )
+    for name in nodes:
+        if name in backbones:
+            raise _KeyProblem(("nodes", name), "a backbone has the same name; rename one of them")
+    for reserved in ("bm25",):
+        for kind, names in (("nodes", nodes), ("backbones", backbones)):
+            if reserved in names:
+                raise _KeyProblem((kind, reserved), f"'{reserved}' is the lexical system's own name; choose another")
+    for name, node in nodes.items():
+        _known(("nodes", name, "start"), node["start"], [*backbones, *nodes], "backbone or node")
+        _known(("nodes", name, "selection"), node["selection"], selections, "selection")
+        _check_no_circle(config, name)
+    for place, name in enumerate(config["models"]):
+        _known(("models", place), name, nodes, "node")
+    for place, name in enumerate(config["evaluation"]["benchmarks"]):
+        _known(("evaluation", "benchmarks", place), name, benchmarks, "benchmark")
+
+
+def _exactly_one(key: Key, block: Mapping[str, Any], first: str, second: str) -> None:
+    given = [name for name in (first, second) if block[name] is not None]
+    if len(given) != 1:
+        found = "both are given" if given else "neither is given"
+        raise _KeyProblem(key, f"needs exactly one of '{first}' and '{second}'; {found}")
+
+
+def _known(key: Key, name: str, allowed: Iterable[str], what: str) -> None:
+    choices = list(allowed)
+    if name not in choices:
+        raise _KeyProblem(key, f"'{name}' is not a {what} of this configuration{_nearest(name, choices)}")
+
+
+def _check_no_circle(config: Mapping[str, Any], name: str) -> None:
+    seen = [name]
+    while (start := config["nodes"][seen[-1]]["start"]) in config["nodes"]:
+        if start in seen:
+            raise _KeyProblem(("nodes", name, "start"), f"goes in a circle: {' -> '.join([*seen, start])}")
+        seen.append(start)
+
+
+# --- where a key stands ---------------------------------------------------------------------------
+
+
+def _place_of(key: Key, files: Sequence[str | Path]) -> str:
+    """'file, line N: ' of the deepest known part of ``key``, looked up in the last file that holds it."""
+    best: tuple[int, str] = (0, "")
+    for file in files:
+        try:
+            node = yaml.compose(Path(file).read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError):
+            continue
+        depth, line = 0, None
+        for part in key:
+            following = None
+            if isinstance(node, yaml.MappingNode):
+                for name, value in node.value:
+                    if name.value == str(part):
+                        following, line = value, name.start_mark.line + 1
+            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+                following = node.value[part]
+                line = following.start_mark.line + 1
+            if following is None:
+                break
+            node, depth = following, depth + 1
+        if line is not None and depth >= best[0]:
+            best = (depth, f"{file}, line {line}: ")
+    return best[1]

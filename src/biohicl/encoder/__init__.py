@@ -1,0 +1,1 @@
+"""A text encoder as a folder: transformer weights, tokenizer, pooling, instructions; and texts to vectors."""

@@ -1,0 +1,1 @@
+"""Evaluation: benchmarks in, runs and scores out."""

@@ -1,0 +1,1 @@
+"""What comes from outside: listings of NLM's server, and files brought here whole and verified."""

@@ -1,0 +1,140 @@
+"""Which files a release has: NLM's listing, filtered by config.yaml, recorded as JSON.
+
+Goes in: mirrors, the release wanted, file numbers. Comes out: a record such as::
+
+    {"mirror": "https://...", "year": 2026,
+     "files": [{"name": "pubmed26n0001", "kind": "baseline", "year": 2026, "number": 1}, ...]}
+
+A release is the newest year's baseline (or the one asked for) and the update files of that year or later:
+a new year's baseline replaces everything of the old year.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from biohicl.configuration import file_numbers
+from biohicl.errors import BioHiCLError
+from biohicl.fetch.places import as_url, joined, list_directory
+from biohicl.storage import read_json
+
+Answer = TypeVar("Answer")
+Kind = Literal["baseline", "updatefiles"]
+KINDS: tuple[Kind, Kind] = ("baseline", "updatefiles")
+_PUBMED_FILE = re.compile(r"(pubmed(\d\d)n(\d{4,5}))\.xml\.gz")
+_MESH_FILE = re.compile(r"(desc(\d{4}))\.gz")
+
+
+def parse_name(name: str) -> tuple[int, int]:
+    """(year, number) of a PubMed file's name: ``pubmed26n0001`` gives (2026, 1)."""
+    match = _PUBMED_FILE.fullmatch(name + ".xml.gz")
+    if not match:
+        raise BioHiCLError(f"{name}: not the name of a PubMed file (pubmedYYnNNNN)")
+    return 2000 + int(match[2]), int(match[3])
+
+
+def pubmed_release(
+    mirrors: Sequence[str],
+    release: str | int,
+    baseline: str | Sequence[int | str],
+    updates: str | Sequence[int | str],
+) -> dict[str, Any]:
+    """Asks the first mirror that answers for its files, and keeps those that are wanted."""
+    wanted = {"baseline": file_numbers(baseline), "updatefiles": file_numbers(updates)}
+
+    def ask(base: str) -> dict[Kind, list[str]]:
+        return {kind: list_directory(joined(base, kind)) if wanted[kind] != [] else [] for kind in KINDS}
+
+    base, listing = _first_that_answers(mirrors, ask)
+    listed: list[dict[str, Any]] = []
+    for kind in KINDS:
+        for file in listing[kind]:
+            if match := _PUBMED_FILE.fullmatch(file):
+                year, number = parse_name(match[1])
+                listed.append({"name": match[1], "kind": kind, "year": year, "number": number})
+    if not listed:
+        raise BioHiCLError(f"{base}: lists no PubMed files (pubmedYYnNNNN.xml.gz under baseline/ or updatefiles/)")
+
+    baseline_years = {file["year"] for file in listed if file["kind"] == "baseline"}
+    years = baseline_years or {file["year"] for file in listed}
+    if release == "current":
+        year = max(years)
+    elif int(release) in years:
+        year = int(release)
+    else:
+        shown = ", ".join(str(known) for known in sorted(years))
+        raise BioHiCLError(f"{base}: has no release {release}; it has {shown}. Change pubmed.release in config.yaml")
+
+    files = []
+    for file in listed:
+        current = file["year"] == year if file["kind"] == "baseline" else file["year"] >= year
+        ranges = wanted[file["kind"]]
+        if current and (ranges is None or any(file["number"] in span for span in ranges)):
+            files.append(file)
+    _check_all_there(base, year, wanted, files)
+    if not files:
+        raise BioHiCLError(f"{base}: none of the files wanted by pubmed.baseline and pubmed.updates is listed")
+    files.sort(key=lambda file: (file["year"], file["number"], file["kind"]))
+    return {"mirror": base, "year": year, "files": files}
+
+
+def _check_all_there(
+    base: str, year: int, wanted: dict[str, list[range] | None], files: Sequence[dict[str, Any]]
+) -> None:
+    """A number asked for by name but not listed is an error; a range may reach beyond what there is so far."""
+    for kind, ranges in wanted.items():
+        here = {file["number"] for file in files if file["kind"] == kind}
+        for span in ranges or ():
+            if not here.intersection(span):
+                shown = str(span[0]) if len(span) == 1 else f"{span[0]}-{span[-1]}"
+                key = "updates" if kind == "updatefiles" else kind
+                raise BioHiCLError(
+                    f"{joined(base, kind)}: no file numbered {shown} in release {year}. Change pubmed.{key} in config.yaml"
+                )
+
+
+def mesh_release(mirrors: Sequence[str], release: str | int) -> dict[str, Any]:
+    """The descriptor file of the year wanted: ``{"mirror": ..., "year": 2026, "name": "desc2026"}``."""
+
+    def ask(base: str) -> list[int]:
+        return sorted(int(match[2]) for file in list_directory(base) if (match := _MESH_FILE.fullmatch(file)))
+
+    base, years = _first_that_answers(mirrors, ask)
+    if not years:
+        raise BioHiCLError(f"{base}: lists no MeSH descriptor file (descYYYY.gz)")
+    year = years[-1] if release == "current" else int(release)
+    if year not in years:
+        shown = ", ".join(str(known) for known in years)
+        raise BioHiCLError(f"{base}: has no desc{year}.gz; it has {shown}. Change mesh.release in config.yaml")
+    return {"mirror": base, "year": year, "name": f"desc{year}"}
+
+
+def describe_news(new: dict[str, Any], record: Path) -> list[str]:
+    """What ``new`` has that the recorded release has not, one line each, for a person."""
+    if not record.exists():
+        return ["first listing"]
+    old = read_json(record)
+    lines = []
+    if old.get("year") != new["year"]:
+        lines.append(f"release {new['year']} replaces {old.get('year')}")
+    if "files" in new:
+        before = {file["name"] for file in old.get("files", ())}
+        after = {file["name"] for file in new["files"]}
+        lines += [f"new: {name}" for name in sorted(after - before)]
+        lines += [f"no longer listed: {name}" for name in sorted(before - after)]
+    return lines or ["nothing new"]
+
+
+def _first_that_answers(mirrors: Sequence[str], ask: Callable[[str], Answer]) -> tuple[str, Answer]:
+    """The first mirror for which ``ask`` succeeds, with its answer; else one error that tells each failure."""
+    failures = []
+    for mirror in mirrors:
+        base = as_url(mirror)
+        try:
+            return base, ask(base)
+        except BioHiCLError as error:
+            failures.append(str(error))
+    raise BioHiCLError("; ".join(failures))

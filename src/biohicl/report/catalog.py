@@ -1,0 +1,155 @@
+"""``results/biohicl.duckdb``: a view for every table of the workflow.
+
+Goes in: which PubMed files, selections, nodes and evaluations there are. Comes out: a DuckDB database that
+holds no data, only views over explicit lists of Parquet files (a glob would let a stale year in), with paths
+relative to the project's root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from biohicl.errors import BioHiCLError
+from biohicl.progress import say
+from biohicl.storage import whole_files
+
+CATALOG = Path("results/biohicl.duckdb")
+# Any DuckDB from this one on opens the file.
+STORAGE_VERSION = "v1.0.0"
+
+
+@dataclass(frozen=True)
+class View:
+    """A table's files, and what their path says of each row. ``names`` are path parts from the end, as columns."""
+
+    pattern: str
+    over: str  # which of the lists below fills {name} in the pattern: file, selection, node, run, pairs or "" for one file
+    path_columns: Mapping[str, int]
+    comment: str
+
+
+VIEWS: dict[str, View] = {
+    "articles": View(
+        "results/pubmed/articles/{name}.parquet", "file", {"file": 1}, "every record of every PubMed file, old versions too"
+    ),
+    "mesh_headings": View(
+        "results/pubmed/mesh_headings/{name}.parquet", "file", {"file": 1}, "MeSH headings of every record, one a row"
+    ),
+    "deleted": View("results/pubmed/deleted/{name}.parquet", "file", {"file": 1}, "PMIDs that a file deletes"),
+    "current": View("results/corpus/current.parquet", "", {}, "which record of each PMID is the current one"),
+    "descriptors": View("results/mesh/descriptors.parquet", "", {}, "MeSH descriptors with their scope notes"),
+    "concepts": View("results/mesh/concepts.parquet", "", {}, "the concepts of each descriptor"),
+    "terms": View("results/mesh/terms.parquet", "", {}, "names and synonyms of each concept"),
+    "tree_numbers": View("results/mesh/tree_numbers.parquet", "", {}, "positions of each descriptor in the tree"),
+    "hierarchy": View("results/mesh/hierarchy.parquet", "", {}, "parents, ancestors and depth of each descriptor"),
+    "anomalies": View("results/mesh/anomalies.parquet", "", {}, "what is odd in the hierarchy"),
+    "selections": View(
+        "results/training/selections/{name}.parquet", "selection", {"selection": 1}, "citations that models are trained on"
+    ),
+    "labels": View(
+        "results/training/labels/{name}.parquet",
+        "selection",
+        {"selection": 1},
+        "label ids (0-based rows of the training release's hierarchy) of each selected citation, direct and closed",
+    ),
+    "training_log": View("results/models/{name}/training_log.parquet", "node", {"node": 2}, "loss of every training step"),
+    "runs": View(
+        "results/evaluation/{name}/run.parquet", "retrieval", {"system": 3, "benchmark": 2}, "ranked documents of each query"
+    ),
+    "pairs": View(
+        "results/evaluation/{name}/run.parquet", "similarity", {"system": 3, "benchmark": 2}, "similarity of each sentence pair"
+    ),
+    "per_query": View(
+        "results/evaluation/{name}/per_query.parquet", "retrieval", {"system": 3, "benchmark": 2}, "each metric of each query"
+    ),
+    "summary": View("results/summary.parquet", "", {}, "every system on every benchmark"),
+}
+
+CITATIONS = """
+CREATE VIEW citations AS
+SELECT a.* FROM articles AS a
+JOIN current AS c ON a.pmid = c.pmid AND a.version = c.version AND a.file = c.file AND a.position = c.position
+"""
+CITATIONS_COMMENT = "the current record of each citation, with its text"
+
+
+def write_catalog(names: Mapping[str, Sequence[str]], output: Path) -> None:
+    """Writes the catalog. ``names``: for each of file, selection, node, retrieval and similarity, what there is.
+
+    Has to run in the project's root, where the views' relative paths lead to the files.
+    """
+    import duckdb
+
+    with whole_files(output) as (temporary,):
+        connection = duckdb.connect()
+        try:
+            connection.execute(f"ATTACH {_quoted(str(temporary))} AS catalog (STORAGE_VERSION {_quoted(STORAGE_VERSION)})")
+            connection.execute("USE catalog")
+            made = 0
+            for view, what in VIEWS.items():
+                files = [what.pattern.format(name=name) for name in names[what.over]] if what.over else [what.pattern]
+                if not files:
+                    continue
+                missing = [file for file in files if not Path(file).is_file()]
+                if missing:
+                    raise BioHiCLError(f"{missing[0]}: no such file (and {len(missing) - 1} more); run the workflow first")
+                connection.execute(_view_sql(view, what, files))
+                connection.execute(f"COMMENT ON VIEW {view} IS {_quoted(what.comment)}")
+                made += 1
+                if view == "current":
+                    connection.execute(CITATIONS)
+                    connection.execute(f"COMMENT ON VIEW citations IS {_quoted(CITATIONS_COMMENT)}")
+                    made += 1
+        except duckdb.Error as error:
+            raise BioHiCLError(f"{output}: {str(error).splitlines()[0]}") from None
+        finally:
+            connection.close()
+    say(f"{output}: {made} views")
+
+
+def query(sql: str, catalog: Path | None) -> Any:
+    """Runs ``sql`` on the catalog; returns DuckDB's relation, or None for a statement without rows.
+
+    Relative paths in the views are looked up in the project's root, so that it works from any folder.
+    """
+    import duckdb
+
+    path = (catalog or find_catalog()).resolve()
+    if not path.is_file():
+        raise BioHiCLError(f"{path}: no such catalog; make it with: snakemake --cores 2 catalog")
+    try:
+        connection = duckdb.connect(str(path), read_only=True)
+        connection.execute(f"SET file_search_path = {_quoted(str(path.parent.parent))}")
+        return connection.sql(sql)
+    except duckdb.Error as error:
+        raise BioHiCLError(f"DuckDB: {str(error).strip()}") from None
+
+
+def find_catalog() -> Path:
+    """The catalog of the project that the working folder lies in, else of the one this package is installed from."""
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[3]):
+        if (folder / CATALOG).is_file():
+            return folder / CATALOG
+    raise BioHiCLError(f"no {CATALOG} in this folder or above; make it with: snakemake --cores 2 catalog, or use --catalog")
+
+
+def _view_sql(view: str, what: View, files: Sequence[str]) -> str:
+    listed = ", ".join(_quoted(file) for file in files)
+    if not what.path_columns:
+        return f"CREATE VIEW {view} AS SELECT * FROM read_parquet([{listed}])"
+    columns = []
+    for column, part in what.path_columns.items():
+        value = f"string_split(filename, '/')[-{part}]"
+        columns.append(f"replace({value}, '.parquet', '') AS {column}" if part == 1 else f"{value} AS {column}")
+    return (
+        f"CREATE VIEW {view} AS SELECT * EXCLUDE (filename), {', '.join(columns)} "
+        f"FROM read_parquet([{listed}], filename = true, union_by_name = true)"
+    )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

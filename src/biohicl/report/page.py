@@ -1,0 +1,92 @@
+"""``results/report.html``: one page that opens from disk, without the network.
+
+Goes in: the score summary, training logs, corpus and hierarchy. Comes out: HTML with its figures inside; each
+section names the files that its numbers come from.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+import biohicl
+from biohicl.errors import BioHiCLError
+from biohicl.progress import say
+from biohicl.report.summary import score_rows
+from biohicl.storage import read_json, whole_files
+
+# Okabe and Ito's colours, told apart by colour-blind readers too; and line styles for print.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+STYLES = ("-", "--", "-.", ":")
+
+
+def write_report(
+    summary: Path, nodes: Sequence[Path], current: Path, mesh: Path, pubmed_record: Path, output: Path
+) -> None:
+    """Writes the page. ``nodes``: model folders; ``mesh``: the folder of the MeSH tables."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(loader=PackageLoader("biohicl.report"), autoescape=True, undefined=StrictUndefined)
+    header, rows = score_rows(summary)
+    release = read_json(pubmed_record)
+    by_file = pl.scan_parquet(current).group_by("file").agg(pl.len().alias("citations")).sort("file").collect()
+    hierarchy = pl.read_parquet(mesh / "hierarchy.parquet")
+    html = environment.get_template("report.html.j2").render(
+        version=biohicl.__version__,
+        header=header,
+        rows=rows,
+        full=pl.read_parquet(summary).to_dicts(),
+        release=release,
+        citations=by_file["citations"].sum(),
+        files=by_file.to_dicts(),
+        descriptors=hierarchy.height,
+        several_parents=hierarchy.filter(pl.col("parents").list.len() > 1).height,
+        deepest=hierarchy["depth_max"].max(),
+        anomalies=pl.read_parquet(mesh / "anomalies.parquet").to_dicts(),
+        nodes=[_node(node) for node in nodes],
+        curves=_training_curves(nodes),
+        sources={"summary": summary, "current": current, "mesh": mesh, "pubmed": pubmed_record},
+    )
+    with whole_files(output) as (temporary,):
+        temporary.write_text(html, encoding="utf-8")
+    say(f"{output}: written")
+
+
+def _node(folder: Path) -> dict[str, Any]:
+    manifest = read_json(folder / "manifest.json")
+    log = pl.read_parquet(folder / "training_log.parquet")
+    return {"folder": folder, "manifest": manifest, "first": log["loss"][0], "last": log["loss"][-1]}
+
+
+def _training_curves(nodes: Sequence[Path]) -> str:
+    """The loss of each node by step, as SVG text."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib.figure import Figure
+
+    if not nodes:
+        raise BioHiCLError("no models to report on")
+    # The same numbers give the same page: no date, and ids drawn from a fixed salt.
+    matplotlib.rcParams["svg.hashsalt"] = "biohicl"
+    matplotlib.rcParams["svg.fonttype"] = "none"
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    for place, node in enumerate(nodes):
+        log = pl.read_parquet(node / "training_log.parquet")
+        # Losses of different recipes have different scales: each is shown as a share of its first step's.
+        share = log["loss"] / (log["loss"][0] or 1.0)
+        axes.plot(
+            log["step"], share, STYLES[place % len(STYLES)], color=COLOURS[place % len(COLOURS)], label=node.name, lw=1.5
+        )
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss, as a share of the first step's")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]

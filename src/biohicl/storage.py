@@ -1,0 +1,128 @@
+"""Files that are whole or absent: unique temporary names beside the target, then a rename.
+
+Goes in: the final path(s). Comes out: files under their final names, only once complete.
+A reader therefore never sees half a file, whatever ends the writer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from biohicl.errors import BioHiCLError
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+PARQUET_COMPRESSION = "zstd"
+PARQUET_LEVEL = 3
+ROW_GROUP_ROWS = 10_000
+
+
+def _temporary_beside(path: Path) -> Path:
+    """A name that no other process uses, hidden, in the same folder, so that a rename is atomic."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_files(*paths: str | os.PathLike[str]) -> Iterator[list[Path]]:
+    """Yields one temporary path for each of ``paths``; renames all on success, removes all otherwise.
+
+    A failure while writing leaves every final name as it was before.
+    """
+    targets = [Path(path) for path in paths]
+    temporaries = [_temporary_beside(target) for target in targets]
+    try:
+        yield temporaries
+        for temporary, target in zip(temporaries, targets, strict=True):
+            os.replace(temporary, target)
+    finally:
+        for temporary in temporaries:
+            _remove(temporary)
+
+
+@contextmanager
+def whole_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary folder that replaces ``path`` on success and vanishes otherwise."""
+    target = Path(path)
+    temporary = _temporary_beside(target)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if target.exists():
+            # A folder with content cannot be replaced in one step: move the old one aside first.
+            aside = _temporary_beside(target)
+            os.replace(target, aside)
+            os.replace(temporary, target)
+            _remove(aside)
+        else:
+            os.replace(temporary, target)
+    finally:
+        _remove(temporary)
+
+
+def write_json(value: Any, path: str | os.PathLike[str]) -> None:
+    """Writes ``value`` as indented UTF-8 JSON, keys in the order given, atomically."""
+    with whole_files(path) as (temporary,):
+        text = json.dumps(value, indent=2, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Reads JSON; raises :class:`BioHiCLError` naming file and line where it is missing or ill-formed."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BioHiCLError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BioHiCLError(f"{path}: not valid JSON: {error}") from None
+
+
+def write_parquet(
+    table: pl.DataFrame | pa.Table,
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Writes one table as zstd Parquet, atomically.
+
+    ``table`` is a polars DataFrame or a pyarrow Table, already sorted by its key. ``metadata`` goes
+    into the file's key-value metadata (for example the schema's version).
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrow = table if isinstance(table, pa.Table) else table.to_arrow()
+    if metadata:
+        merged = dict(arrow.schema.metadata or {})
+        merged.update({key.encode(): value.encode() for key, value in metadata.items()})
+        arrow = arrow.replace_schema_metadata(merged)
+    with whole_files(path) as (temporary,):
+        pq.write_table(
+            arrow,
+            temporary,
+            compression=PARQUET_COMPRESSION,
+            compression_level=PARQUET_LEVEL,
+            row_group_size=ROW_GROUP_ROWS,
+        )
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

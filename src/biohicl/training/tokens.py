@@ -1,0 +1,54 @@
+"""Tokens of a selection for one backbone's tokenizer and one length.
+
+Goes in: a selection and an encoder folder. Comes out: one Parquet file, a row a citation in the selection's
+order: pmid, version, and three token lists with the tokenizer's special tokens, cut at the length:
+
+document   passage instruction + title + " " + abstract
+query      query instruction + title
+passage    passage instruction + abstract
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from biohicl.encoder.folder import load_tokenizer, read_settings
+from biohicl.errors import BioHiCLError
+from biohicl.progress import say, track
+from biohicl.storage import write_parquet
+
+VIEWS = ("document", "query", "passage")
+TOKENS = pa.schema(
+    [("pmid", pa.int32()), ("version", pa.int16()), *((view, pa.list_(pa.int32())) for view in VIEWS)]
+)
+BATCH_TEXTS = 2_000
+
+
+def write_tokens(selection: Path, encoder: Path, max_length: int, output: Path) -> None:
+    """Tokenizes every text of ``selection``; says how many documents were cut at ``max_length`` tokens."""
+    settings = read_settings(encoder)
+    if max_length > settings.max_length:
+        raise BioHiCLError(
+            f"max_length is {max_length}, but {encoder.name} reads at most {settings.max_length} tokens; lower it in config.yaml"
+        )
+    tokenizer = load_tokenizer(encoder)
+    table = pq.read_table(selection, columns=["pmid", "version", "title", "abstract"])
+    titles, abstracts = table["title"].to_pylist(), table["abstract"].to_pylist()
+    columns: dict[str, list[list[int]]] = {view: [] for view in VIEWS}
+    starts = range(0, len(titles), BATCH_TEXTS)
+    for start in track(starts, len(starts), f"tokenizing {selection.stem}", "batches"):
+        part = slice(start, start + BATCH_TEXTS)
+        texts = {
+            "document": [settings.passage(f"{t} {a}") for t, a in zip(titles[part], abstracts[part], strict=True)],
+            "query": [settings.query(title) for title in titles[part]],
+            "passage": [settings.passage(abstract) for abstract in abstracts[part]],
+        }
+        for view in VIEWS:
+            columns[view] += tokenizer(texts[view], truncation=True, max_length=max_length)["input_ids"]
+    write_parquet(pa.table({"pmid": table["pmid"], "version": table["version"], **columns}, schema=TOKENS), output)
+    lengths = [len(ids) for ids in columns["document"]]
+    cut = sum(length == max_length for length in lengths)
+    say(f"{len(lengths):,} documents, {sum(lengths) / len(lengths):.0f} tokens on average, {cut:,} cut at {max_length}")
