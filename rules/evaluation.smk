@@ -61,7 +61,7 @@ rule summarize:
     output:
         "results/summary.parquet",
     params:
-        roles=as_json(ROLES),
+        roles=json.dumps(ROLES),
     log:
         "logs/summarize.log",
     benchmark:

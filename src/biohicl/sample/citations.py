@@ -62,14 +62,14 @@ def article_xml(world: World, citation: Citation) -> str:
     words = world.vocabulary(draw, subject)
     indexed = draw.random() < 0.93
     foreign = draw.random() < 0.05
-    title = _marked_up(draw, world.title(draw, words))
-    abstract = _abstract_xml(world, draw, words) if draw.random() < 0.92 else ""
+    title = _marked_up(draw, world.title(draw, words, subject.who))
+    abstract = _abstract_xml(world, draw, words, subject.who) if draw.random() < 0.92 else ""
     if citation.pmid % 331 == 0:
         title = ""
     journal, iso, journal_id, issn = _JOURNALS[citation.pmid % len(_JOURNALS)]
     year = 1990 + draw.randint(0, 35)
     status = "MEDLINE" if indexed else "In-Process"
-    vernacular = f"        <VernacularTitle>{escape(world.title(draw, words))}.</VernacularTitle>\n" if foreign else ""
+    vernacular = f"        <VernacularTitle>{escape(world.title(draw, words, subject.who))}.</VernacularTitle>\n" if foreign else ""
     pieces = [
         f'  <PubmedArticle>\n    <MedlineCitation Status="{status}" Owner="NLM">\n'
         f'      <PMID Version="{citation.version}">{citation.pmid}</PMID>\n',
@@ -99,15 +99,15 @@ def article_xml(world: World, citation: Citation) -> str:
     return "".join(pieces)
 
 
-def _abstract_xml(world: World, draw: random.Random, words: list[str]) -> str:
+def _abstract_xml(world: World, draw: random.Random, words: list[str], who: Sequence[str]) -> str:
     if draw.random() < 0.3:
         parts = []
         for label, category in _SECTIONS:
-            sentences = " ".join(world.sentence(draw, words) for _ in range(draw.randint(1, 3)))
+            sentences = " ".join(world.sentence(draw, words, who) for _ in range(draw.randint(1, 3)))
             text = _marked_up(draw, sentences)
             parts.append(f'          <AbstractText Label="{label}" NlmCategory="{category}">{text}</AbstractText>\n')
         return "        <Abstract>\n" + "".join(parts) + "        </Abstract>\n"
-    sentences = " ".join(world.sentence(draw, words) for _ in range(draw.randint(4, 9)))
+    sentences = " ".join(world.sentence(draw, words, who) for _ in range(draw.randint(4, 9)))
     return f"        <Abstract>\n          <AbstractText>{_marked_up(draw, sentences)}</AbstractText>\n        </Abstract>\n"
 
 

@@ -18,35 +18,42 @@ from biohicl.mesh.hierarchy import hierarchy_rows, position_forest
 
 WORDS_OF_A_DESCRIPTOR = 6
 WORDS_IN_A_TEXT = 3
-# What the indexers of MEDLINE tick on most records; it says who was studied, not what.
-CHECK_TAGS = ("Humans", "Male", "Female", "Adult", "Middle Aged", "Aged", "Animals", "Mice", "Adolescent", "Child")
-
 _ONSETS = ["b", "br", "c", "cr", "d", "dr", "f", "fl", "g", "gl", "k", "l", "m", "n", "p", "pl", "r", "s", "st", "t", "tr", "v", "z"]
 _NUCLEI = ["a", "e", "i", "o", "u", "ae", "io", "ia"]
 _CODAS = ["", "", "n", "r", "l", "s", "x"]
 _ENDINGS = ["in", "ol", "ase", "oma", "itis", "emia", "gen", "ide", "ium", "an"]
 
 _SENTENCES = [
-    "We measured {0} and {1} in {n} patients with {2}.",
-    "The effect of {0} on {1} is not well understood.",
-    "{0} was associated with {1}, but not with {2}.",
-    "After {m} weeks, {0} had fallen and {1} was unchanged.",
-    "Both {0} and {1} were compared with {2} in a controlled study.",
-    "No difference in {0} was seen between the groups given {1} and {2}.",
-    "Among {n} cases, {0} preceded {1} in {m} percent.",
-    "The role of {0} in {1} deserves further study.",
-    "Higher {0} predicted {1} at follow-up.",
-    "These findings suggest that {0} depends on {1}.",
-    "Samples were tested for {0}, {1} and {2}.",
-    "We report {m} cases of {0} with marked {1}.",
+    "{0} lowered {1} and {2} in {n} {who}.",
+    "{0} and {1} rose together, {2} did not.",
+    "In {who} with {0}, {1} preceded {2}.",
+    "{0} was compared with {1}, {2} or none.",
+    "{0} blocked {1} within {m} hours.",
+    "We found {0}, {1} and {2} in {m} of {n} {who}.",
+    "Neither {0} nor {1} changed {2}.",
+    "{0} depends on {1}.",
+    "{who} given {0} had less {1}.",
+    "Low {0} predicted {1} at {m} weeks.",
 ]
 _TITLES = [
-    "{0} and {1} in {2}",
-    "Effect of {0} on {1}",
-    "{0} as a predictor of {1}: a study of {2}",
+    "{0} and {1} in {who}",
+    "Effect of {0} on {1} and {2}",
+    "{0} predicts {1}",
     "Treatment of {0} with {1}",
     "Is {0} related to {1}?",
-    "{0} in patients with {1} and {2}",
+    "{0}, {1} and {2}",
+]
+# Who was studied, as check tags say it and as a text does.
+_STUDIED = [
+    (("Humans",), ("patients", "people")),
+    (("Humans", "Female", "Adult"), ("women",)),
+    (("Humans", "Male", "Adult"), ("men",)),
+    (("Humans", "Child", "Adolescent"), ("children", "schoolchildren")),
+    (("Humans", "Middle Aged", "Aged"), ("older patients", "pensioners")),
+    (("Animals", "Mice"), ("mice",)),
+    (("Animals", "Mice", "Male"), ("male mice",)),
+    (("Animals", "Rats"), ("rats",)),
+    *[((), ("cultures", "samples", "models", "records"))] * 8,  # nobody: such records are left to their subject
 ]
 
 
@@ -69,7 +76,8 @@ class Subject:
 
     focus: Descriptor
     beside: tuple[Descriptor, ...]
-    tags: tuple[Descriptor, ...] = ()
+    tags: tuple[Descriptor, ...]
+    who: tuple[str, ...]  # what a text calls those who were studied
 
     @property
     def labels(self) -> tuple[Descriptor, ...]:
@@ -88,19 +96,19 @@ class World:
 
     @cached_property
     def topics(self) -> list[Descriptor]:
-        """Descriptors that a text can be about: placed in the tree, not at its top, and no check tag."""
-        tags = set(CHECK_TAGS)
-        return [d for d in self.descriptors.values() if d.parents and d.name not in tags]
+        """Descriptors that a text can be about: those without children, as indexers take the most specific; no check tag."""
+        tags = {name for names, _ in _STUDIED for name in names}
+        inner = {parent for descriptor in self.descriptors.values() for parent in descriptor.parents}
+        return [d for d in self.descriptors.values() if d.parents and d.ui not in inner and d.name not in tags]
 
     @cached_property
     def relatives(self) -> dict[str, list[Descriptor]]:
-        """For each topic the topics that share a parent with it, or are its parent or child."""
+        """For each topic the others that share a parent or a grandparent with it."""
+        near = {
+            one.ui: one.parents.union(*(self.descriptors[parent].parents for parent in one.parents)) for one in self.topics
+        }
         return {
-            one.ui: [
-                other
-                for other in self.topics
-                if other is not one and (one.parents & (other.parents | {other.ui}) or one.ui in other.parents)
-            ]
+            one.ui: [other for other in self.topics if other is not one and near[one.ui] & near[other.ui]]
             for one in self.topics
         }
 
@@ -115,8 +123,8 @@ class World:
         for _ in range(draw.randint(1, 2)):
             beside.append(draw.choice(self.topics))
         unique = tuple(dict.fromkeys(d for d in beside if d is not focus))
-        tags = [self.by_name[tag] for tag in CHECK_TAGS if draw.random() < (0.8 if tag == "Humans" else 0.25)]
-        return Subject(focus, unique, tuple(tags))
+        tags, who = draw.choice(_STUDIED)
+        return Subject(focus, unique, tuple(self.by_name[tag] for tag in tags), who)
 
     def vocabulary(self, draw: random.Random, subject: Subject) -> list[str]:
         """The words that one text on ``subject`` may use, with repeats for weight."""
@@ -128,22 +136,25 @@ class World:
                 words.append(draw.choice(ancestor.words))
         return words
 
-    def sentence(self, draw: random.Random, words: Sequence[str], templates: Sequence[str] = tuple(_SENTENCES)) -> str:
-        """One sentence (or title) with some of ``words`` in it."""
-        template = draw.choice(templates)
-        shuffled = draw.sample(words, len(words))
-        chosen = list(dict.fromkeys(shuffled))[:3]
-        chosen += chosen * 2  # a text of one or two words repeats them
-        text = template.format(*chosen, n=draw.randint(12, 480), m=draw.randint(2, 60))
-        return text[0].upper() + text[1:]
+    def sentence(self, draw: random.Random, words: Sequence[str], who: Sequence[str]) -> str:
+        """One sentence with some of ``words`` in it."""
+        return _filled(draw, draw.choice(_SENTENCES), words, who)
 
-    def title(self, draw: random.Random, words: Sequence[str]) -> str:
-        return self.sentence(draw, words, _TITLES)
+    def title(self, draw: random.Random, words: Sequence[str], who: Sequence[str]) -> str:
+        """A title with some of ``words`` in it."""
+        return _filled(draw, draw.choice(_TITLES), words, who)
 
     def similarity(self, one: Descriptor, other: Descriptor) -> float:
         """Shared over all ancestors, themselves included (Jaccard): 1 for the same, 0 for different trees."""
         first, second = one.ancestors | {one.ui}, other.ancestors | {other.ui}
         return len(first & second) / len(first | second)
+
+
+def _filled(draw: random.Random, template: str, words: Sequence[str], who: Sequence[str]) -> str:
+    chosen = list(dict.fromkeys(draw.sample(words, len(words))))[:3]
+    chosen += chosen * 2  # a text of one or two words repeats them
+    text = template.format(*chosen, n=draw.randint(12, 480), m=draw.randint(2, 60), who=draw.choice(who))
+    return text[0].upper() + text[1:]
 
 
 def read_descriptors() -> dict[str, Descriptor]:

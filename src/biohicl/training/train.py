@@ -67,12 +67,13 @@ def train(
         if settings["trainable"]["method"] == "lora":
             # The adapter names the folder that it was trained on by path; nobody else has that path.
             trained.peft_config["default"].base_model_name_or_path = start.name
-            trained.save_pretrained(folder / "adapter", safe_serialization=True)
+            # Whole embedding tables do not belong to an adapter, and peft would ask the hub about them.
+            trained.save_pretrained(folder / "adapter", save_embedding_layers=False)
             (folder / "adapter" / "README.md").unlink(missing_ok=True)
             merged = trained.merge_and_unload()
         else:
             merged = trained
-        merged.save_pretrained(folder, safe_serialization=True)
+        merged.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         write_settings(encoder_settings, folder, merged.config.hidden_size)
         write_parquet(pa.Table.from_pylist(log), folder / "training_log.parquet")
