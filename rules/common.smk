@@ -12,7 +12,9 @@ BASE = Path(workflow.basedir)
 
 # Jobs run `python -m biohicl` with the Python that runs Snakemake, activated or not. With --sdm conda each
 # job's own environment comes first, and finds the package, which is not installed there, in src/.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+os.environ["PATH"] = os.pathsep.join(
+    [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+)
 os.environ["PYTHONPATH"] = os.pathsep.join(
     part for part in (str(BASE / "src"), os.environ.get("PYTHONPATH")) if part
 )
@@ -73,14 +75,22 @@ def tables(*kinds):
     """An input function: these tables of every file of the release."""
 
     def of_release(wildcards):
-        return [f"results/pubmed/{kind}/{file['name']}.parquet" for file in release_files(wildcards) for kind in kinds]
+        return [
+            f"results/pubmed/{kind}/{file['name']}.parquet"
+            for file in release_files(wildcards)
+            for kind in kinds
+        ]
 
     return of_release
 
 
 def encoder_folder(name):
     """Where a backbone or a node lies."""
-    return f"results/models/{name}" if name in CONFIG["nodes"] else f"resources/backbones/{name}"
+    return (
+        f"results/models/{name}"
+        if name in CONFIG["nodes"]
+        else f"resources/backbones/{name}"
+    )
 
 
 # The models of `all`, with every node that they start from, and their backbones, each once and in order.
@@ -88,7 +98,11 @@ CHAINS = [configuration.chain_of(CONFIG, model) for model in CONFIG["models"]]
 NODES = list(dict.fromkeys(name for chain in CHAINS for name in reversed(chain[:-1])))
 BACKBONES = list(dict.fromkeys(chain[-1] for chain in CHAINS))
 SELECTIONS = list(dict.fromkeys(CONFIG["nodes"][node]["selection"] for node in NODES))
-ROLES = {"bm25": "lexical"} | dict.fromkeys(BACKBONES, "backbone") | dict.fromkeys(CONFIG["models"], "model")
+ROLES = (
+    {"bm25": "lexical"}
+    | dict.fromkeys(BACKBONES, "backbone")
+    | dict.fromkeys(CONFIG["models"], "model")
+)
 
 
 def evaluations(kind):
@@ -113,15 +127,28 @@ def announce_cost():
     waiting = [node for node in NODES if not Path(f"results/models/{node}").exists()]
     if HAS_GPU or not waiting:
         return
-    print(f"No GPU here: {', '.join(waiting)} will be trained on the CPU.", file=sys.stderr)
+    print(
+        f"No GPU here: {', '.join(waiting)} will be trained on the CPU.",
+        file=sys.stderr,
+    )
     for node in waiting:
         block = CONFIG["nodes"][node]
         count = CONFIG["training"]["selections"][block["selection"]]["citations"]
         if isinstance(count, int):
-            hours = count * block["schedule"]["epochs"] * block["max_length"] / 128 / 22 / 3600
+            hours = (
+                count
+                * block["schedule"]["epochs"]
+                * block["max_length"]
+                / 128
+                / 22
+                / 3600
+            )
             print(
                 f"  {node}: up to {count:,} citations of {block['max_length']} tokens, {block['schedule']['epochs']} times: "
                 f"about {hours:.1f} h for a model of MiniLM's size (22 M weights) on 2 cores, and 10 times as long for BERT-base.",
                 file=sys.stderr,
             )
-    print("  A smaller selection or shorter texts: training.selections, nodes.*.max_length.", file=sys.stderr)
+    print(
+        "  A smaller selection or shorter texts: training.selections, nodes.*.max_length.",
+        file=sys.stderr,
+    )

@@ -1,13 +1,13 @@
-# What comes from outside. Where it comes from (mirrors) is no parameter of these jobs: the same file from
-# another server is the same file.
+# What comes from outside. Where it comes from reaches the jobs through the environment and is no parameter of
+# theirs: the same file from another server is the same file, and nothing reruns for it.
+
+os.environ["PUBMED_MIRRORS"] = json.dumps(CONFIG["pubmed"]["mirrors"])
+os.environ["MESH_MIRRORS"] = json.dumps(CONFIG["mesh"]["mirrors"])
 
 
-def mirrors(section):
-    return " ".join(f"'{place}'" for place in CONFIG[section]["mirrors"])
-
-
-PUBMED_MIRRORS = mirrors("pubmed")
-MESH_MIRRORS = mirrors("mesh")
+envvars:
+    "PUBMED_MIRRORS",
+    "MESH_MIRRORS",
 
 
 def numbers(spec):
@@ -24,52 +24,54 @@ checkpoint list_pubmed:
     """Ask the server which files the release has; `snakemake refresh` asks again."""
     output:
         "resources/pubmed/release.json",
-    params:
-        mirrors=CONFIG["pubmed"]["mirrors"],
-        wanted=PUBMED_WANTED,
     log:
         "logs/list_pubmed.log",
     benchmark:
         "benchmarks/list_pubmed.tsv"
+    localrule: True
     conda:
         "../envs/tables.yaml"
-    localrule: True
+    params:
+        mirrors=CONFIG["pubmed"]["mirrors"],
+        wanted=PUBMED_WANTED,
     shell:
-        "python -m biohicl list-pubmed --mirrors {PUBMED_MIRRORS} {params.wanted} --output {output} > {log} 2>&1"
+        'python -m biohicl list-pubmed --mirrors "$PUBMED_MIRRORS" {params.wanted} --output {output} > {log} 2>&1'
 
 
 checkpoint list_mesh:
     """Ask the server for the MeSH descriptor file."""
     output:
         "resources/mesh/release.json",
-    params:
-        mirrors=CONFIG["mesh"]["mirrors"],
-        wanted=CONFIG["mesh"]["release"],
     log:
         "logs/list_mesh.log",
     benchmark:
         "benchmarks/list_mesh.tsv"
+    localrule: True
     conda:
         "../envs/tables.yaml"
-    localrule: True
+    params:
+        mirrors=CONFIG["mesh"]["mirrors"],
+        wanted=CONFIG["mesh"]["release"],
     shell:
-        "python -m biohicl list-mesh --mirrors {MESH_MIRRORS} --release {params.wanted} --output {output} > {log} 2>&1"
+        'python -m biohicl list-mesh --mirrors "$MESH_MIRRORS" --release {params.wanted} --output {output} > {log} 2>&1'
 
 
 rule refresh:
     """Ask NLM's server again, record the answer, and print what is new; `all` then brings it in."""
     log:
         "logs/refresh.log",
+    localrule: True
+    conda:
+        "../envs/tables.yaml"
     params:
         wanted=PUBMED_WANTED,
         mesh=CONFIG["mesh"]["release"],
-    conda:
-        "../envs/tables.yaml"
-    localrule: True
     shell:
         """
-        (python -m biohicl list-pubmed --mirrors {PUBMED_MIRRORS} {params.wanted} --output resources/pubmed/release.json
-        python -m biohicl list-mesh --mirrors {MESH_MIRRORS} --release {params.mesh} --output resources/mesh/release.json) 2>&1 | tee {log}
+        (
+            python -m biohicl list-pubmed --mirrors "$PUBMED_MIRRORS" {params.wanted} --output resources/pubmed/release.json
+            python -m biohicl list-mesh --mirrors "$MESH_MIRRORS" --release {params.mesh} --output resources/mesh/release.json
+        ) 2>&1 | tee {log}
         """
 
 
@@ -81,12 +83,12 @@ rule fetch_pubmed:
         "logs/fetch_pubmed/{kind}/{file}.log",
     benchmark:
         "benchmarks/fetch_pubmed/{kind}/{file}.tsv"
-    resources:
-        downloads=1,
     conda:
         "../envs/tables.yaml"
+    resources:
+        downloads=1,
     shell:
-        "python -m biohicl fetch-pubmed --mirrors {PUBMED_MIRRORS} --kind {wildcards.kind} --name {wildcards.file} "
+        'python -m biohicl fetch-pubmed --mirrors "$PUBMED_MIRRORS" --kind {wildcards.kind} --name {wildcards.file} '
         "--output {output} > {log} 2>&1"
 
 
@@ -98,18 +100,20 @@ rule fetch_mesh:
         "logs/fetch_mesh/{mesh}.log",
     benchmark:
         "benchmarks/fetch_mesh/{mesh}.tsv"
-    resources:
-        downloads=1,
     conda:
         "../envs/tables.yaml"
+    resources:
+        downloads=1,
     shell:
-        "python -m biohicl fetch-mesh --mirrors {MESH_MIRRORS} --name {wildcards.mesh} --output {output} > {log} 2>&1"
+        'python -m biohicl fetch-mesh --mirrors "$MESH_MIRRORS" --name {wildcards.mesh} --output {output} > {log} 2>&1'
 
 
 def source_of_benchmark(wildcards):
     """Only what determines its files: a new licence text fetches nothing anew."""
     block = CONFIG["benchmarks"][wildcards.benchmark]
-    return as_json({key: block[key] for key in ("kind", "url", "path", "sha256", "split")})
+    return as_json(
+        {key: block[key] for key in ("kind", "url", "path", "sha256", "split")}
+    )
 
 
 rule fetch_retrieval_benchmark:
@@ -118,17 +122,17 @@ rule fetch_retrieval_benchmark:
         "resources/benchmarks/{benchmark}/corpus.jsonl",
         "resources/benchmarks/{benchmark}/queries.jsonl",
         directory("resources/benchmarks/{benchmark}/qrels"),
-    params:
-        settings=source_of_benchmark,
-        folder=lambda wildcards: f"resources/benchmarks/{wildcards.benchmark}",
     log:
         "logs/fetch_benchmark/{benchmark}.log",
     benchmark:
         "benchmarks/fetch_benchmark/{benchmark}.tsv"
-    resources:
-        downloads=1,
     conda:
         "../envs/tables.yaml"
+    resources:
+        downloads=1,
+    params:
+        settings=source_of_benchmark,
+        folder=lambda wildcards: f"resources/benchmarks/{wildcards.benchmark}",
     shell:
         "python -m biohicl fetch-benchmark --settings {params.settings:q} --output {params.folder} > {log} 2>&1"
 
@@ -142,15 +146,15 @@ rule fetch_backbone:
     """A text encoder, from the hub or a folder; pooling, length and instructions written into it."""
     output:
         directory("resources/backbones/{backbone}"),
-    params:
-        settings=lambda wildcards: as_json(CONFIG["backbones"][wildcards.backbone]),
     log:
         "logs/fetch_backbone/{backbone}.log",
     benchmark:
         "benchmarks/fetch_backbone/{backbone}.tsv"
-    resources:
-        downloads=1,
     conda:
         "../envs/models.yaml"
+    resources:
+        downloads=1,
+    params:
+        settings=lambda wildcards: as_json(CONFIG["backbones"][wildcards.backbone]),
     shell:
         "python -m biohicl fetch-backbone --settings {params.settings:q} --output {output} > {log} 2>&1"

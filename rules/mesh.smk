@@ -5,23 +5,27 @@ rule parse_mesh:
     """The descriptor file to four tables."""
     input:
         lambda wildcards: (
-            "resources/mesh/" + json.loads(Path(checkpoints.list_mesh.get().output[0]).read_text())["name"] + ".gz"
+            "resources/mesh/"
+            + json.loads(Path(checkpoints.list_mesh.get().output[0]).read_text())[
+                "name"
+            ]
+            + ".gz"
         ),
     output:
         "results/mesh/descriptors.parquet",
         "results/mesh/concepts.parquet",
         "results/mesh/terms.parquet",
         "results/mesh/tree_numbers.parquet",
-    params:
-        schema=MESH_SCHEMA,
     log:
         "logs/parse_mesh.log",
     benchmark:
         "benchmarks/parse_mesh.tsv"
-    resources:
-        mem_mb=2000,
     conda:
         "../envs/tables.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        schema=MESH_SCHEMA,
     shell:
         "python -m biohicl --threads {threads} parse-mesh {input} --output results/mesh > {log} 2>&1"
 
@@ -34,16 +38,16 @@ rule hierarchy:
     output:
         hierarchy="results/mesh/hierarchy.parquet",
         anomalies="results/mesh/anomalies.parquet",
-    params:
-        schema=MESH_SCHEMA,
     log:
         "logs/hierarchy.log",
     benchmark:
         "benchmarks/hierarchy.tsv"
-    resources:
-        mem_mb=2000,
     conda:
         "../envs/tables.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        schema=MESH_SCHEMA,
     shell:
         "python -m biohicl --threads {threads} hierarchy --mesh results/mesh --output {output.hierarchy} "
         "--anomalies {output.anomalies} > {log} 2>&1"

@@ -13,16 +13,16 @@ rule parse_pubmed:
         articles="results/pubmed/articles/{file}.parquet",
         mesh_headings="results/pubmed/mesh_headings/{file}.parquet",
         deleted="results/pubmed/deleted/{file}.parquet",
-    params:
-        schema=PUBMED_SCHEMA,
     log:
         "logs/parse_pubmed/{file}.log",
     benchmark:
         "benchmarks/parse_pubmed/{file}.tsv"
-    resources:
-        mem_mb=1000,
     conda:
         "../envs/tables.yaml"
+    resources:
+        mem_mb=1000,
+    params:
+        schema=PUBMED_SCHEMA,
     shell:
         "python -m biohicl --threads {threads} parse-pubmed {input} --articles {output.articles} "
         "--mesh-headings {output.mesh_headings} --deleted {output.deleted} > {log} 2>&1"
@@ -35,17 +35,17 @@ rule merge_citations:
         release=ancient("resources/pubmed/release.json"),
     output:
         "results/corpus/current.parquet",
-    params:
-        schema=PUBMED_SCHEMA,
     log:
         "logs/merge_citations.log",
     benchmark:
         "benchmarks/merge_citations.tsv"
+    conda:
+        "../envs/tables.yaml"
     threads: 4
     resources:
         mem_mb=8000,
-    conda:
-        "../envs/tables.yaml"
+    params:
+        schema=PUBMED_SCHEMA,
     shell:
         "python -m biohicl --threads {threads} corpus --release {input.release} --pubmed results/pubmed --output {output} > {log} 2>&1"
 

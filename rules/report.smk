@@ -36,9 +36,20 @@ rule write_catalog:
         tables("articles", "mesh_headings", "deleted"),
         expand(
             "results/mesh/{table}.parquet",
-            table=["descriptors", "concepts", "terms", "tree_numbers", "hierarchy", "anomalies"],
+            table=[
+                "descriptors",
+                "concepts",
+                "terms",
+                "tree_numbers",
+                "hierarchy",
+                "anomalies",
+            ],
         ),
-        expand("results/training/{table}/{selection}.parquet", table=["selections", "labels"], selection=SELECTIONS),
+        expand(
+            "results/training/{table}/{selection}.parquet",
+            table=["selections", "labels"],
+            selection=SELECTIONS,
+        ),
         expand("results/models/{node}", node=NODES),
         expand(
             "results/evaluation/{evaluation}/{table}.parquet",
@@ -50,6 +61,12 @@ rule write_catalog:
         release=ancient("resources/pubmed/release.json"),
     output:
         "results/biohicl.duckdb",
+    log:
+        "logs/write_catalog.log",
+    benchmark:
+        "benchmarks/write_catalog.tsv"
+    conda:
+        "../envs/tables.yaml"
     params:
         names=lambda wildcards: " ".join(
             [
@@ -63,12 +80,6 @@ rule write_catalog:
                 *evaluations("similarity"),
             ]
         ),
-    log:
-        "logs/write_catalog.log",
-    benchmark:
-        "benchmarks/write_catalog.tsv"
-    conda:
-        "../envs/tables.yaml"
     shell:
         "python -m biohicl catalog --release {input.release} {params.names} --output {output} > {log} 2>&1"
 

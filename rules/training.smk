@@ -16,14 +16,14 @@ checkpoint freeze_release:
         citations="results/training/releases/{release}/citations.parquet",
         hierarchy="results/training/releases/{release}/hierarchy.parquet",
         record="results/training/releases/{release}/release.json",
-    params:
-        folder=lambda wildcards: f"results/training/releases/{wildcards.release}",
     log:
         "logs/freeze_release/{release}.log",
     benchmark:
         "benchmarks/freeze_release/{release}.tsv"
     conda:
         "../envs/tables.yaml"
+    params:
+        folder=lambda wildcards: f"results/training/releases/{wildcards.release}",
     shell:
         "python -m biohicl freeze --current {input.current} --hierarchy {input.hierarchy} --mesh-record {input.mesh_record} "
         "--output {params.folder} > {log} 2>&1"
@@ -31,8 +31,13 @@ checkpoint freeze_release:
 
 def articles_of_release(wildcards):
     """The articles tables that the frozen release refers to."""
-    record = checkpoints.freeze_release.get(release=CONFIG["training"]["release"]).output.record
-    return [f"results/pubmed/articles/{name}.parquet" for name in json.loads(Path(record).read_text())["files"]]
+    record = checkpoints.freeze_release.get(
+        release=CONFIG["training"]["release"]
+    ).output.record
+    return [
+        f"results/pubmed/articles/{name}.parquet"
+        for name in json.loads(Path(record).read_text())["files"]
+    ]
 
 
 rule select:
@@ -43,19 +48,21 @@ rule select:
         record=f"{TRAINING_RELEASE}/release.json",
     output:
         "results/training/selections/{selection}.parquet",
-    params:
-        settings=lambda wildcards: as_json(CONFIG["training"]["selections"][wildcards.selection]),
     log:
         "logs/select/{selection}.log",
     benchmark:
         "benchmarks/select/{selection}.tsv"
+    conda:
+        "../envs/tables.yaml"
     threads: 4
     resources:
         mem_mb=8000,
-    conda:
-        "../envs/tables.yaml"
+    params:
+        settings=lambda wildcards: as_json(
+            CONFIG["training"]["selections"][wildcards.selection]
+        ),
     shell:
-        "python -m biohicl --threads {threads} select --release {TRAINING_RELEASE} --pubmed results/pubmed "
+        "python -m biohicl --threads {threads} select --release {params.release} --pubmed results/pubmed "
         "--settings {params.settings:q} --output {output} > {log} 2>&1"
 
 
@@ -70,10 +77,10 @@ rule labels:
         "logs/labels/{selection}.log",
     benchmark:
         "benchmarks/labels/{selection}.tsv"
-    resources:
-        mem_mb=8000,
     conda:
         "../envs/tables.yaml"
+    resources:
+        mem_mb=8000,
     shell:
         "python -m biohicl --threads {threads} labels --selection {input.selection} --hierarchy {input.hierarchy} "
         "--output {output} > {log} 2>&1"
@@ -90,11 +97,11 @@ rule tokens:
         "logs/tokens/{backbone}-{length}/{selection}.log",
     benchmark:
         "benchmarks/tokens/{backbone}-{length}/{selection}.tsv"
+    conda:
+        "../envs/models.yaml"
     threads: 4
     resources:
         mem_mb=8000,
-    conda:
-        "../envs/models.yaml"
     shell:
         "python -m biohicl --threads {threads} tokens --selection {input.selection} --encoder {input.encoder} "
         "--max-length {wildcards.length} --output {output} > {log} 2>&1"
@@ -116,18 +123,18 @@ rule train_node:
         hierarchy=f"{TRAINING_RELEASE}/hierarchy.parquet",
     output:
         directory("results/models/{node}"),
-    params:
-        settings=lambda wildcards: as_json(CONFIG["nodes"][wildcards.node]),
     log:
         "logs/train_node/{node}.log",
     benchmark:
         "benchmarks/train_node/{node}.tsv"
+    conda:
+        "../envs/models.yaml"
     threads: MODEL_THREADS
     resources:
         gpu=GPUS_OF_A_JOB,
         mem_mb=16000,
-    conda:
-        "../envs/models.yaml"
+    params:
+        settings=lambda wildcards: as_json(CONFIG["nodes"][wildcards.node]),
     shell:
         "python -m biohicl --threads {threads} train --start {input.start} --tokens {input.tokens} --labels {input.labels} "
         "--hierarchy {input.hierarchy} --settings {params.settings:q} --output {output} > {log} 2>&1"

@@ -59,18 +59,28 @@ def _limit_threads(threads: int | None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="biohicl",
-        description="Dense biomedical retrieval trained from MeSH labels. Each subcommand is one stage of the workflow.",
+        description="Dense biomedical retrieval trained from MeSH labels. Each subcommand is one stage.",
     )
     parser.add_argument("--version", action="version", version=f"biohicl {biohicl.__version__}")
     parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads to use (default: all cores)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_sample_commands, _fetch_commands, _table_commands, _training_commands, _evaluation_commands, _report_commands):
+    for add in (
+        _sample_commands,
+        _list_commands,
+        _fetch_commands,
+        _table_commands,
+        _training_commands,
+        _evaluation_commands,
+        _report_commands,
+    ):
         add(commands)
     return parser
 
 
 def _command(commands: Any, name: str, run: Command, summary: str, detail: str = "") -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=f"{summary}. {detail}".strip())
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=f"{summary}. {detail}".strip()
+    )
     parser.set_defaults(run=run)
     return parser
 
@@ -114,13 +124,15 @@ def _sample_commands(commands: Any) -> None:
         "Write a small generated copy of NLM's server, two benchmarks and a tiny backbone",
         "The same bytes each time; nothing is fetched.",
     )
-    parser.add_argument("directory", type=Path, metavar="DIR", help="folder to make; an existing sample there is replaced")
+    parser.add_argument(
+        "directory", type=Path, metavar="DIR", help="folder to make; an existing sample there is replaced"
+    )
 
 
-# --- fetch ------------------------------------------------------------------------------------------
+# --- list and fetch ------------------------------------------------------------------------------------------
 
 
-def _fetch_commands(commands: Any) -> None:
+def _list_commands(commands: Any) -> None:
     def list_pubmed(options: argparse.Namespace) -> None:
         from biohicl.fetch.release import pubmed_release
 
@@ -147,6 +159,8 @@ def _fetch_commands(commands: Any) -> None:
     parser.add_argument("--release", default="current", help="year, or current")
     parser.add_argument("--output", type=Path, required=True, help="JSON file; what is new in it is printed")
 
+
+def _fetch_commands(commands: Any) -> None:
     def fetch_pubmed(options: argparse.Namespace) -> None:
         from biohicl.fetch.download import fetch_pubmed_file
 
@@ -176,7 +190,9 @@ def _fetch_commands(commands: Any) -> None:
         files = files_of(block["kind"], block["split"])
         fetch_benchmark(block["url"], block["path"], block["sha256"], files, options.output)
 
-    parser = _command(commands, "fetch-benchmark", fetch_benchmark, "Bring a benchmark's files from an archive or a folder")
+    parser = _command(
+        commands, "fetch-benchmark", fetch_benchmark, "Bring a benchmark's files from an archive or a folder"
+    )
     parser.add_argument("--settings", type=_settings, required=True, help="its block of config.yaml, as JSON or a file")
     parser.add_argument("--output", type=Path, required=True, help="folder")
 
@@ -191,7 +207,10 @@ def _fetch_commands(commands: Any) -> None:
             prepare_backbone(folder, **block)
 
     parser = _command(
-        commands, "fetch-backbone", fetch_backbone, "Bring a text encoder from the hub or a folder, checked and completed"
+        commands,
+        "fetch-backbone",
+        fetch_backbone,
+        "Bring a text encoder from the hub or a folder, checked and completed",
     )
     parser.add_argument("--settings", type=_settings, required=True, help="its block of config.yaml, as JSON or a file")
     parser.add_argument("--output", type=Path, required=True, help="folder")
@@ -210,7 +229,11 @@ def _record_release(release: dict[str, Any], output: Path, what: str) -> None:
 
 def _mirror_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--mirrors", nargs="+", required=True, metavar="PLACE", help="https://..., file:///... or folders, tried in order"
+        "--mirrors",
+        nargs="+",
+        required=True,
+        metavar="PLACE",
+        help="https://..., file:///... or folders, tried in order",
     )
 
 
@@ -238,7 +261,9 @@ def _table_commands(commands: Any) -> None:
     parser = _command(commands, "parse-pubmed", parse_pubmed, "One PubMed XML file to three Parquet tables")
     parser.add_argument("file", type=Path, metavar="FILE", help="pubmedYYnNNNN.xml.gz, or plain .xml")
     parser.add_argument("--articles", type=Path, required=True, metavar="PATH", help="a row a record")
-    parser.add_argument("--mesh-headings", type=Path, required=True, metavar="PATH", help="a row a heading, sorted by descriptor")
+    parser.add_argument(
+        "--mesh-headings", type=Path, required=True, metavar="PATH", help="a row a heading, sorted by descriptor"
+    )
     parser.add_argument("--deleted", type=Path, required=True, metavar="PATH", help="a row a deleted PMID")
 
     def parse_mesh(options: argparse.Namespace) -> None:
@@ -249,7 +274,11 @@ def _table_commands(commands: Any) -> None:
     parser = _command(commands, "parse-mesh", parse_mesh, "MeSH descriptor XML to Parquet tables")
     parser.add_argument("file", type=Path, metavar="FILE", help="descYYYY.gz, or plain XML")
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="for descriptors, concepts, terms and tree_numbers .parquet"
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="for descriptors, concepts, terms and tree_numbers .parquet",
     )
 
     def hierarchy(options: argparse.Namespace) -> None:
@@ -258,7 +287,9 @@ def _table_commands(commands: Any) -> None:
         write_hierarchy(options.mesh, options.output, options.anomalies)
 
     parser = _command(commands, "hierarchy", hierarchy, "Parents, ancestors and depth of each MeSH descriptor")
-    parser.add_argument("--mesh", type=Path, required=True, metavar="DIR", help="folder of the tables that parse-mesh made")
+    parser.add_argument(
+        "--mesh", type=Path, required=True, metavar="DIR", help="folder of the tables that parse-mesh made"
+    )
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--anomalies", type=Path, required=True, help="what is odd in the tree, also said in the log")
 
@@ -269,7 +300,9 @@ def _table_commands(commands: Any) -> None:
         names = [file["name"] for file in read_json(options.release)["files"]]
         write_current(names, options.pubmed, options.output)
 
-    parser = _command(commands, "corpus", corpus, "The current record of each citation: latest version, deletes applied")
+    parser = _command(
+        commands, "corpus", corpus, "The current record of each citation: latest version, deletes applied"
+    )
     parser.add_argument("--release", type=Path, required=True, help="the record that list-pubmed made")
     parser.add_argument("--pubmed", type=Path, required=True, metavar="DIR", help="folder with articles/ and deleted/")
     parser.add_argument("--output", type=Path, required=True)
@@ -330,7 +363,13 @@ def _training_commands(commands: Any) -> None:
 
             torch.set_num_threads(options.threads)
         train(
-            options.start, options.tokens, options.labels, options.hierarchy, options.settings, options.output, options.device
+            options.start,
+            options.tokens,
+            options.labels,
+            options.hierarchy,
+            options.settings,
+            options.output,
+            options.device,
         )
 
     parser = _command(commands, "train", train, "One phase of training: from an encoder folder to a new one")
@@ -338,7 +377,9 @@ def _training_commands(commands: Any) -> None:
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--hierarchy", type=Path, required=True)
-    parser.add_argument("--settings", type=_settings, required=True, help="the node's block of config.yaml, as JSON or a file")
+    parser.add_argument(
+        "--settings", type=_settings, required=True, help="the node's block of config.yaml, as JSON or a file"
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     _device_option(parser)
 
@@ -369,12 +410,12 @@ def _evaluation_commands(commands: Any) -> None:
             for row in metrics:
                 print(f"{row['system']}  {row['benchmark']}  {row['metric']}  {row['value']:.4f}  (n = {row['n']})")
 
-    parser = _command(
-        commands, "evaluate", evaluate, "Score one model on one benchmark, and print the metrics"
-    )
+    parser = _command(commands, "evaluate", evaluate, "Score one model on one benchmark, and print the metrics")
     parser.add_argument("model", metavar="MODEL", help="a model's folder, a name on the hub (owner/name), or bm25")
     parser.add_argument("benchmark", type=Path, metavar="BENCHMARK_DIR", help="a BEIR folder, or one with pairs.jsonl")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for run, per_query and metrics .parquet")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="for run, per_query and metrics .parquet"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--split", default="test", help="which qrels file (default: test)")
     parser.add_argument("--system", help="the model's name in the tables (default: its folder's)")
@@ -396,7 +437,9 @@ def _report_commands(commands: Any) -> None:
 
     parser = _command(commands, "summary", summary, "Join the metrics of all evaluations")
     parser.add_argument("metrics", nargs="*", type=Path, metavar="METRICS", help="metrics.parquet files")
-    parser.add_argument("--roles", type=_settings, required=True, help="JSON: system to lexical, backbone or model, in order")
+    parser.add_argument(
+        "--roles", type=_settings, required=True, help="JSON: system to lexical, backbone or model, in order"
+    )
     parser.add_argument("--output", type=Path, required=True)
 
     def scores(options: argparse.Namespace) -> None:
@@ -457,7 +500,11 @@ def _report_commands(commands: Any) -> None:
             relation.show(max_rows=options.rows)
 
     parser = _command(
-        commands, "sql", sql, "Ask the catalog", 'For example: biohicl sql "select year, count(*) from citations group by year"'
+        commands,
+        "sql",
+        sql,
+        "Ask the catalog",
+        'For example: biohicl sql "select year, count(*) from citations group by year"',
     )
     parser.add_argument("query", metavar="SQL")
     parser.add_argument("--catalog", type=Path, help="results/biohicl.duckdb of another project (default: this one's)")

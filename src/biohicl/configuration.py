@@ -8,6 +8,7 @@ names the key, what was found, what is allowed, and the nearest valid name.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,7 @@ def load(files: Sequence[str | Path], schema_file: str | Path) -> dict[str, Any]
     return resolve(merged, schema_file, files)
 
 
-def resolve(
-    config: Mapping[str, Any], schema_file: str | Path, files: Sequence[str | Path] = ()
-) -> dict[str, Any]:
+def resolve(config: Mapping[str, Any], schema_file: str | Path, files: Sequence[str | Path] = ()) -> dict[str, Any]:
     """Checks ``config`` against the schema and its own cross-references; returns it with all defaults.
 
     ``files`` are the YAML files it came from: an error names the one, and the line, that holds the key.
@@ -49,7 +48,7 @@ def resolve(
     try:
         _check_schema(completed, schema)
         _check_references(completed)
-    except _KeyProblem as problem:
+    except _ConfigKeyError as problem:
         place = _place_of(problem.key, files)
         raise BioHiCLError(f"{place}{_dotted(problem.key)}: {problem.message}") from None
     return completed
@@ -79,7 +78,7 @@ def file_numbers(spec: str | Sequence[int | str]) -> list[range] | None:
     return ranges
 
 
-class _KeyProblem(Exception):
+class _ConfigKeyError(Exception):
     def __init__(self, key: Key, message: str) -> None:
         super().__init__(message)
         self.key = key
@@ -175,83 +174,88 @@ def _check_schema(config: dict[str, Any], schema: dict[str, Any]) -> None:
     if error.validator == "additionalProperties":
         allowed = list(error.schema.get("properties", {}))
         unknown = sorted(set(error.instance) - set(allowed), key=str)[0]
-        raise _KeyProblem((*key, unknown), f"unknown key{_nearest(str(unknown), allowed)}")
+        raise _ConfigKeyError((*key, unknown), f"unknown key{_nearest(str(unknown), allowed)}")
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
-        raise _KeyProblem((*key, missing), "this key is missing and has no default")
+        raise _ConfigKeyError((*key, missing), "this key is missing and has no default")
     if error.validator == "propertyNames" or "propertyNames" in error.absolute_schema_path:
-        raise _KeyProblem(
+        raise _ConfigKeyError(
             (*key, error.instance),
             f"{_found(error.instance)} cannot be a name: letters, digits, '.', '_' and '-' only",
         )
-    raise _KeyProblem(key, f"found {_found(error.instance)}, but {_allowed(error)}")
+    raise _ConfigKeyError(key, f"found {_found(error.instance)}, but {_allowed(error)}")
 
 
 def _deepest(error: Any) -> Any:
-    """Within an ``anyOf`` that offers null or a mapping, the error inside the mapping says more."""
+    """Within an ``anyOf`` that offers null or a mapping, the error inside the mapping says more than the ``anyOf``."""
     while error.validator == "anyOf":
-        inner = [
-            sub
-            for sub in error.context
-            if sub.validator != "type" or isinstance(error.instance, sub.schema.get("type") == "object" and dict or ())
+        inside = [sub for sub in error.context or () if len(sub.absolute_path) > len(error.absolute_path)]
+        of_mapping = [
+            sub for sub in error.context or () if sub.validator in ("additionalProperties", "required", "minProperties")
         ]
-        inside = [sub for sub in inner if len(sub.absolute_path) > len(error.absolute_path)]
-        structural = [sub for sub in inner if sub.validator in ("additionalProperties", "required", "minProperties")]
-        chosen = inside or structural
-        if not chosen:
+        if not inside and not of_mapping:
             return error
-        error = chosen[0]
+        error = (inside or of_mapping)[0]
     return error
 
 
+_BOUNDS = {
+    "minimum": "at least",
+    "maximum": "at most",
+    "exclusiveMinimum": "more than",
+    "exclusiveMaximum": "less than",
+}
+_PATTERNS = {
+    "^https://.+\\.zip$": "an https:// address of a .zip archive is needed",
+    "^[0-9a-f]{64}$": "a SHA-256 of 64 hexadecimal digits is needed",
+    "^[a-z]{3}$": "a three-letter language code such as eng is needed",
+    "^[A-Za-z0-9][A-Za-z0-9._-]*$": "a name of letters, digits, '.', '_' and '-' is needed",
+}
+
+
 def _allowed(error: Any) -> str:
-    rule, wanted, instance = error.validator, error.validator_value, error.instance
-    if rule == "type":
-        hint = ""
-        if isinstance(instance, str) and {"number", "integer"} & set([wanted] if isinstance(wanted, str) else wanted):
-            try:
-                number = float(instance)
-            except ValueError:
-                pass
-            else:
-                # YAML 1.1 reads 1e-5 as text: the dot is what makes it a number.
-                shown = f"{number:e}" if "e" in instance.lower() else instance
-                if "e" in shown:
-                    mantissa, exponent = shown.split("e")
-                    shown = f"{float(mantissa)}e{int(exponent):+03d}"
-                hint = f" (YAML reads this as text; write {shown} without quotes)"
-        return f"{_type_names(wanted)} is needed{hint}"
-    if rule == "enum":
-        choices = [value for value in wanted if value is not None]
-        nearest = _nearest(str(instance), [str(choice) for choice in choices])
-        return f"allowed are {', '.join('null' if v is None else str(v) for v in wanted)}{nearest}"
-    if rule in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
-        words = {
-            "minimum": "at least",
-            "maximum": "at most",
-            "exclusiveMinimum": "more than",
-            "exclusiveMaximum": "less than",
-        }
-        return f"it must be {words[rule]} {wanted}"
-    if rule in ("minItems", "minProperties"):
-        return f"at least {wanted} {'entry is' if wanted == 1 else 'entries are'} needed"
-    if rule == "maxItems":
-        return f"at most {wanted} entries are allowed"
-    if rule == "uniqueItems":
-        return "each entry may stand there once only"
-    if rule == "anyOf":
-        parts = [_branch_words(branch) for branch in wanted]
-        return f"allowed is {' or '.join(part for part in parts if part)}"
-    if rule == "pattern":
-        examples = {
-            "^https://.+\\.zip$": "an https:// address of a .zip archive is needed",
-            "^[0-9a-f]{64}$": "a SHA-256 of 64 hexadecimal digits is needed",
-            "^[a-z]{3}$": "a three-letter language code such as eng is needed",
-        }
-        if "file:///" in wanted:
-            return "an https:// or file:/// address or a folder's path is needed"
-        return examples.get(wanted, f"it must have the form {wanted}")
-    return str(error.message)
+    """What the schema wants at the place of ``error``, in words."""
+    rule, wanted = str(error.validator), error.validator_value
+    if rule in _BOUNDS:
+        return f"it must be {_BOUNDS[rule]} {wanted}"
+    words = {
+        "type": _wanted_type,
+        "enum": _wanted_choice,
+        "minItems": lambda _: f"at least {wanted} {'entry is' if wanted == 1 else 'entries are'} needed",
+        "minProperties": lambda _: f"at least {wanted} {'entry is' if wanted == 1 else 'entries are'} needed",
+        "maxItems": lambda _: f"at most {wanted} entries are allowed",
+        "uniqueItems": lambda _: "each entry may stand there once only",
+        "anyOf": lambda _: f"allowed is {' or '.join(part for part in map(_branch_words, wanted) if part)}",
+        "pattern": lambda _: (
+            "an https:// or file:/// address or a folder's path is needed"
+            if "file:///" in wanted
+            else _PATTERNS.get(wanted, f"it must have the form {wanted}")
+        ),
+    }
+    return words[rule](error) if rule in words else str(error.message)
+
+
+def _wanted_type(error: Any) -> str:
+    wanted, instance = error.validator_value, error.instance
+    kinds = {wanted} if isinstance(wanted, str) else set(wanted)
+    hint = ""
+    if isinstance(instance, str) and kinds & {"number", "integer"}:
+        try:
+            number = float(instance)
+        except ValueError:
+            pass
+        else:
+            # YAML 1.1 reads 1e-5 as text: the dot is what makes it a number.
+            shown = re.sub(r"^([+-]?\d+)[eE]", r"\1.0e", instance) if number % 1 else instance
+            hint = f" (YAML reads this as text; write {shown}, without quotes)"
+    return f"{_type_names(wanted)} is needed{hint}"
+
+
+def _wanted_choice(error: Any) -> str:
+    choices = [str(value) for value in error.validator_value if value is not None]
+    shown = ", ".join("null" if value is None else str(value) for value in error.validator_value)
+    close = difflib.get_close_matches(str(error.instance), choices, n=1, cutoff=0.5)
+    return f"allowed are {shown}" + (f"; did you mean '{close[0]}'?" if close else "")
 
 
 def _branch_words(branch: Mapping[str, Any]) -> str:
@@ -322,36 +326,17 @@ def _dotted(key: Key) -> str:
 
 
 def _check_references(config: dict[str, Any]) -> None:
+    _check_pubmed_files(config["pubmed"])
+    _check_names(config)
     backbones, nodes, benchmarks = config["backbones"], config["nodes"], config["benchmarks"]
     selections = config["training"]["selections"]
-    for kind in ("baseline", "updates"):
-        for place, part in enumerate(config["pubmed"][kind] if isinstance(config["pubmed"][kind], list) else ()):
-            if isinstance(part, str):
-                first, last = (int(number) for number in part.split("-"))
-                if first > last:
-                    raise _KeyProblem(
-                        ("pubmed", kind, place), f"found {part}, a range upside down; write {last}-{first}"
-                    )
-    if config["pubmed"]["baseline"] in ("none", []) and config["pubmed"]["updates"] in ("none", []):
-        raise _KeyProblem(("pubmed", "baseline"), "no baseline and no update files: nothing would be parsed")
-    for name, backbone in backbones.items():
-        _exactly_one(("backbones", name), backbone, "hub", "path")
-    for name, benchmark in benchmarks.items():
-        _exactly_one(("benchmarks", name), benchmark, "url", "path")
     for name, selection in selections.items():
         years = selection["years"]
         if years and years[0] > years[1]:
-            raise _KeyProblem(
+            raise _ConfigKeyError(
                 ("training", "selections", name, "years"),
                 f"found {years[0]} to {years[1]}, a range upside down; write [{years[1]}, {years[0]}]",
             )
-    for name in nodes:
-        if name in backbones:
-            raise _KeyProblem(("nodes", name), "a backbone has the same name; rename one of them")
-    for reserved in ("bm25",):
-        for kind, names in (("nodes", nodes), ("backbones", backbones)):
-            if reserved in names:
-                raise _KeyProblem((kind, reserved), f"'{reserved}' is the lexical system's own name; choose another")
     for name, node in nodes.items():
         _known(("nodes", name, "start"), node["start"], [*backbones, *nodes], "backbone or node")
         _known(("nodes", name, "selection"), node["selection"], selections, "selection")
@@ -362,24 +347,50 @@ def _check_references(config: dict[str, Any]) -> None:
         _known(("evaluation", "benchmarks", place), name, benchmarks, "benchmark")
 
 
+def _check_pubmed_files(pubmed: Mapping[str, Any]) -> None:
+    for kind in ("baseline", "updates"):
+        for place, part in enumerate(pubmed[kind] if isinstance(pubmed[kind], list) else ()):
+            if isinstance(part, str):
+                first, last = (int(number) for number in part.split("-"))
+                if first > last:
+                    raise _ConfigKeyError(
+                        ("pubmed", kind, place), f"found {part}, a range upside down; write {last}-{first}"
+                    )
+    if pubmed["baseline"] in ("none", []) and pubmed["updates"] in ("none", []):
+        raise _ConfigKeyError(("pubmed", "baseline"), "no baseline and no update files: nothing would be parsed")
+
+
+def _check_names(config: Mapping[str, Any]) -> None:
+    for name, backbone in config["backbones"].items():
+        _exactly_one(("backbones", name), backbone, "hub", "path")
+    for name, benchmark in config["benchmarks"].items():
+        _exactly_one(("benchmarks", name), benchmark, "url", "path")
+    for name in config["nodes"]:
+        if name in config["backbones"]:
+            raise _ConfigKeyError(("nodes", name), "a backbone has the same name; rename one of them")
+    for kind in ("nodes", "backbones"):
+        if "bm25" in config[kind]:
+            raise _ConfigKeyError((kind, "bm25"), "'bm25' is the lexical system's own name; choose another")
+
+
 def _exactly_one(key: Key, block: Mapping[str, Any], first: str, second: str) -> None:
     given = [name for name in (first, second) if block[name] is not None]
     if len(given) != 1:
         found = "both are given" if given else "neither is given"
-        raise _KeyProblem(key, f"needs exactly one of '{first}' and '{second}'; {found}")
+        raise _ConfigKeyError(key, f"needs exactly one of '{first}' and '{second}'; {found}")
 
 
 def _known(key: Key, name: str, allowed: Iterable[str], what: str) -> None:
     choices = list(allowed)
     if name not in choices:
-        raise _KeyProblem(key, f"'{name}' is not a {what} of this configuration{_nearest(name, choices)}")
+        raise _ConfigKeyError(key, f"'{name}' is not a {what} of this configuration{_nearest(name, choices)}")
 
 
 def _check_no_circle(config: Mapping[str, Any], name: str) -> None:
     seen = [name]
     while (start := config["nodes"][seen[-1]]["start"]) in config["nodes"]:
         if start in seen:
-            raise _KeyProblem(("nodes", name, "start"), f"goes in a circle: {' -> '.join([*seen, start])}")
+            raise _ConfigKeyError(("nodes", name, "start"), f"goes in a circle: {' -> '.join([*seen, start])}")
         seen.append(start)
 
 

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from lxml import etree
 
@@ -91,6 +91,6 @@ def _opened(source: Path) -> Iterator[IO[bytes]]:
         raw.seek(0)
         if compressed:
             with gzip.open(raw) as stream:
-                yield stream
+                yield cast("IO[bytes]", stream)
         else:
             yield raw

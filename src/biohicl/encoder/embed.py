@@ -33,7 +33,7 @@ def pick_device(wanted: str = "auto") -> torch.device:
 
 
 def embed_tokens(
-    model: PreTrainedModel, token_ids: Sequence[Sequence[int]], pooling: Pooling, pad_id: int
+    model: PreTrainedModel, token_ids: Sequence[Sequence[int] | npt.NDArray[np.integer]], pooling: Pooling, pad_id: int
 ) -> torch.Tensor:
     """Embeddings (B, d) in fp32 of B token lists, on the model's device, with gradients if they are on.
 

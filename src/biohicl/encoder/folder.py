@@ -77,14 +77,17 @@ def overridden(settings: EncoderSettings, folder: Path, **overrides: Any) -> Enc
     positions = _positions(_model_config(folder))
     if positions is not None and changed.max_length > positions:
         raise BioHiCLError(
-            f"{folder}: max_length is {changed.max_length}, but the model has {positions} positions; lower it in config.yaml"
+            f"{folder}: max_length is {changed.max_length}, but the model has {positions} positions; "
+            "lower it in config.yaml"
         )
     return changed
 
 
 def write_settings(settings: EncoderSettings, folder: Path, dimension: int) -> None:
     """Writes modules.json and what it refers to, so that sentence-transformers loads the folder alike."""
-    types = [("", "Transformer"), ("1_Pooling", "Pooling")] + ([("2_Normalize", "Normalize")] if settings.normalize else [])
+    types = [("", "Transformer"), ("1_Pooling", "Pooling")] + (
+        [("2_Normalize", "Normalize")] if settings.normalize else []
+    )
     modules = [
         {"idx": number, "name": str(number), "path": path, "type": _MODULES + kind}
         for number, (path, kind) in enumerate(types)
@@ -171,7 +174,8 @@ def prepare_backbone(folder: Path, **overrides: Any) -> EncoderSettings:
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise BioHiCLError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model embeddings for {rows}: they do not belong together"
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model embeddings for {rows}: "
+            "they do not belong together"
         )
     write_settings(settings, folder, model.config.hidden_size)
     return settings
@@ -192,7 +196,11 @@ def _read_pooling(file: Path) -> Pooling:
     if mode is None:
         modes = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
         on = [name for name, key in modes.items() if config.get(key)]
-        mode = on[0] if len(on) == 1 and sum(value is True for key, value in config.items() if "mode" in key) == 1 else None
+        mode = (
+            on[0]
+            if len(on) == 1 and sum(value is True for key, value in config.items() if "mode" in key) == 1
+            else None
+        )
     if mode not in ("cls", "mean"):
         raise BioHiCLError(f"{file}: its pooling is neither cls nor mean, the two that are read so far")
     return "cls" if mode == "cls" else "mean"

@@ -63,14 +63,18 @@ def _read_retrieval(folder: Path, split: str) -> Retrieval:
     for line, record in _lines(folder / "corpus.jsonl"):
         identifier = _field(folder / "corpus.jsonl", line, record, "_id")
         if identifier in documents:
-            raise BioHiCLError(f"{folder / 'corpus.jsonl'}, line {line}: the document id '{identifier}' stands there twice")
+            raise BioHiCLError(
+                f"{folder / 'corpus.jsonl'}, line {line}: the document id '{identifier}' stands there twice"
+            )
         title, text = record.get("title") or "", _field(folder / "corpus.jsonl", line, record, "text")
         documents[identifier] = f"{title} {text}".strip()
     queries: dict[str, str] = {}
     for line, record in _lines(folder / "queries.jsonl"):
         identifier = _field(folder / "queries.jsonl", line, record, "_id")
         if identifier in queries:
-            raise BioHiCLError(f"{folder / 'queries.jsonl'}, line {line}: the query id '{identifier}' stands there twice")
+            raise BioHiCLError(
+                f"{folder / 'queries.jsonl'}, line {line}: the query id '{identifier}' stands there twice"
+            )
         queries[identifier] = _field(folder / "queries.jsonl", line, record, "text")
     if not documents:
         raise BioHiCLError(f"{folder / 'corpus.jsonl'}: holds no documents")
@@ -82,7 +86,8 @@ def _read_retrieval(folder: Path, split: str) -> Retrieval:
     absent = {document for judged in qrels.values() for document in judged} - documents.keys()
     if absent:
         say(
-            f"{folder.name}: {len(absent)} judged documents are not in the corpus; they count as relevant and cannot be found"
+            f"{folder.name}: {len(absent)} judged documents are not in the corpus; "
+            "they count as relevant and cannot be found"
         )
     return Retrieval(documents, {query: queries[query] for query in qrels}, qrels)
 
@@ -102,7 +107,8 @@ def _read_qrels(file: Path) -> dict[str, dict[str, int]]:
             qrels.setdefault(query, {})[document] = int(grade)
         except ValueError:
             raise BioHiCLError(
-                f"{file}, line {number}: query-id, corpus-id and a whole number are needed, separated by tabs; found {line[:80]!r}"
+                f"{file}, line {number}: query-id, corpus-id and a whole number are needed, separated by tabs; "
+                f"found {line[:80]!r}"
             ) from None
     if not qrels:
         raise BioHiCLError(f"{file}: holds no judgements")

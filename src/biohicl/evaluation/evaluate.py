@@ -78,7 +78,9 @@ def evaluate(
         kind, count = "retrieval", len(content.qrels)
     else:
         if model == BM25:
-            raise BioHiCLError(f"{benchmark}: bm25 ranks documents for a query; it gives no similarity of two sentences")
+            raise BioHiCLError(
+                f"{benchmark}: bm25 ranks documents for a query; it gives no similarity of two sentences"
+            )
         found = _similarities(model, content, batch_size, device)
         rows = pa.table({"pair_id": content.ids, "similarity": found, "score": content.scores}, schema=PAIRS)
         values = []
@@ -103,7 +105,9 @@ def _dense(model: str, content: Retrieval, batch_size: int, depth: int, device: 
     documents = encoder.encode(
         [settings.passage(text) for text in content.documents.values()], batch_size, "encoding documents"
     )
-    queries = encoder.encode([settings.query(text) for text in content.queries.values()], batch_size, "encoding queries")
+    queries = encoder.encode(
+        [settings.query(text) for text in content.queries.values()], batch_size, "encoding queries"
+    )
     return dense_run(list(content.queries), _unit(queries), list(content.documents), _unit(documents), depth)
 
 

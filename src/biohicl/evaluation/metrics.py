@@ -20,7 +20,10 @@ def per_query(run: Run, qrels: Mapping[str, Mapping[str, int]]) -> dict[str, dic
     """Metric name to query id to value, for every query of ``qrels``; a query without any result scores 0."""
     import pytrec_eval
 
-    measures = {name.replace("_cut_", "_cut.") if "_cut_" in name else name.replace("_", ".") for name in RETRIEVAL_METRICS.values()}
+    measures = {
+        name.replace("_cut_", "_cut.") if "_cut_" in name else name.replace("_", ".")
+        for name in RETRIEVAL_METRICS.values()
+    }
     judgements = {query: dict(documents) for query, documents in qrels.items()}
     evaluator = pytrec_eval.RelevanceEvaluator(judgements, measures)
     values = evaluator.evaluate({query: dict(run.get(query, ())) for query in qrels})

@@ -37,9 +37,7 @@ def dense_run(
     return run
 
 
-def bm25_run(
-    queries: Mapping[str, str], documents: Mapping[str, str], settings: Mapping[str, Any], depth: int
-) -> Run:
+def bm25_run(queries: Mapping[str, str], documents: Mapping[str, str], settings: Mapping[str, Any], depth: int) -> Run:
     """The run of BM25 (bm25s, Lucene's formula; English stop words and Snowball stemming).
 
     Documents that share no term with the query have score 0 and are not in the run.

@@ -67,8 +67,8 @@ def fetch_backbone(hub: str | None, path: str | None, revision: str | None, outp
         if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
             missing = "config.json" if not (folder / "config.json").is_file() else "model.safetensors"
             raise BioHiCLError(
-                f"{folder}: has no {missing}. A backbone's folder holds config.json, model.safetensors and a tokenizer; "
-                "weights in .bin (pickle) are not read: save them with save_pretrained(safe_serialization=True)"
+                f"{folder}: has no {missing}. A backbone's folder holds config.json, model.safetensors and a "
+                "tokenizer; weights in .bin (pickle) are not read: save them with save_pretrained(safe_serialization=True)"
             )
         shutil.copytree(folder, output, dirs_exist_ok=True, copy_function=shutil.copyfile)
         return

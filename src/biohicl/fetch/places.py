@@ -12,7 +12,7 @@ import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING
 
 from biohicl.errors import BioHiCLError
 
@@ -125,7 +125,7 @@ def _response(url: str) -> Iterator[httpx.Response]:
             return response
 
         try:
-            response = cast("httpx.Response", attempts(ask))
+            response = attempts(ask)
         except httpx.HTTPStatusError as error:
             raise BioHiCLError(f"{url}: the server answered {error.response.status_code}") from None
         except httpx.TransportError as error:

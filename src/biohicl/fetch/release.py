@@ -51,8 +51,8 @@ def pubmed_release(
     base, listing = _first_that_answers(mirrors, ask)
     listed: list[dict[str, Any]] = []
     for kind in KINDS:
-        for file in listing[kind]:
-            if match := _PUBMED_FILE.fullmatch(file):
+        for file_name in listing[kind]:
+            if match := _PUBMED_FILE.fullmatch(file_name):
                 year, number = parse_name(match[1])
                 listed.append({"name": match[1], "kind": kind, "year": year, "number": number})
     if not listed:
@@ -92,7 +92,8 @@ def _check_all_there(
                 shown = str(span[0]) if len(span) == 1 else f"{span[0]}-{span[-1]}"
                 key = "updates" if kind == "updatefiles" else kind
                 raise BioHiCLError(
-                    f"{joined(base, kind)}: no file numbered {shown} in release {year}. Change pubmed.{key} in config.yaml"
+                    f"{joined(base, kind)}: no file numbered {shown} in release {year}. "
+                    f"Change pubmed.{key} in config.yaml"
                 )
 
 

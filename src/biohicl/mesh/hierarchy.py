@@ -30,7 +30,8 @@ def position_forest(tree_numbers: Iterable[tuple[str, str]]) -> nx.DiGraph:
     numbers twice). The missing parent of an orphan is a node without descriptors.
     """
     forest: nx.DiGraph = nx.DiGraph()
-    for descriptor, number in tree_numbers:
+    for descriptor, position in tree_numbers:
+        number = position
         if number not in forest or "descriptors" not in forest.nodes[number]:
             forest.add_node(number, descriptors=set())
         forest.nodes[number]["descriptors"].add(descriptor)
@@ -71,7 +72,7 @@ def hierarchy_rows(names: Mapping[str, str], forest: nx.DiGraph) -> list[dict[st
         for ui in descriptors:
             positions[ui].append(position)
     graph = descriptor_graph(forest)
-    rows = []
+    rows: list[dict[str, Any]] = []
     descendants: dict[str, int] = dict.fromkeys(names, 0)
     for ui in sorted(names):
         ancestors = frozenset().union(*(above[position] for position in positions[ui])) - {ui}

@@ -26,14 +26,17 @@ class View:
     """A table's files, and what their path says of each row. ``names`` are path parts from the end, as columns."""
 
     pattern: str
-    over: str  # which of the lists below fills {name} in the pattern: file, selection, node, run, pairs or "" for one file
+    over: str  # which list of names fills {name}: file, selection, node, retrieval, similarity; "" for one file
     path_columns: Mapping[str, int]
     comment: str
 
 
 VIEWS: dict[str, View] = {
     "articles": View(
-        "results/pubmed/articles/{name}.parquet", "file", {"file": 1}, "every record of every PubMed file, old versions too"
+        "results/pubmed/articles/{name}.parquet",
+        "file",
+        {"file": 1},
+        "every record of every PubMed file, old versions too",
     ),
     "mesh_headings": View(
         "results/pubmed/mesh_headings/{name}.parquet", "file", {"file": 1}, "MeSH headings of every record, one a row"
@@ -47,7 +50,10 @@ VIEWS: dict[str, View] = {
     "hierarchy": View("results/mesh/hierarchy.parquet", "", {}, "parents, ancestors and depth of each descriptor"),
     "anomalies": View("results/mesh/anomalies.parquet", "", {}, "what is odd in the hierarchy"),
     "selections": View(
-        "results/training/selections/{name}.parquet", "selection", {"selection": 1}, "citations that models are trained on"
+        "results/training/selections/{name}.parquet",
+        "selection",
+        {"selection": 1},
+        "citations that models are trained on",
     ),
     "labels": View(
         "results/training/labels/{name}.parquet",
@@ -55,15 +61,26 @@ VIEWS: dict[str, View] = {
         {"selection": 1},
         "label ids (0-based rows of the training release's hierarchy) of each selected citation, direct and closed",
     ),
-    "training_log": View("results/models/{name}/training_log.parquet", "node", {"node": 2}, "loss of every training step"),
+    "training_log": View(
+        "results/models/{name}/training_log.parquet", "node", {"node": 2}, "loss of every training step"
+    ),
     "runs": View(
-        "results/evaluation/{name}/run.parquet", "retrieval", {"system": 3, "benchmark": 2}, "ranked documents of each query"
+        "results/evaluation/{name}/run.parquet",
+        "retrieval",
+        {"system": 3, "benchmark": 2},
+        "ranked documents of each query",
     ),
     "pairs": View(
-        "results/evaluation/{name}/run.parquet", "similarity", {"system": 3, "benchmark": 2}, "similarity of each sentence pair"
+        "results/evaluation/{name}/run.parquet",
+        "similarity",
+        {"system": 3, "benchmark": 2},
+        "similarity of each sentence pair",
     ),
     "per_query": View(
-        "results/evaluation/{name}/per_query.parquet", "retrieval", {"system": 3, "benchmark": 2}, "each metric of each query"
+        "results/evaluation/{name}/per_query.parquet",
+        "retrieval",
+        {"system": 3, "benchmark": 2},
+        "each metric of each query",
     ),
     "summary": View("results/summary.parquet", "", {}, "every system on every benchmark"),
 }
@@ -86,7 +103,9 @@ def write_catalog(names: Mapping[str, Sequence[str]], output: Path) -> None:
     with whole_files(output) as (temporary,):
         connection = duckdb.connect()
         try:
-            connection.execute(f"ATTACH {_quoted(str(temporary))} AS catalog (STORAGE_VERSION {_quoted(STORAGE_VERSION)})")
+            connection.execute(
+                f"ATTACH {_quoted(str(temporary))} AS catalog (STORAGE_VERSION {_quoted(STORAGE_VERSION)})"
+            )
             connection.execute("USE catalog")
             made = 0
             for view, what in VIEWS.items():
@@ -95,7 +114,9 @@ def write_catalog(names: Mapping[str, Sequence[str]], output: Path) -> None:
                     continue
                 missing = [file for file in files if not Path(file).is_file()]
                 if missing:
-                    raise BioHiCLError(f"{missing[0]}: no such file (and {len(missing) - 1} more); run the workflow first")
+                    raise BioHiCLError(
+                        f"{missing[0]}: no such file (and {len(missing) - 1} more); run the workflow first"
+                    )
                 connection.execute(_view_sql(view, what, files))
                 connection.execute(f"COMMENT ON VIEW {view} IS {_quoted(what.comment)}")
                 made += 1
@@ -134,7 +155,9 @@ def find_catalog() -> Path:
     for folder in (here, *here.parents, Path(__file__).resolve().parents[3]):
         if (folder / CATALOG).is_file():
             return folder / CATALOG
-    raise BioHiCLError(f"no {CATALOG} in this folder or above; make it with: snakemake --cores 2 catalog, or use --catalog")
+    raise BioHiCLError(
+        f"no {CATALOG} in this folder or above; make it with: snakemake --cores 2 catalog, or use --catalog"
+    )
 
 
 def _view_sql(view: str, what: View, files: Sequence[str]) -> str:

@@ -81,7 +81,12 @@ def _training_curves(nodes: Sequence[Path]) -> str:
         # Losses of different recipes have different scales: each is shown as a share of its first step's.
         share = log["loss"] / (log["loss"][0] or 1.0)
         axes.plot(
-            log["step"], share, STYLES[place % len(STYLES)], color=COLOURS[place % len(COLOURS)], label=node.name, lw=1.5
+            log["step"],
+            share,
+            STYLES[place % len(STYLES)],
+            color=COLOURS[place % len(COLOURS)],
+            label=node.name,
+            lw=1.5,
         )
     axes.set_xlabel("step")
     axes.set_ylabel("loss, as a share of the first step's")

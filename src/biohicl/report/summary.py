@@ -28,7 +28,9 @@ def write_summary(metrics: Sequence[Path], roles: Mapping[str, str], output: Pat
     if unknown:
         raise BioHiCLError(f"no role is given for {', '.join(unknown)}")
     order = {system: place for place, system in enumerate(roles)}
-    rows = rows.with_columns(role=pl.col("system").replace_strict(dict(roles)), _place=pl.col("system").replace_strict(order))
+    rows = rows.with_columns(
+        role=pl.col("system").replace_strict(dict(roles)), _place=pl.col("system").replace_strict(order)
+    )
     rows = rows.sort("_place", "benchmark", "metric").select(
         "system", "role", "benchmark", "kind", "split", "metric", "value", "n"
     )
@@ -41,9 +43,7 @@ def score_rows(summary: Path) -> tuple[list[str], list[list[str]]]:
         raise BioHiCLError(f"{summary}: no such file; evaluate first (snakemake evaluate)")
     table = pl.read_parquet(summary)
     table = table.filter(pl.col("metric") == pl.col("kind").replace_strict(HEADLINE))
-    columns = {
-        (row["benchmark"], row["metric"]): None for row in table.sort("kind", "benchmark").iter_rows(named=True)
-    }
+    columns = {(row["benchmark"], row["metric"]): None for row in table.sort("kind", "benchmark").iter_rows(named=True)}
     values = {(row["system"], row["benchmark"]): row["value"] for row in table.iter_rows(named=True)}
     header = ["system", "role", *(f"{benchmark} {metric}" for benchmark, metric in columns)]
     rows = []

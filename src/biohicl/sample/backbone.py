@@ -59,7 +59,7 @@ def write_backbone(texts: Iterable[str], folder: Path) -> None:
         },
         folder / "config.json",
     )
-    special = {name: token for name, token in zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL, strict=True)}
+    special = dict(zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL, strict=True))
     _write_json(
         {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": MAX_LENGTH}
         | {f"{name}_token": token for name, token in special.items()},

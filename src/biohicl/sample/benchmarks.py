@@ -32,7 +32,9 @@ def write_retrieval(world: World, folder: Path) -> None:
         words = world.vocabulary(draw, subject)
         text = " ".join(world.sentence(draw, words, subject.who) for _ in range(draw.randint(4, 7)))
         identifier = f"S{number + 1:04d}"
-        documents.append((identifier, subject, {"_id": identifier, "title": world.title(draw, words, subject.who), "text": text}))
+        documents.append(
+            (identifier, subject, {"_id": identifier, "title": world.title(draw, words, subject.who), "text": text})
+        )
     queries, qrels, number = [], {}, 0
     for split, count in QUERIES.items():
         rows = []

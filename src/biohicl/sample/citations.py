@@ -21,10 +21,31 @@ _JOURNALS = [
     ("Acta Exempla", "Acta Exempl", "99000003", "9900-0034"),
     ("The Fictional Lancet Review", "Fict Lancet Rev", "99000004", "9900-0042"),
 ]
-_SECTIONS = [("BACKGROUND", "BACKGROUND"), ("METHODS", "METHODS"), ("RESULTS", "RESULTS"), ("CONCLUSION", "CONCLUSIONS")]
+_SECTIONS = [
+    ("BACKGROUND", "BACKGROUND"),
+    ("METHODS", "METHODS"),
+    ("RESULTS", "RESULTS"),
+    ("CONCLUSION", "CONCLUSIONS"),
+]
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-_QUALIFIERS = [("Q000188", "drug therapy"), ("Q000175", "diagnosis"), ("Q000503", "physiopathology"), ("Q000378", "metabolism")]
-_SURNAMES = ["Ahlgren", "Banerji", "Castellu", "Drozdow", "Eteki", "Fujimoro", "Gr\u00f8nvold", "Hassani", "Iwu", "Jansma"]
+_QUALIFIERS = [
+    ("Q000188", "drug therapy"),
+    ("Q000175", "diagnosis"),
+    ("Q000503", "physiopathology"),
+    ("Q000378", "metabolism"),
+]
+_SURNAMES = [
+    "Ahlgren",
+    "Banerji",
+    "Castellu",
+    "Drozdow",
+    "Eteki",
+    "Fujimoro",
+    "Gr\u00f8nvold",
+    "Hassani",
+    "Iwu",
+    "Jansma",
+]
 _XML_HEAD = (
     '<?xml version="1.0" encoding="utf-8"?>\n'
     '<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD PubMedArticle, 1st January 2019//EN" '
@@ -69,7 +90,11 @@ def article_xml(world: World, citation: Citation) -> str:
     journal, iso, journal_id, issn = _JOURNALS[citation.pmid % len(_JOURNALS)]
     year = 1990 + draw.randint(0, 35)
     status = "MEDLINE" if indexed else "In-Process"
-    vernacular = f"        <VernacularTitle>{escape(world.title(draw, words, subject.who))}.</VernacularTitle>\n" if foreign else ""
+    vernacular = (
+        f"        <VernacularTitle>{escape(world.title(draw, words, subject.who))}.</VernacularTitle>\n"
+        if foreign
+        else ""
+    )
     pieces = [
         f'  <PubmedArticle>\n    <MedlineCitation Status="{status}" Owner="NLM">\n'
         f'      <PMID Version="{citation.version}">{citation.pmid}</PMID>\n',
@@ -142,7 +167,9 @@ def _date_xml(draw: random.Random, year: int) -> str:
     elif chance < 0.5:
         inner = f"<Year>{year}</Year>\n              <Month>{month}</Month>"
     else:
-        inner = f"<Year>{year}</Year>\n              <Month>{month}</Month>\n              <Day>{draw.randint(1, 28)}</Day>"
+        inner = (
+            f"<Year>{year}</Year>\n              <Month>{month}</Month>\n              <Day>{draw.randint(1, 28)}</Day>"
+        )
     return f"            <PubDate>\n              {inner}\n            </PubDate>\n"
 
 
@@ -155,7 +182,9 @@ def _authors_xml(draw: random.Random) -> str:
             f"            <ForeName>{initial}</ForeName>\n            <Initials>{initial}</Initials>\n          </Author>\n"
         )
     if draw.random() < 0.03:
-        rows.append('          <Author ValidYN="Y">\n            <CollectiveName>Sample Study Group</CollectiveName>\n          </Author>\n')
+        rows.append(
+            '          <Author ValidYN="Y">\n            <CollectiveName>Sample Study Group</CollectiveName>\n          </Author>\n'
+        )
     return '        <AuthorList CompleteYN="Y">\n' + "".join(rows) + "        </AuthorList>\n"
 
 

@@ -26,7 +26,9 @@ def make_sample(directory: Path) -> None:
     """Writes the sample, whole or not at all; what the folder held before is replaced."""
     from biohicl.errors import BioHiCLError
 
-    if directory.exists() and (not directory.is_dir() or (any(directory.iterdir()) and not (directory / "mesh").is_dir())):
+    if directory.exists() and (
+        not directory.is_dir() or (any(directory.iterdir()) and not (directory / "mesh").is_dir())
+    ):
         raise BioHiCLError(f"{directory}: is there already and holds no sample; name another folder")
     world = World()
     with whole_directory(directory) as folder:
@@ -74,6 +76,8 @@ def _sentences(xml_files: list[str]) -> list[str]:
 
     texts = []
     for xml in xml_files:
-        root = etree.fromstring(xml.encode("utf-8"), etree.XMLParser(load_dtd=False, no_network=True, resolve_entities=False))
+        root = etree.fromstring(
+            xml.encode("utf-8"), etree.XMLParser(load_dtd=False, no_network=True, resolve_entities=False)
+        )
         texts += [text_of(element) or "" for element in root.iter("ArticleTitle", "AbstractText")]
     return texts

@@ -18,7 +18,31 @@ from biohicl.mesh.hierarchy import hierarchy_rows, position_forest
 
 WORDS_OF_A_DESCRIPTOR = 6
 WORDS_IN_A_TEXT = 3
-_ONSETS = ["b", "br", "c", "cr", "d", "dr", "f", "fl", "g", "gl", "k", "l", "m", "n", "p", "pl", "r", "s", "st", "t", "tr", "v", "z"]
+_ONSETS = [
+    "b",
+    "br",
+    "c",
+    "cr",
+    "d",
+    "dr",
+    "f",
+    "fl",
+    "g",
+    "gl",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "pl",
+    "r",
+    "s",
+    "st",
+    "t",
+    "tr",
+    "v",
+    "z",
+]
 _NUCLEI = ["a", "e", "i", "o", "u", "ae", "io", "ia"]
 _CODAS = ["", "", "n", "r", "l", "s", "x"]
 _ENDINGS = ["in", "ol", "ase", "oma", "itis", "emia", "gen", "ide", "ium", "an"]
@@ -88,7 +112,7 @@ class Subject:
 class World:
     """All descriptors, by UI, and texts drawn from them; ``seed`` names the draw."""
 
-    descriptors: dict[str, Descriptor] = field(default_factory=lambda: read_descriptors())
+    descriptors: dict[str, Descriptor] = field(default_factory=lambda: read_descriptors())  # noqa: PLW0108 (defined below)
 
     @cached_property
     def by_name(self) -> dict[str, Descriptor]:
@@ -96,7 +120,7 @@ class World:
 
     @cached_property
     def topics(self) -> list[Descriptor]:
-        """Descriptors that a text can be about: those without children, as indexers take the most specific; no check tag."""
+        """What a text can be about: descriptors without children (indexers take the most specific), no check tags."""
         tags = {name for names, _ in _STUDIED for name in names}
         inner = {parent for descriptor in self.descriptors.values() for parent in descriptor.parents}
         return [d for d in self.descriptors.values() if d.parents and d.ui not in inner and d.name not in tags]
@@ -105,7 +129,8 @@ class World:
     def relatives(self) -> dict[str, list[Descriptor]]:
         """For each topic the others that share a parent or a grandparent with it."""
         near = {
-            one.ui: one.parents.union(*(self.descriptors[parent].parents for parent in one.parents)) for one in self.topics
+            one.ui: one.parents.union(*(self.descriptors[parent].parents for parent in one.parents))
+            for one in self.topics
         }
         return {
             one.ui: [other for other in self.topics if other is not one and near[one.ui] & near[other.ui]]

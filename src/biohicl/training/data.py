@@ -76,7 +76,9 @@ def read_training_data(
     depths = depth.column(0).cast(pa.float64()).fill_null(float("nan")).to_numpy()
     label_sets = Ragged.of(label_table[column])
     if len(label_sets.values) and int(label_sets.values.max()) >= len(depths):
-        raise BioHiCLError(f"{labels} refers to descriptors that {hierarchy} does not have: they are of different releases")
+        raise BioHiCLError(
+            f"{labels} refers to descriptors that {hierarchy} does not have: they are of different releases"
+        )
     return TrainingData(
         pmids=token_table["pmid"].to_numpy(),
         tokens={view: Ragged.of(token_table[view]) for view in views},

@@ -30,9 +30,7 @@ def write_labels(selection: Path, hierarchy: Path, output: Path) -> None:
     """Writes the label ids; headings that this year's MeSH does not know are counted, listed and left out."""
     tree = pl.read_parquet(hierarchy, columns=["descriptor_ui", "ancestors"])
     ids = {ui: number for number, ui in enumerate(tree["descriptor_ui"])}
-    closures = [
-        frozenset([ids[ui], *(ids[above] for above in ancestors)]) for ui, ancestors in tree.iter_rows()
-    ]
+    closures = [frozenset([ids[ui], *(ids[above] for above in ancestors)]) for ui, ancestors in tree.iter_rows()]
     unknown: Counter[str] = Counter()
     citations = pl.read_parquet(selection, columns=["pmid", "version", "descriptor_uis"])
     direct: list[list[int]] = []
@@ -43,7 +41,12 @@ def write_labels(selection: Path, hierarchy: Path, output: Path) -> None:
         direct.append(sorted(known))
         closed.append(sorted(frozenset().union(*(closures[number] for number in known))))
     table = pa.table(
-        {"pmid": citations["pmid"].to_arrow(), "version": citations["version"].to_arrow(), "direct": direct, "closed": closed},
+        {
+            "pmid": citations["pmid"].to_arrow(),
+            "version": citations["version"].to_arrow(),
+            "direct": direct,
+            "closed": closed,
+        },
         schema=LABELS,
     )
     write_parquet(table, output)

@@ -39,7 +39,9 @@ def contrastive(similarity: Tensor, target: Tensor, positive_above: float) -> Te
 
 
 def soft_targets(similarity: Tensor, target: Tensor, temperature: float, target_temperature: float) -> Tensor:
-    """Mean over anchors i of - sum_j softmax_j(SimL_ij / target_temperature) log softmax_j(SimE_ij / temperature), j != i.
+    """Mean over anchors i of the cross-entropy, over the others j != i,
+
+        - sum_j softmax_j(SimL_ij / target_temperature) log softmax_j(SimE_ij / temperature)
 
     Anchors that share no label with any other are left out: their target would be noise.
 

@@ -73,7 +73,8 @@ def write_selection(release: Path, pubmed: Path, settings: Mapping[str, Any], ou
     if chosen.height < 2:
         steps = "; ".join(f"{count:,} {said}" for said, count in left.items())
         raise BioHiCLError(
-            f"selection '{output.stem}': {chosen.height} citations are left to train on, at least 2 are needed. Of them: {steps}. "
+            f"selection '{output.stem}': {chosen.height} citations are left to train on, at least 2 are needed. "
+            f"What each filter left: {steps}. "
             f"Loosen training.selections.{output.stem} in config.yaml"
         )
     if settings["citations"] != "all" and chosen.height < settings["citations"]:

@@ -21,9 +21,7 @@ from biohicl.progress import say, track
 from biohicl.storage import write_parquet
 
 VIEWS = ("document", "query", "passage")
-TOKENS = pa.schema(
-    [("pmid", pa.int32()), ("version", pa.int16()), *((view, pa.list_(pa.int32())) for view in VIEWS)]
-)
+TOKENS = pa.schema([("pmid", pa.int32()), ("version", pa.int16()), *((view, pa.list_(pa.int32())) for view in VIEWS)])
 BATCH_TEXTS = 2_000
 
 
@@ -32,7 +30,8 @@ def write_tokens(selection: Path, encoder: Path, max_length: int, output: Path) 
     settings = read_settings(encoder)
     if max_length > settings.max_length:
         raise BioHiCLError(
-            f"max_length is {max_length}, but {encoder.name} reads at most {settings.max_length} tokens; lower it in config.yaml"
+            f"max_length is {max_length}, but {encoder.name} reads at most {settings.max_length} tokens; "
+            "lower it in config.yaml"
         )
     tokenizer = load_tokenizer(encoder)
     table = pq.read_table(selection, columns=["pmid", "version", "title", "abstract"])

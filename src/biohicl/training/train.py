@@ -109,10 +109,11 @@ def _run(
         terms = _terms(model, data, indices, settings["losses"], pooling, pad_id)
         loss = torch.stack([settings["losses"][name]["weight"] * term for name, term in terms.items()]).sum()
         if not bool(torch.isfinite(loss)):
-            shown = ", ".join(str(pmid) for pmid in data.pmids[indices[:5]])
+            pmids = ", ".join(str(pmid) for pmid in data.pmids[indices[:5]])
+            values = ", ".join(f"{name} {term.item():.3g}" for name, term in terms.items())
             raise BioHiCLError(
-                f"the loss is {loss.item()} at step {step} ({', '.join(f'{k} {v.item():.3g}' for k, v in terms.items())}); "
-                f"the batch begins with PMIDs {shown}. Lower schedule.learning_rate"
+                f"the loss is {loss.item()} at step {step} ({values}); the batch begins with PMIDs {pmids}. "
+                "Lower schedule.learning_rate"
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -125,7 +126,8 @@ def _run(
         if now - last_said >= 10 or step in (1, steps):
             last_said = now
             pace = step * len(indices) / (now - started)
-            say(f"step {step} of {steps}: loss {row['loss']:.4f}, {pace:.1f} citations/s, {(steps - step) * (now - started) / step:.0f} s left")
+            seconds_left = (steps - step) * (now - started) / step
+            say(f"step {step} of {steps}: loss {row['loss']:.4f}, {pace:.1f} citations/s, {seconds_left:.0f} s left")
     return log
 
 
@@ -185,7 +187,8 @@ def _with_trainable(model: PreTrainedModel, settings: Mapping[str, Any]) -> Any:
         for target in settings["targets"]:
             if target not in known:
                 raise BioHiCLError(
-                    f"trainable.targets: the model has no layer '{target}'; it has {', '.join(sorted(known))}, or use all-linear"
+                    f"trainable.targets: the model has no layer '{target}'; it has {', '.join(sorted(known))}, "
+                    "or use all-linear"
                 )
         targets = [name for name in layers if name.rpartition(".")[2] in settings["targets"]]
     adapted = get_peft_model(

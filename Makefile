@@ -1,0 +1,54 @@
+# Two commands for a new machine: `make demo` and `make test`. Both install first. PYTHON=python3.12 picks another Python.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+# What is listed here is what `make` offers; each target's comment says what it does.
+.PHONY: help install demo test test-real lint format clean-demo
+
+help:  ## show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+install: $(STAMP)  ## make .venv with the package and every pinned dependency
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "Python 3.11, 3.12 or 3.13 is needed, but $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) \
+	  || { echo "Python's venv module is missing. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## run the whole workflow on the built-in sample, and show the scores
+	$(BIN)/biohicl make-sample resources/sample
+	$(BIN)/snakemake --cores 2 all --configfile workflow/configs/demo.yaml
+	@echo
+	@$(BIN)/biohicl scores
+	@echo
+	@echo "The sample is invented: these scores show that the workflow works, not how good a model is."
+	@echo "Look at:   results/report.html      scores, training curves, corpus and hierarchy"
+	@echo "           results/models/default/  a model that SentenceTransformer(...) loads"
+	@echo "Ask:       $(BIN)/biohicl sql \"select title, year from citations limit 5\""
+	@echo "Then:      README.md, 'Your own data'"
+
+test: $(STAMP)  ## run the tests (15 minutes at most on 2 cores)
+	$(BIN)/python -m pytest -m "not real" $(PYTEST)
+
+test-real: $(STAMP)  ## run the tests that need all of the real data beside the project
+	$(BIN)/python -m pytest -m real $(PYTEST)
+
+lint: $(STAMP)  ## run the linters and the type checker
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint --configfile workflow/configs/demo.yaml
+	$(BIN)/mypy
+
+format: $(STAMP)  ## format the code
+	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests
+	$(BIN)/snakefmt Snakefile rules
+
+clean-demo:  ## remove what the demonstration made
+	rm -rf resources/sample resources/backbones/sample-bert resources/benchmarks/sample-* results logs benchmarks
