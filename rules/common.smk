@@ -1,4 +1,4 @@
-# What several rule files need: the checked configuration, and functions from it to file names.
+# What the other files share: the checked configuration, and functions from it to file names.
 
 import json
 import os
@@ -12,17 +12,18 @@ BASE = Path(workflow.basedir)
 
 # Jobs run `python -m biohicl` with the Python that runs Snakemake, activated or not. With --sdm conda each
 # job's own environment comes first, and finds the package, which is not installed there, in src/.
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-)
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    part for part in (str(BASE / "src"), os.environ.get("PYTHONPATH")) if part
+os.environ.update(
+    PATH=os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    ),
+    PYTHONPATH=os.pathsep.join(
+        part for part in (str(BASE / "src"), os.environ.get("PYTHONPATH")) if part
+    ),
 )
 sys.path.insert(0, str(BASE / "src"))
 
 from biohicl import configuration
 from biohicl.errors import BioHiCLError
-from biohicl.evaluation.benchmarks import files_of
 from biohicl.mesh.schema import SCHEMA_VERSION as MESH_SCHEMA
 from biohicl.pubmed.schema import SCHEMA_VERSION as PUBMED_SCHEMA
 
@@ -42,9 +43,23 @@ workflow.global_resources.setdefault("downloads", 4)
 HAS_GPU = shutil.which("nvidia-smi") is not None
 GPUS_OF_A_JOB = 1 if HAS_GPU else 0
 MODEL_THREADS = CONFIG["training"]["threads"]
+TRAINING_RELEASE = f"results/training/releases/{CONFIG['training']['release']}"
 
 # Names without regular-expression traps in file names.
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+
+
+# Where files come from reaches the jobs through the environment and is no parameter of theirs: the same file
+# from another server is the same file, and nothing reruns for it.
+os.environ.update(
+    PUBMED_MIRRORS=json.dumps(CONFIG["pubmed"]["mirrors"]),
+    MESH_MIRRORS=json.dumps(CONFIG["mesh"]["mirrors"]),
+)
+
+
+envvars:
+    "PUBMED_MIRRORS",
+    "MESH_MIRRORS",
 
 
 wildcard_constraints:
@@ -118,8 +133,63 @@ def evaluations(kind):
 
 EVALUATIONS = evaluations("retrieval") + evaluations("similarity")
 
-# Measured on 2 cores of an ordinary server, texts of 128 tokens; used for the warning below and nothing else.
-ABSTRACTS_PER_SECOND_AND_GFLOP = 22.0
+
+def numbers(spec):
+    return spec if isinstance(spec, str) else ",".join(str(part) for part in spec)
+
+
+PUBMED_WANTED = (
+    f"--release {CONFIG['pubmed']['release']} --baseline {numbers(CONFIG['pubmed']['baseline'])} "
+    f"--updates {numbers(CONFIG['pubmed']['updates'])}"
+)
+
+
+def source_of_benchmark(wildcards):
+    """Only what determines its files: a new licence text fetches nothing anew."""
+    block = CONFIG["benchmarks"][wildcards.benchmark]
+    return as_json(
+        {key: block[key] for key in ("kind", "url", "path", "sha256", "split")}
+    )
+
+
+def articles_of_release(wildcards):
+    """The articles tables that the frozen release refers to."""
+    record = checkpoints.freeze_release.get(
+        release=CONFIG["training"]["release"]
+    ).output.record
+    return [
+        f"results/pubmed/articles/{name}.parquet"
+        for name in json.loads(Path(record).read_text())["files"]
+    ]
+
+
+def tokens_of_node(wildcards):
+    """A node reads the tokens of the backbone at the end of its chain."""
+    block = CONFIG["nodes"][wildcards.node]
+    backbone = configuration.chain_of(CONFIG, wildcards.node)[-1]
+    return f"results/training/tokens/{backbone}-{block['max_length']}/{block['selection']}.parquet"
+
+
+def benchmark_files(wildcards):
+    block = CONFIG["benchmarks"][wildcards.benchmark]
+    folder = f"resources/benchmarks/{wildcards.benchmark}"
+    if block["kind"] == "retrieval":
+        return [f"{folder}/corpus.jsonl", f"{folder}/queries.jsonl", f"{folder}/qrels"]
+    return [f"{folder}/pairs.jsonl"]
+
+
+def evaluation_options(wildcards):
+    """What determines the result, and nothing that does not: the batch size is left out."""
+    block = CONFIG["benchmarks"][wildcards.benchmark]
+    options = f"--system {wildcards.system} --split {block['split']} --run-depth {CONFIG['evaluation']['run_depth']}"
+    if wildcards.system == "bm25":
+        bm25 = CONFIG["evaluation"]["bm25"]
+        options += f" --bm25-k1 {bm25['k1']} --bm25-b {bm25['b']}"
+    return options
+
+
+def system_of(wildcards):
+    return "bm25" if wildcards.system == "bm25" else encoder_folder(wildcards.system)
 
 
 def announce_cost():

@@ -1,28 +1,6 @@
 # Every system on every benchmark, one job each: a new benchmark or system reruns nothing that exists.
 
 
-def benchmark_files(wildcards):
-    block = CONFIG["benchmarks"][wildcards.benchmark]
-    folder = f"resources/benchmarks/{wildcards.benchmark}"
-    if block["kind"] == "retrieval":
-        return [f"{folder}/corpus.jsonl", f"{folder}/queries.jsonl", f"{folder}/qrels"]
-    return [f"{folder}/pairs.jsonl"]
-
-
-def evaluation_options(wildcards):
-    """What determines the result, and nothing that does not: the batch size is left out."""
-    block = CONFIG["benchmarks"][wildcards.benchmark]
-    options = f"--system {wildcards.system} --split {block['split']} --run-depth {CONFIG['evaluation']['run_depth']}"
-    if wildcards.system == "bm25":
-        bm25 = CONFIG["evaluation"]["bm25"]
-        options += f" --bm25-k1 {bm25['k1']} --bm25-b {bm25['b']}"
-    return options
-
-
-def system_of(wildcards):
-    return "bm25" if wildcards.system == "bm25" else encoder_folder(wildcards.system)
-
-
 rule evaluate_system:
     """One system on one benchmark: run, values a query, metrics."""
     input:

@@ -1,23 +1,4 @@
-# What comes from outside. Where it comes from reaches the jobs through the environment and is no parameter of
-# theirs: the same file from another server is the same file, and nothing reruns for it.
-
-os.environ["PUBMED_MIRRORS"] = json.dumps(CONFIG["pubmed"]["mirrors"])
-os.environ["MESH_MIRRORS"] = json.dumps(CONFIG["mesh"]["mirrors"])
-
-
-envvars:
-    "PUBMED_MIRRORS",
-    "MESH_MIRRORS",
-
-
-def numbers(spec):
-    return spec if isinstance(spec, str) else ",".join(str(part) for part in spec)
-
-
-PUBMED_WANTED = (
-    f"--release {CONFIG['pubmed']['release']} --baseline {numbers(CONFIG['pubmed']['baseline'])} "
-    f"--updates {numbers(CONFIG['pubmed']['updates'])}"
-)
+# What comes from outside: listings of NLM's server, its files, benchmarks, backbones.
 
 
 checkpoint list_pubmed:
@@ -106,14 +87,6 @@ rule fetch_mesh:
         downloads=1,
     shell:
         'python -m biohicl fetch-mesh --mirrors "$MESH_MIRRORS" --name {wildcards.mesh} --output {output} > {log} 2>&1'
-
-
-def source_of_benchmark(wildcards):
-    """Only what determines its files: a new licence text fetches nothing anew."""
-    block = CONFIG["benchmarks"][wildcards.benchmark]
-    return as_json(
-        {key: block[key] for key in ("kind", "url", "path", "sha256", "split")}
-    )
 
 
 rule fetch_retrieval_benchmark:

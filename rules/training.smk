@@ -3,8 +3,6 @@
 # ancient() cuts training off from the daily update: Snakemake would otherwise retrain whenever the corpus is
 # merged anew. Naming a new training.release in config.yaml is how one asks for newer data.
 
-TRAINING_RELEASE = f"results/training/releases/{CONFIG['training']['release']}"
-
 
 checkpoint freeze_release:
     """The corpus and the hierarchy as they are now, under a name."""
@@ -27,17 +25,6 @@ checkpoint freeze_release:
     shell:
         "python -m biohicl freeze --current {input.current} --hierarchy {input.hierarchy} --mesh-record {input.mesh_record} "
         "--output {params.folder} > {log} 2>&1"
-
-
-def articles_of_release(wildcards):
-    """The articles tables that the frozen release refers to."""
-    record = checkpoints.freeze_release.get(
-        release=CONFIG["training"]["release"]
-    ).output.record
-    return [
-        f"results/pubmed/articles/{name}.parquet"
-        for name in json.loads(Path(record).read_text())["files"]
-    ]
 
 
 rule select:
@@ -105,13 +92,6 @@ rule tokens:
     shell:
         "python -m biohicl --threads {threads} tokens --selection {input.selection} --encoder {input.encoder} "
         "--max-length {wildcards.length} --output {output} > {log} 2>&1"
-
-
-def tokens_of_node(wildcards):
-    """A node reads the tokens of the backbone at the end of its chain."""
-    block = CONFIG["nodes"][wildcards.node]
-    backbone = configuration.chain_of(CONFIG, wildcards.node)[-1]
-    return f"results/training/tokens/{backbone}-{block['max_length']}/{block['selection']}.parquet"
 
 
 rule train_node:

@@ -231,10 +231,19 @@ def _mirror_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mirrors",
         nargs="+",
+        action=_Places,
         required=True,
         metavar="PLACE",
-        help="https://..., file:///... or folders, tried in order",
+        help="https://..., file:///... or folders, tried in order (or all of them as one JSON list)",
     )
+
+
+class _Places(argparse.Action):
+    """Several places, or one JSON list of them, as the workflow passes it."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        places = json.loads(values[0]) if len(values) == 1 and values[0].startswith("[") else values
+        setattr(namespace, self.dest, places)
 
 
 def _numbers(text: str) -> str | list[int | str]:

@@ -68,7 +68,7 @@ def fetch_backbone(hub: str | None, path: str | None, revision: str | None, outp
             missing = "config.json" if not (folder / "config.json").is_file() else "model.safetensors"
             raise BioHiCLError(
                 f"{folder}: has no {missing}. A backbone's folder holds config.json, model.safetensors and a "
-                "tokenizer; weights in .bin (pickle) are not read: save them with save_pretrained(safe_serialization=True)"
+                "tokenizer; weights in .bin (pickle) are not read: transformers' save_pretrained writes safetensors"
             )
         shutil.copytree(folder, output, dirs_exist_ok=True, copy_function=shutil.copyfile)
         return
