@@ -6,19 +6,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 BASE = Path(workflow.basedir)
 
 # Jobs run `python -m biohicl` with the Python that runs Snakemake, activated or not. With --sdm conda each
 # job's own environment comes first, and finds the package, which is not installed there, in src/.
 os.environ.update(
-    PATH=os.pathsep.join(
-        [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    ),
-    PYTHONPATH=os.pathsep.join(
-        part for part in (str(BASE / "src"), os.environ.get("PYTHONPATH")) if part
-    ),
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+    PYTHONPATH=os.pathsep.join(part for part in (str(BASE / "src"), os.environ.get("PYTHONPATH")) if part),
 )
 sys.path.insert(0, str(BASE / "src"))
 
@@ -34,7 +28,8 @@ try:
         files=[BASE / "config.yaml", *workflow.overwrite_configfiles],
     )
 except BioHiCLError as error:
-    raise WorkflowError(f"Configuration error: {error}")
+    # Not a WorkflowError: Snakemake would wrap this one line in places of its own code.
+    sys.exit(f"Configuration error: {error}")
 
 # A GPU limits nothing by default; the command line (--resources gpu=2) overrides this.
 workflow.global_resources.setdefault("gpu", 1)
@@ -90,22 +85,14 @@ def tables(*kinds):
     """An input function: these tables of every file of the release."""
 
     def of_release(wildcards):
-        return [
-            f"results/pubmed/{kind}/{file['name']}.parquet"
-            for file in release_files(wildcards)
-            for kind in kinds
-        ]
+        return [f"results/pubmed/{kind}/{file['name']}.parquet" for file in release_files(wildcards) for kind in kinds]
 
     return of_release
 
 
 def encoder_folder(name):
     """Where a backbone or a node lies."""
-    return (
-        f"results/models/{name}"
-        if name in CONFIG["nodes"]
-        else f"resources/backbones/{name}"
-    )
+    return f"results/models/{name}" if name in CONFIG["nodes"] else f"resources/backbones/{name}"
 
 
 # The models of `all`, with every node that they start from, and their backbones, each once and in order.
@@ -113,11 +100,7 @@ CHAINS = [configuration.chain_of(CONFIG, model) for model in CONFIG["models"]]
 NODES = list(dict.fromkeys(name for chain in CHAINS for name in reversed(chain[:-1])))
 BACKBONES = list(dict.fromkeys(chain[-1] for chain in CHAINS))
 SELECTIONS = list(dict.fromkeys(CONFIG["nodes"][node]["selection"] for node in NODES))
-ROLES = (
-    {"bm25": "lexical"}
-    | dict.fromkeys(BACKBONES, "backbone")
-    | dict.fromkeys(CONFIG["models"], "model")
-)
+ROLES = {"bm25": "lexical"} | dict.fromkeys(BACKBONES, "backbone") | dict.fromkeys(CONFIG["models"], "model")
 
 
 def evaluations(kind):
@@ -147,20 +130,13 @@ PUBMED_WANTED = (
 def source_of_benchmark(wildcards):
     """Only what determines its files: a new licence text fetches nothing anew."""
     block = CONFIG["benchmarks"][wildcards.benchmark]
-    return as_json(
-        {key: block[key] for key in ("kind", "url", "path", "sha256", "split")}
-    )
+    return as_json({key: block[key] for key in ("kind", "url", "path", "sha256", "split")})
 
 
 def articles_of_release(wildcards):
     """The articles tables that the frozen release refers to."""
-    record = checkpoints.freeze_release.get(
-        release=CONFIG["training"]["release"]
-    ).output.record
-    return [
-        f"results/pubmed/articles/{name}.parquet"
-        for name in json.loads(Path(record).read_text())["files"]
-    ]
+    record = checkpoints.freeze_release.get(release=CONFIG["training"]["release"]).output.record
+    return [f"results/pubmed/articles/{name}.parquet" for name in json.loads(Path(record).read_text())["files"]]
 
 
 def tokens_of_node(wildcards):
@@ -194,31 +170,20 @@ def system_of(wildcards):
 
 def announce_cost():
     """Says before the start what training without a GPU will cost."""
-    waiting = [node for node in NODES if not Path(f"results/models/{node}").exists()]
-    if HAS_GPU or not waiting:
+    planned = {job.wildcards.node for job in workflow.persistence.dag.needrun_jobs() if job.rule.name == "train_node"}
+    if HAS_GPU or not planned:
         return
-    print(
-        f"No GPU here: {', '.join(waiting)} will be trained on the CPU.",
-        file=sys.stderr,
-    )
-    for node in waiting:
+    print(f"No GPU here: {', '.join(sorted(planned))} will be trained on the CPU.", file=sys.stderr)
+    for node in sorted(planned):
         block = CONFIG["nodes"][node]
         count = CONFIG["training"]["selections"][block["selection"]]["citations"]
         if isinstance(count, int):
-            hours = (
-                count
-                * block["schedule"]["epochs"]
-                * block["max_length"]
-                / 128
-                / 22
-                / 3600
-            )
+            # LoRA on all-MiniLM-L6-v2 took 22 texts of 128 tokens a second on 2 cores.
+            minutes = count * block["schedule"]["epochs"] * block["max_length"] / 128 / 22 / 60
+            time = f"{minutes:.0f} minutes" if minutes < 100 else f"{minutes / 60:,.0f} hours"
             print(
                 f"  {node}: up to {count:,} citations of {block['max_length']} tokens, {block['schedule']['epochs']} times: "
-                f"about {hours:.1f} h for a model of MiniLM's size (22 M weights) on 2 cores, and 10 times as long for BERT-base.",
+                f"about {time} for a model of MiniLM's size (22 M weights) on 2 cores, 10 times that for BERT-base.",
                 file=sys.stderr,
             )
-    print(
-        "  A smaller selection or shorter texts: training.selections, nodes.*.max_length.",
-        file=sys.stderr,
-    )
+    print("  Smaller: training.selections.*.citations and nodes.*.max_length in config.yaml.", file=sys.stderr)

@@ -5,9 +5,7 @@ rule evaluate_system:
     """One system on one benchmark: run, values a query, metrics."""
     input:
         benchmark=benchmark_files,
-        model=lambda wildcards: (
-            [] if wildcards.system == "bm25" else encoder_folder(wildcards.system)
-        ),
+        model=lambda wildcards: ([] if wildcards.system == "bm25" else encoder_folder(wildcards.system)),
     output:
         run="results/evaluation/{system}/{benchmark}/run.parquet",
         per_query="results/evaluation/{system}/{benchmark}/per_query.parquet",
@@ -36,9 +34,7 @@ rule evaluate_system:
 rule summarize:
     """Every system on every benchmark, one table."""
     input:
-        expand(
-            "results/evaluation/{evaluation}/metrics.parquet", evaluation=EVALUATIONS
-        ),
+        expand("results/evaluation/{evaluation}/metrics.parquet", evaluation=EVALUATIONS),
     output:
         "results/summary.parquet",
     log:

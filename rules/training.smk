@@ -45,9 +45,8 @@ rule select:
     resources:
         mem_mb=8000,
     params:
-        settings=lambda wildcards: as_json(
-            CONFIG["training"]["selections"][wildcards.selection]
-        ),
+        release=TRAINING_RELEASE,
+        settings=lambda wildcards: as_json(CONFIG["training"]["selections"][wildcards.selection]),
     shell:
         "python -m biohicl --threads {threads} select --release {params.release} --pubmed results/pubmed "
         "--settings {params.settings:q} --output {output} > {log} 2>&1"

@@ -137,6 +137,7 @@ def load_model(folder: Path) -> PreTrainedModel:
     """
     _quiet_transformers()
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModel
 
     if not (folder / "model.safetensors").is_file() and not (folder / "model.safetensors.index.json").is_file():
@@ -151,7 +152,7 @@ def load_model(folder: Path) -> PreTrainedModel:
             attn_implementation="sdpa",
             output_loading_info=True,
         )
-    except (ValueError, OSError, KeyError, RuntimeError) as error:
+    except (ValueError, OSError, KeyError, RuntimeError, SafetensorError) as error:
         raise BioHiCLError(f"{folder}: cannot be loaded as a text encoder: {_first_line(error)}") from None
     missing = sorted(info["missing_keys"])
     lacking = [key for key in missing if "pooler" not in key]

@@ -57,8 +57,8 @@ def _files() -> list[tuple[str, str, list[Citation], list[int]]]:
     new = [Citation(FIRST_PMID + 2 * FILE_CITATIONS + number) for number in range(100)]
     revised = [Citation(citation.pmid, rewrite=1) for citation in first[100:130]]
     newer_version = [Citation(citation.pmid, version=2, rewrite=1) for citation in first[200:210]]
-    # A version further back than one that the baseline already has: the later file still wins.
-    older_again = [Citation(citation.pmid, version=1, rewrite=1) for citation in second[10:12]]
+    # An older version than the baseline has, and twice in this file: the later file wins, and in it the later record.
+    older_again = [Citation(FIRST_PMID + FILE_CITATIONS + 10, version=1, rewrite=number) for number in (1, 2)]
     update = sorted([*new, *revised, *newer_version, *older_again], key=lambda citation: citation.pmid)
     deleted = [citation.pmid for citation in first[300:310]] + [FIRST_PMID + 5_000]
     return [

@@ -1,0 +1,126 @@
+"""What the tests share: the generated sample, one run of the whole workflow on it, and the real data if it is there."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+STARTED = time.monotonic()
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--seconds", type=float, default=None, help="leave out tests on real data that would not end within this time"
+    )
+
+
+def pytest_collection_modifyitems(items):
+    # Short ones first, so that a limit on the time leaves out as few as possible.
+    items.sort(key=lambda item: mark.args[0] if (mark := item.get_closest_marker("real")) else 0)
+
+
+def pytest_runtest_setup(item):
+    mark = item.get_closest_marker("real")
+    limit = item.config.getoption("--seconds")
+    if mark and limit is not None and time.monotonic() - STARTED + mark.args[0] > limit:
+        pytest.skip(f"takes about {mark.args[0]} s, and {limit:.0f} s in all are given")
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real data beside the project."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("needs the real data in ../shared, which is not there")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory):
+    from biohicl.sample.make import make_sample
+
+    folder = tmp_path_factory.mktemp("sample") / "sample"
+    make_sample(folder)
+    return folder
+
+
+class Workflow:
+    """Snakemake in a folder of its own, on the sample."""
+
+    def __init__(self, folder: Path, *overlays: Path):
+        self.folder = folder
+        self.overlays = [ROOT / "workflow/configs/tests.yaml", *overlays]
+
+    def snakemake(self, *words: str, overlays=(), check=True, timeout=600):
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
+        command += ["--profile", str(ROOT / "profiles/default"), *words]
+        command += ["--configfile", *map(str, [*self.overlays, *overlays])]
+        done = subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, timeout=timeout, env=clean_environment()
+        )
+        done.output = done.stdout + done.stderr
+        if check:
+            assert done.returncode == 0, done.output[-6000:]
+        return done
+
+    def jobs(self, *words: str, overlays=()) -> dict[str, int]:
+        """What a dry run would do: rule to number of jobs (`all` and other targets left out)."""
+        output = self.snakemake("--dry-run", *words, overlays=overlays).output
+        if "Nothing to be done" in output:
+            return {}
+        table = output[output.rindex("Job stats:") :].splitlines()[3:]
+        counts = {}
+        for line in table:
+            if not line.strip():
+                break
+            rule, count = line.split()
+            counts[rule] = int(count)
+        targets = {"all", "total", "corpus", "mesh", "train", "evaluate", "report", "catalog"}
+        return {rule: count for rule, count in counts.items() if rule not in targets}
+
+
+def clean_environment() -> dict[str, str]:
+    """What a shell has that was just opened, and no network for the hub's client."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    return kept | {"HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, sample):
+    """The whole workflow, run once on the sample. Tests only read it, or copy it first."""
+    folder = tmp_path_factory.mktemp("workflow")
+    (folder / "resources").mkdir()
+    (folder / "resources/sample").symlink_to(sample)
+    workflow = Workflow(folder)
+    started = time.monotonic()
+    workflow.output = workflow.snakemake("all").output
+    workflow.seconds = time.monotonic() - started
+    return workflow
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished workflow that a test may change; modification times and Snakemake's memory come along."""
+    subprocess.run(["cp", "-a", f"{finished.folder}/.", str(tmp_path)], check=True)
+    return Workflow(tmp_path)
+
+
+def biohicl(*words, cwd=None, timeout=300):
+    """The command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "biohicl", *map(str, words)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=clean_environment(),
+    )
+
+
+@pytest.fixture(scope="session")
+def run_biohicl():
+    return biohicl

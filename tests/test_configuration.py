@@ -1,0 +1,149 @@
+"""config.yaml: what it says, and what a mistake in it gets as an answer."""
+
+import re
+
+import pytest
+import yaml
+
+from biohicl import configuration
+from biohicl.errors import BioHiCLError
+from conftest import ROOT
+
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+OVERLAYS = sorted((ROOT / "workflow/configs").glob("*.yaml"))
+
+
+def load(tmp_path, text):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(text)
+    return configuration.load([ROOT / "config.yaml", overlay], SCHEMA)
+
+
+@pytest.mark.parametrize("overlay", [None, *OVERLAYS], ids=lambda path: path.stem if path else "config")
+def test_the_shipped_configurations_are_valid(overlay):
+    config = configuration.load([ROOT / "config.yaml", *([overlay] if overlay else [])], SCHEMA)
+    assert {"biohicl-base", "default"} <= set(config["models"])
+    assert configuration.chain_of(config, config["models"][0])[-1] in config["backbones"]
+
+
+MISTAKES = {
+    "trainig: {release: x}": "line 1: trainig: unknown key; did you mean 'training'?",
+    "nodes: {default: {epoch: 3}}": "nodes.default.epoch: unknown key",
+    "nodes:\n  default:\n    schedule: {learning_rate: 1e-5}": (
+        "line 3: nodes.default.schedule.learning_rate: found the text '1e-5', but a number is needed "
+        "(YAML reads this as text; write 1.0e-5, without quotes)"
+    ),
+    "nodes: {default: {schedule: {epochs: '3'}}}": "found the text '3', but a whole number is needed (YAML reads this as text; "
+    "write 3, without quotes)",
+    "nodes: {default: {schedule: {batch_size: 1}}}": "batch_size: found 1, but it must be at least 2",
+    "nodes: {default: {losses: {cosine: {weight: 1}}}}": "nodes.default.losses.cosine: unknown key; known are contrastive, mse",
+    "nodes: {default: {losses: {mse: {weigth: 1}}}}": "nodes.default.losses.mse.weigth: unknown key; did you mean 'weight'?",
+    "nodes: {default: {losses: {title_abstract: null, soft_targets: null}}}": "at least 1 entry is needed",
+    "nodes: {default: {labels: {weight: dept}}}": "allowed are none, depth; did you mean 'depth'?",
+    "nodes: {default: {start: bge-bas}}": "nodes.default.start: 'bge-bas' is not a backbone or node of this configuration; "
+    "did you mean 'bge-base'?",
+    "nodes: {default: {selection: abstract}}": "did you mean 'abstracts'?",
+    "nodes: {default: {start: biohicl-base}, biohicl-base: {start: default}}": "goes in a circle: ",
+    "nodes: {bge-base: {start: bge-base, selection: abstracts, losses: {mse: {}}}}": "a backbone has the same name",
+    "nodes: {new: {start: bge-base, selection: abstracts}}": "nodes.new.losses: this key is missing and has no default",
+    "models: [defaults]": "models[0]: 'defaults' is not a node of this configuration; did you mean 'default'?",
+    "models: default": "models: found the text 'default', but a list is needed",
+    "evaluation: {benchmarks: [scifact, scifakt]}": "evaluation.benchmarks[1]: 'scifakt' is not a benchmark",
+    "evaluation: {benchmarks: [scifact, scifact]}": "each entry may stand there once only",
+    "benchmarks: {scifact: {path: x}}": "benchmarks.scifact: needs exactly one of 'url' and 'path'; both are given",
+    "benchmarks: {scifact: {url: null}}": "benchmarks.scifact: needs exactly one of 'url' and 'path'; neither is given",
+    "benchmarks: {scifact: {url: 'http://x.org/a.zip'}}": "an https:// address of a .zip archive is needed",
+    "benchmarks: {scifact: {kind: retreival}}": "did you mean 'retrieval'?",
+    "backbones: {bge-base: {hub: null}}": "backbones.bge-base: needs exactly one of 'hub' and 'path'",
+    "backbones: {bge-base: {pooling: max}}": "backbones.bge-base.pooling: found the text 'max', but allowed are cls, mean, null",
+    "backbones: {'../x': {path: y}}": "cannot be a name",
+    "pubmed: {baseline: [1, '9-5']}": "pubmed.baseline[1]: found 9-5, a range upside down; write 5-9",
+    "pubmed: {updates: some}": 'allowed is "all" or "none" or a list of numbers and ranges',
+    "pubmed: {baseline: none, updates: none}": "nothing would be parsed",
+    "pubmed: {mirrors: ['ftp://ftp.ncbi.nlm.nih.gov/pubmed']}": "an https:// or file:/// address or a folder's path is needed",
+    "pubmed: {release: newest}": "found the text 'newest', but allowed is \"current\" or a whole number from 2002 to 2099",
+    "training: {selections: {abstracts: {years: [2020, 2010]}}}": "a range upside down; write [2010, 2020]",
+    "training: {selections: {abstracts: {languages: [english]}}}": "a three-letter language code",
+    "training: {release: 2026}": "training.release: found 2026, but text is needed",
+    "training: [1, 2]": "training: found a list [1, 2], but a mapping of keys to values is needed",
+    "mesh: null": "mesh: found nothing (null), but a mapping of keys to values is needed",
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES)
+def test_a_mistake_is_one_line_that_names_the_key(tmp_path, text):
+    with pytest.raises(BioHiCLError) as error:
+        load(tmp_path, text)
+    message = str(error.value)
+    assert MISTAKES[text] in message
+    assert "\n" not in message
+    assert "overlay.yaml, line" in message
+
+
+def test_yaml_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(BioHiCLError, match=r"overlay.yaml: not valid YAML: .*line 1"):
+        load(tmp_path, "nodes: [")
+    with pytest.raises(BioHiCLError, match="holds a list"):
+        load(tmp_path, "- 1")
+    with pytest.raises(BioHiCLError, match="no such configuration file"):
+        configuration.load([tmp_path / "absent.yaml"], SCHEMA)
+
+
+def test_overlays_change_what_they_name_and_null_takes_entries_out(tmp_path):
+    config = load(
+        tmp_path,
+        "nodes: {default: {losses: {soft_targets: null}, schedule: {epochs: 7}}}\n"
+        "benchmarks: {scidocs: null}\nevaluation: {benchmarks: [scifact]}",
+    )
+    assert list(config["nodes"]["default"]["losses"]) == ["title_abstract"]
+    assert config["nodes"]["default"]["schedule"]["epochs"] == 7
+    assert config["nodes"]["default"]["schedule"]["clip"] == 1.0
+    assert "scidocs" not in config["benchmarks"]
+
+
+def test_defaults_reach_entries_that_a_user_adds(tmp_path):
+    config = load(tmp_path, "nodes: {mine: {start: default, selection: abstracts, losses: {contrastive: {}}}}")
+    mine = config["nodes"]["mine"]
+    assert mine["losses"]["contrastive"] == {"weight": 0.1, "positive_above": 0.3}
+    assert (mine["step"], mine["trainable"]["rank"], mine["labels"]["depth"]) == ("train", 8, "min")
+    assert configuration.chain_of(config, "mine") == ["mine", "default", "bge-base"]
+
+
+def test_every_key_of_the_schema_is_described():
+    schema = yaml.safe_load(SCHEMA.read_text())
+
+    def undescribed(part, path):
+        for key, value in part.get("properties", {}).items():
+            followed = dict(value)
+            while "$ref" in followed:
+                target = schema
+                for name in followed.pop("$ref").removeprefix("#/").split("/"):
+                    target = target[name]
+                followed = {**target, **followed}
+            if "description" not in value and path != "$defs" and key != "weight":
+                yield f"{path}.{key}"
+            yield from undescribed(value, f"{path}.{key}")
+
+    assert list(undescribed(schema, "")) == []
+    for name, part in schema["$defs"].items():
+        assert list(undescribed(part, name)) == []
+
+
+def test_every_key_of_config_yaml_has_its_comment():
+    """A key's comment stands above it, or above an earlier entry with the same key."""
+    explained, naked = set(), []
+    lines = (ROOT / "config.yaml").read_text().splitlines()
+    for number, line in enumerate(lines):
+        match = re.match(r"( *)([a-z0-9_-]+):", line)
+        if not match:
+            continue
+        if number and lines[number - 1].lstrip().startswith("#"):
+            explained.add(match[2])
+        elif match[2] not in explained:
+            naked.append(f"{number + 1}: {line.strip()}")
+    sections = {"pubmed", "mesh", "training", "evaluation"}
+    # What the comment above a group explains together: losses' terms, parts of a one-line block, named entries.
+    together = {"updates", "labels", "losses", "contrastive", "trainable", "schedule", "batch_size", "learning_rate"}
+    together |= {"warmup", "weight_decay", "clip", "epochs", "max_steps", "licence", "measures", "mse", "bge-base"}
+    together |= {"kind", "url", "nfcorpus", "scifact", "scidocs", "trec-covid", "hub", "weight", "abstracts"}
+    assert [entry for entry in naked if entry.split()[1].rstrip(":") not in sections | together] == []

@@ -1,0 +1,128 @@
+"""What is written down for people: the README's queries, the environments, the modules' own words."""
+
+import ast
+import re
+import subprocess
+import tomllib
+
+import yaml
+
+from conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def pins():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_dependency_is_pinned_and_installed_as_pinned():
+    from importlib.metadata import distributions
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    pinned = pins()
+    assert [name for name in wanted if normal(re.match(r"[\w.-]+", name)[0]) not in pinned] == []
+    here = {normal(d.metadata["Name"]): d.version.split("+")[0] for d in distributions()}
+    differing = {
+        name: (version, pinned[name]) for name, version in here.items() if pinned.get(name, version) != version
+    }
+    assert differing == {}
+
+
+def test_conda_environments_hold_the_same_versions():
+    other_names = {"python-duckdb": "duckdb", "pytorch": "torch", "matplotlib-base": "matplotlib"}
+    pinned = pins()
+    for file in (ROOT / "envs").glob("*.yaml"):
+        listed = []
+        for entry in yaml.safe_load(file.read_text())["dependencies"]:
+            listed += entry["pip"] if isinstance(entry, dict) else [entry]
+        for entry in listed:
+            name, _, version = re.match(r"([\w.-]+)\s*(==?|>=)?(.*)", entry).groups()
+            if name in ("python", "pip"):
+                continue
+            assert pinned[normal(other_names.get(name, name))] == version, f"{file.name}: {entry}"
+
+
+def test_every_stage_has_help(run_biohicl):
+    listed = run_biohicl("--help").stdout
+    commands = re.findall(r"^    ([a-z-]+) ", listed, flags=re.MULTILINE)
+    assert {"make-sample", "parse-pubmed", "parse-mesh", "evaluate", "train", "sql"} <= set(commands)
+    for command in commands:
+        done = run_biohicl(command, "--help")
+        assert done.returncode == 0
+        assert len(done.stdout.splitlines()) > 5
+
+
+def test_rules_all_have_log_benchmark_and_environment():
+    for file in (ROOT / "rules").glob("*.smk"):
+        blocks = re.split(r"^(?:rule|checkpoint) ", file.read_text(), flags=re.MULTILINE)[1:]
+        for block in blocks:
+            name = block.split(":")[0]
+            assert '"""' in block, f"{name} says nothing of itself"
+            if "shell:" not in block:
+                continue
+            for directive in ("log:", "conda:", *(["benchmark:"] if name != "refresh" else [])):
+                assert directive in block, f"{file.name}: {name} has no {directive}"
+
+
+def test_readme_queries_give_what_the_readme_shows(finished, run_biohicl):
+    """Each `biohicl sql` block, and the table printed below it, on the demonstration's sample."""
+    blocks = re.findall(r'```console\n\$ biohicl sql "(.*?)"\n(.*?)```', README, flags=re.DOTALL)
+    assert len(blocks) == 5
+    for sql, shown in blocks:
+        done = run_biohicl("sql", sql, cwd=finished.folder)
+        assert done.returncode == 0, done.stderr
+        assert [line.rstrip() for line in done.stdout.strip().splitlines()] == [
+            line.rstrip() for line in shown.strip().splitlines()
+        ], sql
+
+
+def test_readme_names_files_that_exist():
+    for path in re.findall(r"`((?:workflow|rules|src|tests|envs|profiles)/[\w./-]+)`", README):
+        assert (ROOT / path).exists(), path
+
+
+def test_lower_rooms_know_nothing_of_higher_ones():
+    """The order in biohicl/__init__.py: a module imports only from rooms before its own."""
+    rooms = ["errors", "storage", "progress", "configuration", "nlm_xml", "fetch", "pubmed", "mesh", "encoder"]
+    rooms += ["training", "evaluation", "report", "sample", "cli"]
+    for file in (ROOT / "src/biohicl").rglob("*.py"):
+        parts = file.relative_to(ROOT / "src/biohicl").with_suffix("").parts
+        if parts[0] in ("__init__", "__main__"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("biohicl."):
+                room = node.module.split(".")[1]
+                assert rooms.index(room) <= rooms.index(parts[0]), f"{file}: imports {node.module}"
+
+
+def test_training_needs_nothing_that_a_bare_gpu_image_lacks():
+    """GPU images have torch, transformers, peft and pyarrow, but often no polars, duckdb, lxml or snakemake."""
+    code = (
+        "import sys\n"
+        "for name in ('polars', 'duckdb', 'snakemake', 'lxml', 'networkx', 'tqdm', 'httpx', 'jsonschema'):\n"
+        "    sys.modules[name] = None\n"
+        "import biohicl.training.train, biohicl.training.tokens, biohicl.training.losses, biohicl.evaluation.retrieval\n"
+        "import biohicl.evaluation.evaluate\n"
+    )
+    done = subprocess.run(["python", "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_nothing_names_a_machine_or_a_registry():
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    # Written so that this line does not find itself.
+    forbidden = re.compile(
+        "|".join(["/ro" + "ot/", "/wo" + "rk/", "/ho" + r"me/\w+/", "pypi" + r"\.org", "index" + "-url"])
+    )
+    for name in files:
+        path = ROOT / name
+        if path.is_file() and path.suffix != ".tsv":
+            found = forbidden.search(path.read_text(encoding="utf-8"))
+            assert not found, f"{name}: {found}"

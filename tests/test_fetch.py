@@ -1,0 +1,199 @@
+"""Listings and downloads, from folders (file://) and through the same code from https."""
+
+import json
+import shutil
+import zipfile
+
+import pytest
+
+from biohicl.errors import BioHiCLError
+from biohicl.fetch.download import fetch_backbone, fetch_benchmark, fetch_mesh_file, fetch_pubmed_file
+from biohicl.fetch.places import as_url, list_directory, open_stream
+from biohicl.fetch.release import describe_news, mesh_release, pubmed_release
+from biohicl.storage import write_json
+
+
+def server(folder, *names):
+    for name in names:
+        kind = "baseline" if int(name.split("n")[1]) < 1000 else "updatefiles"
+        path = folder / kind / f"{name}.xml.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        path.with_name(path.name + ".md5").touch()
+    for kind in ("baseline", "updatefiles"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    (folder / "baseline/README.txt").touch()
+    return folder
+
+
+def names(release):
+    return [file["name"] for file in release["files"]]
+
+
+def test_current_is_the_newest_baseline_with_its_updates(tmp_path):
+    folder = server(tmp_path, "pubmed97n0001", "pubmed98n0001", "pubmed98n0002", "pubmed97n1300", "pubmed98n1301")
+    release = pubmed_release([str(folder)], "current", "all", "all")
+    assert (release["year"], names(release)) == (2098, ["pubmed98n0001", "pubmed98n0002", "pubmed98n1301"])
+    # Updates of a later year than the baseline are newer news, not old ones.
+    older = pubmed_release([str(folder)], 2097, "all", "all")
+    assert names(older) == ["pubmed97n0001", "pubmed97n1300", "pubmed98n1301"]
+    assert names(pubmed_release([str(folder)], "current", "none", [1301])) == ["pubmed98n1301"]
+
+
+def test_numbers_and_ranges_choose_files(tmp_path):
+    folder = server(tmp_path, *(f"pubmed99n{n:04d}" for n in range(1, 8)))
+    assert names(pubmed_release([str(folder)], "current", [1, "3-4", "6-900"], "none")) == [
+        f"pubmed99n000{n}" for n in (1, 3, 4, 6, 7)
+    ]
+    with pytest.raises(BioHiCLError, match=r"no file numbered 12 in release 2099. Change pubmed.baseline"):
+        pubmed_release([str(folder)], "current", [1, 12], "none")
+    with pytest.raises(BioHiCLError, match=r"has no release 2050; it has 2099"):
+        pubmed_release([str(folder)], 2050, "all", "all")
+
+
+def test_a_missing_mirror_is_passed_over_and_named_if_it_is_the_last(tmp_path):
+    folder = server(tmp_path / "there", "pubmed99n0001")
+    missing = tmp_path / "away"
+    assert pubmed_release([str(missing), str(folder)], "current", "all", "all")["mirror"] == folder.as_uri()
+    with pytest.raises(BioHiCLError, match=f"{missing}/baseline: no such folder. Check `mirrors`"):
+        pubmed_release([str(missing)], "current", "all", "all")
+    empty = tmp_path / "empty"
+    server(empty)
+    with pytest.raises(BioHiCLError, match="lists no PubMed files"):
+        pubmed_release([str(empty)], "current", "all", "all")
+
+
+def test_mesh_release(tmp_path):
+    for name in ("desc2024.gz", "desc2099.gz", "supp2099.gz", "desc2099.xml"):
+        (tmp_path / name).touch()
+    assert mesh_release([str(tmp_path)], "current")["name"] == "desc2099"
+    assert mesh_release([str(tmp_path)], 2024)["name"] == "desc2024"
+    with pytest.raises(BioHiCLError, match=r"has no desc2023.gz; it has 2024, 2099"):
+        mesh_release([str(tmp_path)], 2023)
+
+
+def test_news_of_a_listing(tmp_path):
+    record = tmp_path / "release.json"
+    old = {"year": 2098, "files": [{"name": "a"}, {"name": "b"}]}
+    assert describe_news(old, record) == ["first listing"]
+    write_json(old, record)
+    assert describe_news(old, record) == ["nothing new"]
+    new = {"year": 2099, "files": [{"name": "b"}, {"name": "c"}]}
+    assert describe_news(new, record) == ["release 2099 replaces 2098", "new: c", "no longer listed: a"]
+
+
+def test_a_pubmed_file_comes_over_whole(sample, tmp_path):
+    output = tmp_path / "deep/pubmed99n0001.xml.gz"
+    fetch_pubmed_file([str(sample / "pubmed")], "baseline", "pubmed99n0001", output)
+    assert output.read_bytes() == (sample / "pubmed/baseline/pubmed99n0001.xml.gz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda f: f.write_bytes(f.read_bytes()[:-1]), "its MD5 is .* but .*md5 says"),
+        (lambda f: f.write_bytes(b"<html>Busy</html>"), "not a gzip file"),
+        (lambda f: f.unlink(), "no such file in this mirror"),
+        (lambda f: f.with_name(f.name + ".md5").write_text("?"), "holds no MD5 checksum"),
+        (lambda f: f.with_name(f.name + ".md5").unlink(), r"\.md5: no such file"),
+    ],
+)
+def test_what_is_not_whole_never_gets_its_name(sample, tmp_path, spoil, said):
+    mirror = shutil.copytree(sample / "pubmed", tmp_path / "mirror")
+    spoil(mirror / "baseline/pubmed99n0001.xml.gz")
+    output = tmp_path / "out/pubmed99n0001.xml.gz"
+    with pytest.raises(BioHiCLError, match=said):
+        fetch_pubmed_file([str(mirror)], "baseline", "pubmed99n0001", output)
+    assert not output.parent.exists() or list(output.parent.iterdir()) == []
+    fetch_pubmed_file([str(mirror), str(sample / "pubmed")], "baseline", "pubmed99n0001", output)
+    assert output.is_file()
+
+
+def test_mesh_and_its_hash(sample, tmp_path, capsys):
+    fetch_mesh_file([(sample / "mesh").as_uri()], "desc2099", tmp_path / "desc2099.gz")
+    assert "sha256" in capsys.readouterr().err
+    with pytest.raises(BioHiCLError, match="no such file in this mirror"):
+        fetch_mesh_file([str(sample / "mesh")], "desc2001", tmp_path / "desc2001.gz")
+
+
+@pytest.mark.parametrize("place", ["http://localhost/x", "ftp://localhost/x", "gopher://x/y"])
+def test_only_https_and_files_are_read(place):
+    with pytest.raises(BioHiCLError, match="only https:// and file:// addresses are read"), open_stream(place):
+        pass
+
+
+def test_places(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b/x%y.txt").touch()
+    assert as_url("https://x.org/y/") == "https://x.org/y"
+    assert list_directory(as_url("a b")) == ["x%y.txt"]
+
+
+FILES = ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"]
+
+
+def test_a_benchmark_from_a_folder(sample, tmp_path):
+    source = sample / "benchmarks/sample-retrieval"
+    fetch_benchmark(None, str(source), None, FILES, tmp_path / "out")
+    for file in FILES:
+        assert (tmp_path / "out" / file).read_bytes() == (source / file).read_bytes()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BioHiCLError, match=r"empty: has no corpus.jsonl, .*it is empty"):
+        fetch_benchmark(None, str(tmp_path / "empty"), None, FILES, tmp_path / "none")
+    with pytest.raises(BioHiCLError, match="no such folder"):
+        fetch_benchmark(None, str(tmp_path / "absent"), None, FILES, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def archive(path, members):
+    with zipfile.ZipFile(path, "w") as bundle:
+        for name, content in members.items():
+            bundle.writestr(name, content)
+    return path
+
+
+def test_a_benchmark_from_an_archive(tmp_path):
+    inner = {f"scifact/{file}": f"content of {file}" for file in FILES}
+    evil = {"../../outside.txt": "x", "/tmp/outside.txt": "x", "scifact/more/corpus.jsonl": "wrong one"}
+    path = archive(tmp_path / "scifact.zip", {**evil, **inner})
+    fetch_benchmark(path.as_uri(), None, None, FILES, tmp_path / "out/scifact")
+    assert (tmp_path / "out/scifact/corpus.jsonl").read_text() == "content of corpus.jsonl"
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == sorted(
+        ["scifact.zip", "corpus.jsonl", "queries.jsonl", "test.tsv"]
+    )
+    with pytest.raises(BioHiCLError, match="its SHA-256 is [0-9a-f]{64}, but config.yaml expects 000"):
+        fetch_benchmark(path.as_uri(), None, "0" * 64, FILES, tmp_path / "none")
+    with pytest.raises(BioHiCLError, match="the archive has no qrels/dev.tsv"):
+        fetch_benchmark(path.as_uri(), None, None, ["qrels/dev.tsv"], tmp_path / "none")
+    path.write_text("<html>")
+    with pytest.raises(BioHiCLError, match="not a zip archive"):
+        fetch_benchmark(path.as_uri(), None, None, FILES, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_backbone_from_a_folder(sample, tmp_path):
+    (tmp_path / "out").mkdir()
+    fetch_backbone(None, str(sample / "backbone"), None, tmp_path / "out")
+    assert (tmp_path / "out/vocab.txt").is_file()
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare/config.json").write_text("{}")
+    (tmp_path / "bare/pytorch_model.bin").write_text("pickle")
+    with pytest.raises(BioHiCLError, match=r"bare: has no model.safetensors.*weights in .bin \(pickle\) are not read"):
+        fetch_backbone(None, str(tmp_path / "bare"), None, tmp_path / "out")
+
+
+def test_without_network_a_hub_name_says_what_to_do(tmp_path, run_biohicl):
+    settings = {"hub": "BAAI/bge-base-en-v1.5", "path": None, "revision": None}
+    done = run_biohicl("fetch-backbone", "--settings", json.dumps(settings), "--output", tmp_path / "bge")
+    assert done.returncode == 2
+    assert "BAAI/bge-base-en-v1.5: cannot be had from the hub" in done.stderr
+    assert "`path`" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_network_a_server_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr("biohicl.fetch.places.TRIES", 1)
+    with pytest.raises(BioHiCLError, match=r"cannot be reached .*Check the network, or name a copy"):
+        pubmed_release(["https://localhost:1/pubmed"], "current", "all", "all")

@@ -1,0 +1,106 @@
+"""Catalog, SQL, score table and report page, on the finished workflow."""
+
+import re
+import shutil
+
+import duckdb
+import polars as pl
+import pytest
+
+from biohicl.errors import BioHiCLError
+from biohicl.report.catalog import VIEWS, query, write_catalog
+from biohicl.report.summary import score_rows, score_text
+
+
+def test_every_view_gives_rows(finished, monkeypatch):
+    monkeypatch.chdir(finished.folder)
+    with duckdb.connect("results/biohicl.duckdb", read_only=True) as connection:
+        views = {
+            row[0] for row in connection.execute("select view_name from duckdb_views() where not internal").fetchall()
+        }
+        assert views == set(VIEWS) | {"citations"}
+        counts = {view: connection.execute(f"select count(*) from {view}").fetchone()[0] for view in views}
+        comments = connection.execute("select comment from duckdb_views() where not internal").fetchall()
+    assert [view for view, count in counts.items() if not count] == []
+    assert all(comment for (comment,) in comments)
+    assert counts["citations"] == counts["current"] < counts["articles"]
+
+
+def test_citations_are_the_current_records(finished, run_biohicl):
+    sql = "select file, version, count(*) as n from citations where pmid between 990000201 and 990000210 group by all"
+    done = run_biohicl("sql", "--csv", sql, cwd=finished.folder)
+    assert done.stdout.split() == ["file,version,n", "pubmed99n0003,2,10"]
+    deleted = "select count(*) from citations where pmid in (select pmid from deleted)"
+    assert run_biohicl("sql", "--csv", deleted, cwd=finished.folder).stdout.split()[1] == "0"
+
+
+def test_sql_works_from_anywhere_and_after_a_move(finished, tmp_path, run_biohicl):
+    shutil.copytree(finished.folder / "results", tmp_path / "moved/results")
+    (tmp_path / "elsewhere").mkdir()
+    catalog = tmp_path / "moved/results/biohicl.duckdb"
+    words = ["--csv", "select count(*) as n from citations where length(title) > 5"]
+    asked = [
+        run_biohicl("sql", *words, "--catalog", catalog, cwd=tmp_path / "elsewhere"),
+        run_biohicl("sql", *words, cwd=tmp_path / "moved/results/mesh"),
+        run_biohicl("sql", *words, cwd=finished.folder),
+    ]
+    assert [done.returncode for done in asked] == [0, 0, 0]
+    assert asked[0].stdout == asked[1].stdout == asked[2].stdout
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [("select * from citatons", "citations"), ("selec 1", "syntax error"), ("drop view citations", "read-only")],
+)
+def test_wrong_sql_is_answered_in_words(finished, run_biohicl, sql, said):
+    done = run_biohicl("sql", sql, cwd=finished.folder)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_catalog_that_is_not_there(tmp_path):
+    with pytest.raises(BioHiCLError, match="no such catalog; make it with"):
+        query("select 1", tmp_path / "none.duckdb")
+
+
+def test_a_missing_table_leaves_no_catalog(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = dict.fromkeys(["file", "selection", "node", "retrieval", "similarity"], ["x"])
+    with pytest.raises(BioHiCLError, match=r"results/pubmed/articles/x.parquet: no such file"):
+        write_catalog(names, tmp_path / "results/biohicl.duckdb")
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_the_file_can_be_read_by_duckdb_1_0(finished):
+    """Its header names the storage version: DuckDB 1.0 reads 64, later ones number higher."""
+    header = (finished.folder / "results/biohicl.duckdb").read_bytes()[:24]
+    assert header[8:12] == b"DUCK"
+    assert int.from_bytes(header[12:20], "little") == 64
+
+
+def test_the_score_table_has_every_system_and_benchmark(finished):
+    header, rows = score_rows(finished.folder / "results/summary.parquet")
+    assert header == ["system", "role", "sample-retrieval nDCG@10", "sample-pairs Spearman"]
+    assert [row[:2] for row in rows] == [
+        ["bm25", "lexical"],
+        ["sample-bert", "backbone"],
+        ["biohicl-base", "model"],
+        ["default", "model"],
+    ]
+    assert rows[0][3] == "-"
+    assert all(re.fullmatch(r"-?\d\.\d{4}", cell) for row in rows[1:] for cell in row[2:])
+    assert all(cell in score_text(finished.folder / "results/summary.parquet") for row in rows for cell in row)
+
+
+def test_the_report_is_whole_and_asks_for_nothing(finished):
+    html = (finished.folder / "results/report.html").read_text()
+    _, rows = score_rows(finished.folder / "results/summary.parquet")
+    for cell in [cell for row in rows for cell in row] + ["Strabismus", "biohicl-base", "pubmed99n0003"]:
+        assert cell in html
+    assert "<svg" in html
+    loading = re.findall(r"""(?:src|href)\s*=\s*["']([^"'#][^"']*)|url\(([^#)][^)]*)\)|@import""", html)
+    assert loading == []
+    assert "<script" not in html
+    count = pl.scan_parquet(finished.folder / "results/corpus/current.parquet").select(pl.len()).collect().item()
+    assert f"{count:,} current citations" in html

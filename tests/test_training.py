@@ -1,0 +1,294 @@
+"""Selection, labels, tokens and the training step, on the sample."""
+
+import json
+import shutil
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from biohicl import configuration
+from biohicl.encoder.embed import Encoder
+from biohicl.encoder.folder import load_model
+from biohicl.errors import BioHiCLError
+from biohicl.evaluation.evaluate import evaluate
+from biohicl.training.data import batches, read_training_data, steps_of
+from biohicl.training.labels import write_labels
+from biohicl.training.selection import pmid_hash, write_selection
+from biohicl.training.tokens import write_tokens
+from biohicl.training.train import train
+from conftest import ROOT
+
+SELECTION = {
+    "citations": "all",
+    "years": None,
+    "languages": ["eng"],
+    "min_abstract_characters": 100,
+    "min_headings": 2,
+    "seed": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def made(finished):
+    """The finished workflow's folder, and the resolved configuration that it ran with."""
+    files = [ROOT / "config.yaml", *finished.overlays]
+    return finished.folder, configuration.load(files, ROOT / "workflow/schemas/config.schema.yaml")
+
+
+def node(config, name="default", **over):
+    block = json.loads(json.dumps(config["nodes"][name]))
+    for key, value in over.items():
+        *path, last = key.split("__")
+        inner = block
+        for part in path:
+            inner = inner[part]
+        inner[last] = value
+    return block
+
+
+def run(made, output, block, start="resources/backbones/sample-bert"):
+    folder, _ = made
+    torch.set_num_threads(2)
+    train(
+        folder / start,
+        folder / "results/training/tokens/sample-bert-96/abstracts.parquet",
+        folder / "results/training/labels/abstracts.parquet",
+        folder / "results/training/releases/tests/hierarchy.parquet",
+        block,
+        output,
+        "cpu",
+    )
+    return output
+
+
+# --- selection ----------------------------------------------------------------------------------------
+
+
+def select(made, tmp_path, **over):
+    folder, _ = made
+    output = tmp_path / "chosen.parquet"
+    write_selection(folder / "results/training/releases/tests", folder / "results/pubmed", SELECTION | over, output)
+    return pl.read_parquet(output)
+
+
+def test_selection_equals_its_filters_said_in_sql(made, tmp_path, run_biohicl):
+    chosen = select(made, tmp_path, years=[1995, 2010])
+    asked = run_biohicl(
+        "sql",
+        "--csv",
+        "select pmid from citations where title is not null and length(abstract) >= 100 and len(mesh_headings) >= 2 "
+        "and list_contains(languages, 'eng') and year between 1995 and 2010 order by pmid",
+        cwd=made[0],
+    )
+    assert asked.returncode == 0, asked.stderr
+    assert chosen["pmid"].to_list() == [int(line) for line in asked.stdout.split()[1:]]
+    assert 100 < chosen.height < 1500
+
+
+def test_a_larger_selection_contains_the_smaller(made, tmp_path):
+    small, large = (select(made, tmp_path, citations=count) for count in (100, 300))
+    assert (small.height, large.height) == (100, 300)
+    assert set(small["pmid"]) < set(large["pmid"])
+    assert set(small["pmid"]) != set(select(made, tmp_path, citations=100, seed=2)["pmid"])
+    assert large["pmid"].is_sorted()
+
+
+def test_pmid_hash_is_splitmix64():
+    """First outputs of the generator seeded with 0 and 1234567, as its reference implementation gives them."""
+    assert pmid_hash(np.array([0]), 0)[0] == 0xE220A8397B1DCDAF
+    assert pmid_hash(np.array([1234567]), 0)[0] == 6457827717110365317
+
+
+def test_majors_count_qualifiers(made):
+    chosen = pl.read_parquet(made[0] / "results/training/selections/abstracts.parquet")
+    flat = pl.scan_parquet(made[0] / "results/pubmed/mesh_headings/*.parquet").filter("major").collect()
+    expected = set(flat.select("pmid", "descriptor_ui").iter_rows())
+    found = {
+        (row["pmid"], ui)
+        for row in chosen.iter_rows(named=True)
+        for ui, major in zip(row["descriptor_uis"], row["majors"], strict=True)
+        if major
+    }
+    assert found
+    assert found <= expected
+
+
+def test_no_citation_left_says_which_filter_left_what(made, tmp_path):
+    with pytest.raises(BioHiCLError, match=r"0 citations are left.*[1-9][\d,]* in eng; 0 published 1700 to 1701"):
+        select(made, tmp_path, years=[1700, 1701])
+    assert not (tmp_path / "chosen.parquet").exists()
+
+
+# --- labels and tokens -----------------------------------------------------------------------------------
+
+
+def test_labels_are_closed_under_ancestors_and_unknown_ones_are_said(made, tmp_path, capsys):
+    folder, _ = made
+    hierarchy = pl.read_parquet(folder / "results/mesh/hierarchy.parquet")
+    without = hierarchy.filter(pl.col("name") != "Mice")
+    without.write_parquet(tmp_path / "hierarchy.parquet")
+    selection = folder / "results/training/selections/abstracts.parquet"
+    write_labels(selection, tmp_path / "hierarchy.parquet", tmp_path / "labels.parquet")
+    assert "D051379" in capsys.readouterr().err
+    uis = without["descriptor_ui"].to_list()
+    ancestors = dict(without.select("descriptor_ui", "ancestors").iter_rows())
+    labels = pl.read_parquet(tmp_path / "labels.parquet")
+    for row, given in zip(labels.iter_rows(named=True), pl.read_parquet(selection)["descriptor_uis"], strict=True):
+        direct = {uis[number] for number in row["direct"]}
+        assert direct == set(given) - {"D051379"}
+        assert {uis[number] for number in row["closed"]} == direct.union(*(ancestors[ui] for ui in direct))
+
+
+def test_tokens_are_the_tokenizers_and_cut(made, tmp_path):
+    from transformers import AutoTokenizer
+
+    folder, _ = made
+    selection, backbone = folder / "results/training/selections/abstracts.parquet", tmp_path / "backbone"
+    shutil.copytree(folder / "resources/backbones/sample-bert", backbone)
+    config = json.loads((backbone / "config_sentence_transformers.json").read_text())
+    config["prompts"] = {"query": "find ", "document": "text "}
+    (backbone / "config_sentence_transformers.json").write_text(json.dumps(config))
+    write_tokens(selection, backbone, 24, tmp_path / "tokens.parquet")
+    tokenizer = AutoTokenizer.from_pretrained(backbone)
+    first = pl.read_parquet(selection).row(0, named=True)
+    row = pl.read_parquet(tmp_path / "tokens.parquet").row(0, named=True)
+    expected = {
+        "document": f"text {first['title']} {first['abstract']}",
+        "query": f"find {first['title']}",
+        "passage": f"text {first['abstract']}",
+    }
+    for view, text in expected.items():
+        assert row[view] == tokenizer(text, truncation=True, max_length=24)["input_ids"]
+    with pytest.raises(BioHiCLError, match="max_length is 400, but backbone reads at most 96"):
+        write_tokens(selection, backbone, 400, tmp_path / "more.parquet")
+
+
+def test_tables_of_different_selections_do_not_mix(made, tmp_path):
+    folder, config = made
+    labels = pq.read_table(folder / "results/training/labels/abstracts.parquet")
+    pq.write_table(labels.slice(1), tmp_path / "labels.parquet")
+    tokens = folder / "results/training/tokens/sample-bert-96/abstracts.parquet"
+    with pytest.raises(BioHiCLError, match="not of the same selection"):
+        read_training_data(
+            tokens,
+            tmp_path / "labels.parquet",
+            folder / "results/training/releases/tests/hierarchy.parquet",
+            config["nodes"]["default"]["labels"],
+            {"document"},
+        )
+
+
+# --- batches ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "size", "epochs"), [(10, 3, 2), (7, 7, 1), (5, 64, 3), (2, 2, 1)])
+def test_batches_are_a_fresh_permutation_each_epoch(count, size, epochs):
+    plan = list(batches(count, size, epochs, seed=5))
+    assert len(plan) == steps_of(count, size, epochs, None)
+    for epoch in range(epochs):
+        seen = np.concatenate([rows for number, rows in plan if number == epoch])
+        assert len(seen) == len(set(seen.tolist())) == count // min(size, count) * min(size, count)
+    again = list(batches(count, size, epochs, seed=5))
+    assert all((one[1] == other[1]).all() for one, other in zip(plan, again, strict=True))
+    assert count < 5 or any((one[1] != other[1]).any() for one, other in zip(plan, batches(count, size, epochs, 6)))
+    assert steps_of(count, size, epochs, 1) == 1
+
+
+# --- the training step --------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(made, tmp_path):
+    short = {"schedule__max_steps": 4}
+    one, two = (run(made, tmp_path / name, node(made[1], **short)) for name in ("one", "two"))
+    other = run(made, tmp_path / "other", node(made[1], seed=2, **short))
+    files = [folder / "model.safetensors" for folder in (one, two, other)]
+    assert files[0].read_bytes() == files[1].read_bytes() != files[2].read_bytes()
+    assert pq.read_table(one / "training_log.parquet").equals(pq.read_table(two / "training_log.parquet"))
+    assert len(pq.read_table(one / "training_log.parquet")) == 4
+
+
+def test_the_merged_model_is_the_backbone_with_its_adapter(made, tmp_path):
+    from peft import PeftModel
+
+    folder, config = made
+    output = run(made, tmp_path / "node", node(config, schedule__max_steps=3))
+    adapted = PeftModel.from_pretrained(
+        load_model(folder / "resources/backbones/sample-bert"), output / "adapter"
+    ).eval()
+    encoder = Encoder(output, "cpu")
+    tokens = encoder.tokenizer(["Effect of one on two.", "mice"], padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        np.testing.assert_allclose(
+            adapted(**tokens).last_hidden_state, encoder.model(**tokens).last_hidden_state, atol=1e-5
+        )
+    before, after = (
+        load_file(place / "model.safetensors") for place in (folder / "resources/backbones/sample-bert", output)
+    )
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(any(part in name for part in ("word_embeddings", "query", "key", "value", "dense")) for name in changed)
+    assert not any("pooler" in name or "LayerNorm" in name or name.endswith("bias") for name in changed)
+
+
+def test_full_training_moves_every_layer_but_the_pooler(made, tmp_path):
+    folder, config = made
+    output = run(made, tmp_path / "node", node(config, trainable__method="full", schedule__max_steps=2))
+    before, after = (
+        load_file(place / "model.safetensors") for place in (folder / "resources/backbones/sample-bert", output)
+    )
+    still = {name for name in before if torch.equal(before[name], after[name])}
+    assert still == {"pooler.dense.bias"} or all("pooler" in name for name in still)
+    assert not (output / "adapter").exists()
+
+
+def test_a_node_can_start_from_a_node(made, tmp_path):
+    block = node(made[1], schedule__max_steps=2)
+    output = run(made, tmp_path / "second", block, start="results/models/biohicl-base")
+    manifest = json.loads((output / "manifest.json").read_text())
+    assert manifest["steps"] == 2
+    assert manifest["settings"] == block
+    assert Encoder(output, "cpu").settings.max_length == 96
+
+
+def test_the_model_folder_loads_elsewhere_with_the_same_embeddings(made):
+    from sentence_transformers import SentenceTransformer
+
+    folder = made[0] / "results/models/default"
+    texts = ["Effect of gliaroma on stroke", "mice given nothing"]
+    there = SentenceTransformer(str(folder), device="cpu", local_files_only=True).encode(texts)
+    np.testing.assert_allclose(Encoder(folder, "cpu").encode(texts), there, atol=1e-5)
+
+
+@pytest.mark.parametrize("recipe", ["biohicl-base", "default"])
+def test_the_trained_model_beats_its_backbone_on_three_seeds(made, tmp_path, recipe):
+    folder, config = made
+    benchmark = folder / "resources/benchmarks/sample-retrieval"
+    backbone = evaluate(str(folder / "resources/backbones/sample-bert"), benchmark, tmp_path / "b")[0]["value"]
+    for seed in (1, 2, 3):
+        model = run(made, tmp_path / str(seed), node(config, recipe, seed=seed))
+        trained = evaluate(str(model), benchmark, tmp_path / "e")[0]["value"]
+        assert trained > backbone + 0.02, (recipe, seed, trained, backbone)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_pmids(made, tmp_path):
+    block = node(made[1], schedule__learning_rate=1.0, schedule__clip=1e30, trainable__method="full")
+    broken = tmp_path / "broken"
+    shutil.copytree(made[0] / "resources/backbones/sample-bert", broken)
+    weights = load_file(broken / "model.safetensors")
+    weights["encoder.layer.0.output.dense.weight"].fill_(float("nan"))
+    from safetensors.torch import save_file
+
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BioHiCLError, match=r"the loss is nan at step 1 .*PMIDs 990000\d{3}"):
+        run(made, tmp_path / "node", block, start=broken)
+    assert not (tmp_path / "node").exists()
+
+
+def test_an_unknown_layer_is_named_with_those_there_are(made, tmp_path):
+    with pytest.raises(BioHiCLError, match=r"no layer 'q_proj'; it has dense, key, .*query"):
+        run(made, tmp_path / "node", node(made[1], trainable__targets=["q_proj"]))

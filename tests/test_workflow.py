@@ -1,0 +1,282 @@
+"""The whole DAG on the sample: what runs, what does not run again, and what a user is told when something is wrong."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+
+import polars as pl
+import pytest
+import yaml
+
+from conftest import ROOT, Workflow
+
+
+def overlay(folder, content, name="overlay.yaml"):
+    path = folder / name
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_it_runs_in_time_and_leaves_no_scraps(finished):
+    assert finished.seconds < 240
+    names = [path.name for path in finished.folder.rglob("*") if ".snakemake" not in path.parts]
+    assert [name for name in names if name.endswith(".tmp")] == []
+    assert sorted(path.name for path in finished.folder.iterdir()) == [
+        *(".snakemake", "benchmarks", "logs", "resources", "results")
+    ]
+
+
+def test_a_second_run_does_nothing(finished):
+    assert finished.jobs("all") == {}
+
+
+def test_every_job_has_its_log_and_benchmark(finished):
+    stages = {"parse_pubmed", "fetch_pubmed", "train_node", "evaluate_system", "select", "labels", "tokens"}
+    assert stages <= {path.name for path in (finished.folder / "logs").iterdir()}
+    assert stages <= {path.name for path in (finished.folder / "benchmarks").iterdir()}
+
+
+def test_every_table_is_sorted_by_its_key(finished):
+    keys = {
+        "pubmed/articles": ["pmid", "version", "position"],
+        "pubmed/mesh_headings": ["descriptor_ui", "pmid", "version", "position"],
+        "pubmed/deleted": ["pmid", "version"],
+        "corpus": ["pmid"],
+        "training/selections": ["pmid"],
+        "training/labels": ["pmid"],
+        "training/tokens/sample-bert-96": ["pmid"],
+    }
+    for place, key in keys.items():
+        files = list((finished.folder / "results" / place).glob("*.parquet"))
+        assert files
+        for file in files:
+            frame = pl.read_parquet(file)
+            assert frame.select(key).equals(frame.select(key).sort(key)), file
+
+
+def test_the_default_configuration_plans_without_network(tmp_path):
+    bare = Workflow(tmp_path)
+    bare.overlays = [overlay(tmp_path, {})]
+    planned = bare.jobs("all")
+    assert planned["list_pubmed"] == 1
+    assert planned["train_node"] == 2
+    assert planned["evaluate_system"] == 4 * 4
+
+
+def test_targets_are_the_stages(finished):
+    listed = finished.snakemake("--list-target-rules").output
+    for target in ("all", "mesh", "corpus", "train", "evaluate", "report", "catalog", "refresh"):
+        assert target in listed.split()
+
+
+def test_no_network_is_an_error_that_says_what_to_do(tmp_path):
+    there = Workflow(tmp_path)
+    there.overlays = [overlay(tmp_path, {"mesh": {"mirrors": ["https://localhost:1/mesh"]}})]
+    done = there.snakemake("mesh", check=False)
+    assert done.returncode != 0
+    assert "https://localhost:1/mesh/: cannot be reached" in done.output
+    assert "name a copy of NLM's files as a mirror" in done.output
+    assert not (tmp_path / "resources/mesh/release.json").exists()
+
+
+# --- updates -----------------------------------------------------------------------------------------------
+
+
+def test_an_update_parses_one_file_and_neither_trains_nor_evaluates(copied):
+    mirror = copied.folder / "mirror"
+    shutil.copytree(copied.folder / "resources/sample/pubmed", mirror)
+    moved = overlay(copied.folder, {"pubmed": {"mirrors": [str(mirror)]}})
+    # Another mirror of the same files asks for the listing again, and for nothing else.
+    copied.snakemake("all", overlays=[moved])
+    models = {path: path.stat().st_mtime_ns for path in (copied.folder / "results/models").rglob("*")}
+    name = "pubmed99n0004.xml.gz"
+    source = mirror / "updatefiles/pubmed99n0003.xml.gz"
+    shutil.copy(source, mirror / "updatefiles" / name)
+    digest = hashlib.md5(source.read_bytes()).hexdigest()
+    (mirror / "updatefiles" / f"{name}.md5").write_text(f"MD5({name})= {digest}\n")
+    assert copied.jobs("all", overlays=[moved]) == {}, "nobody has asked the server yet"
+    said = copied.snakemake("refresh", overlays=[moved]).output
+    assert "new: pubmed99n0004" in said
+    assert copied.jobs("all", overlays=[moved]) == {
+        "fetch_pubmed": 1,
+        "parse_pubmed": 1,
+        "merge_citations": 1,
+        "write_report": 1,
+        "write_catalog": 1,
+    }
+    copied.snakemake("all", overlays=[moved])
+    assert copied.jobs("all", overlays=[moved]) == {}
+    current = pl.read_parquet(copied.folder / "results/corpus/current.parquet")
+    assert "pubmed99n0004" in set(current["file"])
+    assert models == {path: path.stat().st_mtime_ns for path in (copied.folder / "results/models").rglob("*")}
+    assert "nothing new" in copied.snakemake("refresh", overlays=[moved]).output
+
+
+def test_a_new_training_release_trains_anew(copied):
+    renamed = overlay(copied.folder, {"training": {"release": "later"}})
+    planned = copied.jobs("all", overlays=[renamed])
+    assert planned["freeze_release"] == 1
+    assert planned["train_node"] == 2
+
+
+# --- nodes and benchmarks ----------------------------------------------------------------------------------
+
+
+def test_adding_a_node_runs_that_node_only(copied):
+    block = {"start": "default", "selection": "abstracts", "losses": {"mse": {}}, "max_length": 96}
+    added = overlay(
+        copied.folder, {"nodes": {"second-phase": block}, "models": ["biohicl-base", "default", "second-phase"]}
+    )
+    assert copied.jobs("all", overlays=[added]) == {
+        "train_node": 1,
+        "evaluate_system": 2,
+        "summarize": 1,
+        "write_report": 1,
+        "write_catalog": 1,
+    }
+    unused = overlay(copied.folder, {"nodes": {"second-phase": block}}, "unused.yaml")
+    assert copied.jobs("all", overlays=[unused]) == {}
+
+
+def test_changing_a_node_runs_it_and_what_starts_from_it(copied):
+    changed = overlay(copied.folder, {"nodes": {"default": {"seed": 2}}})
+    planned = copied.jobs("all", overlays=[changed])
+    assert planned["train_node"] == 1
+    assert planned["evaluate_system"] == 2
+
+
+def test_benchmarks_come_and_go_without_training(copied):
+    fewer = overlay(copied.folder, {"evaluation": {"benchmarks": ["sample-pairs"]}}, "fewer.yaml")
+    assert copied.jobs("all", overlays=[fewer]) == {"summarize": 1, "write_report": 1, "write_catalog": 1}
+    block = {"kind": "similarity", "path": "resources/sample/benchmarks/sample-pairs"}
+    more = overlay(
+        copied.folder,
+        {"benchmarks": {"again": block}, "evaluation": {"benchmarks": ["sample-retrieval", "sample-pairs", "again"]}},
+    )
+    assert copied.jobs("all", overlays=[more]) == {
+        "fetch_similarity_benchmark": 1,
+        "evaluate_system": 3,
+        "summarize": 1,
+        "write_report": 1,
+        "write_catalog": 1,
+    }
+
+
+def test_words_and_how_to_compute_rerun_nothing(copied):
+    changed = overlay(
+        copied.folder,
+        {
+            "benchmarks": {"sample-pairs": {"licence": "none", "measures": "other words"}},
+            "evaluation": {"batch_size": 7},
+            "training": {"threads": 1},
+        },
+    )
+    assert copied.jobs("all", overlays=[changed]) == {}
+
+
+# --- one GPU, a few downloads ---------------------------------------------------------------------------------
+
+
+def test_gpus_and_downloads_are_limited_by_default(tmp_path):
+    """workflow.global_resources is not documented: this guards that the limits hold."""
+    (tmp_path / "Snakefile").write_text(
+        'workflow.global_resources.setdefault("gpu", 1)\n'
+        'rule all:\n    input: expand("{n}", n=["a", "b", "c"])\n'
+        'rule one:\n    output: "{n}"\n    wildcard_constraints: n="[abc]"\n    resources: gpu=1\n'
+        '    shell: "date +%s.%N > {output}; sleep 1; date +%s.%N >> {output}"\n'
+    )
+    command = ["snakemake", "--cores", "4", "--quiet"]
+    subprocess.run([*command], cwd=tmp_path, check=True, capture_output=True, timeout=120, env=os.environ)
+    spans = sorted([float(word) for word in (tmp_path / name).read_text().split()] for name in "abc")
+    assert all(first[1] <= second[0] for first, second in zip(spans, spans[1:], strict=False))
+    text = (ROOT / "rules/common.smk").read_text()
+    assert 'workflow.global_resources.setdefault("gpu", 1)' in text
+    assert 'workflow.global_resources.setdefault("downloads", 4)' in text
+
+
+# --- bad input ----------------------------------------------------------------------------------------------
+
+
+def fails(tmp_path, sample, content, target, said):
+    """The run ends with an error that holds ``said``, and leaves no scraps."""
+    (tmp_path / "resources").mkdir(exist_ok=True)
+    (tmp_path / "resources/sample").symlink_to(sample)
+    workflow = Workflow(tmp_path, overlay(tmp_path, content))
+    done = workflow.snakemake(target, check=False)
+    assert done.returncode != 0
+    assert said in done.output.replace("\n", " "), done.output[-3000:]
+    assert "Traceback" not in done.output
+    assert [path for path in tmp_path.rglob("*.tmp") if ".snakemake" not in path.parts] == []
+
+
+def test_a_missing_mirror_folder(tmp_path, sample):
+    content = {"pubmed": {"mirrors": ["nowhere/pubmed"]}}
+    fails(tmp_path, sample, content, "corpus", "nowhere/pubmed/baseline: no such folder. Check `mirrors`")
+
+
+def test_an_empty_benchmark_folder(tmp_path, sample):
+    (tmp_path / "empty").mkdir()
+    content = {"benchmarks": {"sample-pairs": {"path": "empty"}}}
+    fails(
+        tmp_path,
+        sample,
+        content,
+        "resources/benchmarks/sample-pairs/pairs.jsonl",
+        "empty: has no pairs.jsonl; it is empty",
+    )
+
+
+def test_a_backbone_without_weights(tmp_path, sample):
+    shutil.copytree(sample / "backbone", tmp_path / "bare")
+    (tmp_path / "bare/model.safetensors").unlink()
+    content = {"backbones": {"sample-bert": {"path": "bare"}}}
+    fails(tmp_path, sample, content, "resources/backbones/sample-bert", "bare: has no model.safetensors")
+    assert not (tmp_path / "resources/backbones/sample-bert").exists()
+
+
+def test_no_training_example_left(tmp_path, sample):
+    content = {"training": {"selections": {"abstracts": {"min_abstract_characters": 100_000}}}}
+    fails(
+        tmp_path, sample, content, "results/training/selections/abstracts.parquet", "0 citations are left to train on"
+    )
+
+
+def test_a_corrupted_file_stops_with_its_name(tmp_path, sample):
+    mirror = shutil.copytree(sample / "pubmed", tmp_path / "mirror")
+    file = mirror / "baseline/pubmed99n0002.xml.gz"
+    file.write_bytes(file.read_bytes()[:100_000])
+    digest = hashlib.md5(file.read_bytes()).hexdigest()
+    file.with_name(file.name + ".md5").write_text(f"MD5({file.name})= {digest}\n")
+    content = {"pubmed": {"mirrors": [str(mirror)]}}
+    fails(tmp_path, sample, content, "corpus", "pubmed99n0002.xml.gz: truncated or corrupted gzip")
+    assert not (tmp_path / "results/corpus").exists()
+
+
+def test_a_mistake_in_the_configuration_is_one_line(tmp_path):
+    workflow = Workflow(tmp_path, overlay(tmp_path, {"models": ["defalt"]}))
+    done = workflow.snakemake("--dry-run", "all", check=False)
+    assert done.returncode != 0
+    said = [line for line in done.output.splitlines() if "defalt" in line]
+    assert len(said) == 1
+    assert "did you mean 'default'?" in said[0]
+    assert "Traceback" not in done.output
+
+
+def test_without_a_gpu_the_cost_is_said_first(finished):
+    if shutil.which("nvidia-smi"):
+        pytest.skip("there is a GPU here, so nothing is said")
+    assert "No GPU here: biohicl-base, default will be trained on the CPU." in finished.output
+    before = finished.output.index("No GPU here")
+    assert before < finished.output.index("list_pubmed:")
+    assert "No GPU here" not in finished.snakemake("mesh").output
+
+
+def test_what_a_model_was_made_from_is_written_beside_it(finished):
+    manifest = json.loads((finished.folder / "results/models/default/manifest.json").read_text())
+    tokens = finished.folder / "results/training/tokens/sample-bert-96/abstracts.parquet"
+    assert manifest["inputs"]["tokens"]["sha256"] == hashlib.sha256(tokens.read_bytes()).hexdigest()
+    assert manifest["settings"]["start"] == "sample-bert"
+    assert manifest["versions"]["torch"].startswith("2.")
+    assert str(finished.folder) not in json.dumps(manifest)
