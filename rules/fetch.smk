@@ -41,6 +41,8 @@ rule refresh:
     """Ask NLM's server again, record the answer, and print what is new; `all` then brings it in."""
     log:
         "logs/refresh.log",
+    benchmark:
+        "benchmarks/refresh.tsv"
     localrule: True
     conda:
         "../envs/tables.yaml"

@@ -5,7 +5,7 @@ import re
 import xml.etree.ElementTree as ET
 from datetime import date
 
-MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
 
 def read(path):
@@ -133,9 +133,9 @@ def assert_equal_to_reference(tables, path):
     def key(row):
         return (row.get("descriptor_ui", ""), row["pmid"], row["version"], row.get("position", 0))
 
-    for table, expected in zip(tables, (articles, headings, deletes), strict=True):
+    for table, rows in zip(tables, (articles, headings, deletes), strict=True):
         # Where two rows have one key (a heading given twice) their order in the file decides; sorted() keeps it.
-        expected = sorted(expected, key=key)
+        expected = sorted(rows, key=key)
         assert table.num_rows == len(expected)
         for start in range(0, len(expected), 2000):
             found = table.slice(start, 2000).to_pylist()

@@ -67,7 +67,7 @@ def test_rules_all_have_log_benchmark_and_environment():
             assert '"""' in block, f"{name} says nothing of itself"
             if "shell:" not in block:
                 continue
-            for directive in ("log:", "conda:", *(["benchmark:"] if name != "refresh" else [])):
+            for directive in ("log:", "conda:", "benchmark:"):
                 assert directive in block, f"{file.name}: {name} has no {directive}"
 
 

@@ -5,10 +5,10 @@ import re
 
 import pyarrow.parquet as pq
 import pytest
-from pubmed_reference import assert_equal_to_reference
 
 from biohicl.errors import BioHiCLError
 from biohicl.pubmed.parse import parse_pubmed_file, read_pubmed_file
+from pubmed_reference import assert_equal_to_reference
 
 RECORD = """<PubmedArticle><MedlineCitation Status="MEDLINE" Owner="NLM"><PMID Version="1">{pmid}</PMID>
 <Article PubModel="Print"><Journal><JournalIssue CitedMedium="Print"><PubDate>{date}</PubDate></JournalIssue>
@@ -254,7 +254,7 @@ def test_slices_of_nlm_files_equal_the_reference_reading(shared, tmp_path, name)
     source = shared / "data/nlm/pubmed" / f"{name}.xml.gz"
     path = slice_of(source, tmp_path / source.name, 400, NOTED[name])
     tables = read_pubmed_file(path)
-    articles, headings, deletes = assert_equal_to_reference(tables, path)
+    articles, _, deletes = assert_equal_to_reference(tables, path)
     assert articles >= 400 + len(NOTED[name]) // 2
     assert set(NOTED[name]) <= set(tables[0]["pmid"].to_pylist())
     assert deletes == (20 if "updatefiles" in name else 0)

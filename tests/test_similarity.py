@@ -49,7 +49,7 @@ def test_properties(sets, weights, order):
             assert (found[i, j] == 0) == (not one & other)
             if one and one == other:
                 assert found[i, j] == 1
-    ids, offsets = ragged(sets)
+    _, offsets = ragged(sets)
     shuffled = [sorted(labels, key=lambda _: order.random()) for labels in sets]
     again = label_similarity(np.array([x for labels in shuffled for x in labels], dtype=np.int32), offsets, weights)
     np.testing.assert_allclose(again, found, atol=1e-7)

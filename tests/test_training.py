@@ -194,7 +194,9 @@ def test_batches_are_a_fresh_permutation_each_epoch(count, size, epochs):
         assert len(seen) == len(set(seen.tolist())) == count // min(size, count) * min(size, count)
     again = list(batches(count, size, epochs, seed=5))
     assert all((one[1] == other[1]).all() for one, other in zip(plan, again, strict=True))
-    assert count < 5 or any((one[1] != other[1]).any() for one, other in zip(plan, batches(count, size, epochs, 6)))
+    assert count < 5 or any(
+        (one[1] != other[1]).any() for one, other in zip(plan, batches(count, size, epochs, 6), strict=True)
+    )
     assert steps_of(count, size, epochs, 1) == 1
 
 

@@ -1,6 +1,7 @@
 """The whole DAG on the sample: what runs, what does not run again, and what a user is told when something is wrong."""
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -190,7 +191,7 @@ def test_gpus_and_downloads_are_limited_by_default(tmp_path):
     command = ["snakemake", "--cores", "4", "--quiet"]
     subprocess.run([*command], cwd=tmp_path, check=True, capture_output=True, timeout=120, env=os.environ)
     spans = sorted([float(word) for word in (tmp_path / name).read_text().split()] for name in "abc")
-    assert all(first[1] <= second[0] for first, second in zip(spans, spans[1:], strict=False))
+    assert all(first[1] <= second[0] for first, second in itertools.pairwise(spans))
     text = (ROOT / "rules/common.smk").read_text()
     assert 'workflow.global_resources.setdefault("gpu", 1)' in text
     assert 'workflow.global_resources.setdefault("downloads", 4)' in text
