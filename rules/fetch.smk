@@ -37,12 +37,11 @@ checkpoint list_mesh:
         'python -m biohicl list-mesh --mirrors "$MESH_MIRRORS" --release {params.wanted} --output {output} > {log} 2>&1'
 
 
+# Without a benchmark file: Snakemake takes it for an output, and would ask only once.
 rule refresh:
     """Ask NLM's server again, record the answer, and print what is new; `all` then brings it in."""
     log:
         "logs/refresh.log",
-    benchmark:
-        "benchmarks/refresh.tsv"
     localrule: True
     conda:
         "../envs/tables.yaml"

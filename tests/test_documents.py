@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import sys
 import tomllib
 
 import yaml
@@ -67,7 +68,8 @@ def test_rules_all_have_log_benchmark_and_environment():
             assert '"""' in block, f"{name} says nothing of itself"
             if "shell:" not in block:
                 continue
-            for directive in ("log:", "conda:", "benchmark:"):
+            # Snakemake takes a benchmark file for an output: with one, refresh would ask the server only once.
+            for directive in ("log:", "conda:", *(["benchmark:"] if name != "refresh" else [])):
                 assert directive in block, f"{file.name}: {name} has no {directive}"
 
 
@@ -111,7 +113,7 @@ def test_training_needs_nothing_that_a_bare_gpu_image_lacks():
         "import biohicl.training.train, biohicl.training.tokens, biohicl.training.losses, biohicl.evaluation.retrieval\n"
         "import biohicl.evaluation.evaluate\n"
     )
-    done = subprocess.run(["python", "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
 
