@@ -5,11 +5,11 @@ import json
 import polars as pl
 import pytest
 import yaml
-from pubmed_reference import assert_equal_to_reference
 
 from biohicl.evaluation.evaluate import evaluate
 from biohicl.pubmed.parse import read_pubmed_file
 from conftest import ROOT, Workflow
+from pubmed_reference import assert_equal_to_reference
 
 FILES = ["baseline/pubmed20n9001", "updatefiles/pubmed21n1298", "baseline/pubmed20n0014"]
 

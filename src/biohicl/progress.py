@@ -16,8 +16,13 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def say(message: str) -> None:
-    """One plain line on standard error, at once."""
-    print(message, file=sys.stderr, flush=True)
+    """One plain line on standard error, at once; above the bar where one is drawn."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        tqdm.write(message, file=sys.stderr)
+    else:
+        print(message, file=sys.stderr, flush=True)
 
 
 def track(things: Iterable[T], total: int | None, description: str, unit: str = "it") -> Iterator[T]:
