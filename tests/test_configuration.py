@@ -38,7 +38,7 @@ MISTAKES = {
     "nodes: {default: {schedule: {batch_size: 1}}}": "batch_size: found 1, but it must be at least 2",
     "nodes: {default: {losses: {cosine: {weight: 1}}}}": "nodes.default.losses.cosine: unknown key; known are contrastive, mse",
     "nodes: {default: {losses: {mse: {weigth: 1}}}}": "nodes.default.losses.mse.weigth: unknown key; did you mean 'weight'?",
-    "nodes: {default: {losses: {title_abstract: null, soft_targets: null}}}": "at least 1 entry is needed",
+    "nodes: {default: {losses: {title_abstract: null}}}": "at least 1 entry is needed",
     "nodes: {default: {labels: {weight: dept}}}": "allowed are none, depth; did you mean 'depth'?",
     "nodes: {default: {start: bge-bas}}": "nodes.default.start: 'bge-bas' is not a backbone or node of this configuration; "
     "did you mean 'bge-base'?",
@@ -92,12 +92,12 @@ def test_yaml_that_cannot_be_read_is_named(tmp_path):
 def test_overlays_change_what_they_name_and_null_takes_entries_out(tmp_path):
     config = load(
         tmp_path,
-        "nodes: {default: {losses: {soft_targets: null}, schedule: {epochs: 7}}}\n"
+        "nodes: {biohicl-base: {losses: {contrastive: null}, schedule: {epochs: 7}}}\n"
         "benchmarks: {scidocs: null}\nevaluation: {benchmarks: [scifact]}",
     )
-    assert list(config["nodes"]["default"]["losses"]) == ["title_abstract"]
-    assert config["nodes"]["default"]["schedule"]["epochs"] == 7
-    assert config["nodes"]["default"]["schedule"]["clip"] == 1.0
+    assert list(config["nodes"]["biohicl-base"]["losses"]) == ["mse"]
+    assert config["nodes"]["biohicl-base"]["schedule"]["epochs"] == 7
+    assert config["nodes"]["biohicl-base"]["schedule"]["clip"] == 1.0
     assert "scidocs" not in config["benchmarks"]
 
 

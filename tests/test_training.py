@@ -213,6 +213,21 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(made, tmp_
     assert len(pq.read_table(one / "training_log.parquet")) == 4
 
 
+def test_the_loss_is_the_weighted_sum_of_its_terms(made, tmp_path):
+    weights = {"mse": 1.0, "contrastive": 0.1, "soft_targets": 0.5, "title_abstract": 2.0}
+    settings = {
+        "mse": {},
+        "contrastive": {"positive_above": 0.3},
+        "soft_targets": {"temperature": 0.05, "target_temperature": 0.1},
+        "title_abstract": {"temperature": 0.05},
+    }
+    terms = {name: {"weight": weights[name], **settings[name]} for name in weights}
+    output = run(made, tmp_path / "node", node(made[1], losses=terms, schedule__max_steps=3))
+    for row in pq.read_table(output / "training_log.parquet").to_pylist():
+        assert all(row[name] > 0 for name in weights)
+        assert row["loss"] == pytest.approx(sum(weight * row[name] for name, weight in weights.items()), rel=1e-5)
+
+
 def test_the_merged_model_is_the_backbone_with_its_adapter(made, tmp_path):
     from peft import PeftModel
 
