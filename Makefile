@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)  ## run the whole workflow on the built-in sample, and show the scores
 	$(BIN)/biohicl make-sample resources/sample
-	$(BIN)/snakemake --cores 2 all --configfile workflow/configs/demo.yaml
+	$(BIN)/snakemake --cores 2 --quiet rules host --configfile workflow/configs/demo.yaml -- all
 	@echo
 	@$(BIN)/biohicl scores
 	@echo

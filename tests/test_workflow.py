@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import polars as pl
 import pytest
@@ -188,8 +189,8 @@ def test_gpus_and_downloads_are_limited_by_default(tmp_path):
         'rule one:\n    output: "{n}"\n    wildcard_constraints: n="[abc]"\n    resources: gpu=1\n'
         '    shell: "date +%s.%N > {output}; sleep 1; date +%s.%N >> {output}"\n'
     )
-    command = ["snakemake", "--cores", "4", "--quiet"]
-    subprocess.run([*command], cwd=tmp_path, check=True, capture_output=True, timeout=120, env=os.environ)
+    command = [sys.executable, "-m", "snakemake", "--cores", "4", "--quiet"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120, env=os.environ)
     spans = sorted([float(word) for word in (tmp_path / name).read_text().split()] for name in "abc")
     assert all(first[1] <= second[0] for first, second in itertools.pairwise(spans))
     text = (ROOT / "rules/common.smk").read_text()
