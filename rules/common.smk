@@ -40,6 +40,10 @@ GPUS_OF_A_JOB = 1 if HAS_GPU else 0
 MODEL_THREADS = CONFIG["training"]["threads"]
 TRAINING_RELEASE = f"results/training/releases/{CONFIG['training']['release']}"
 
+IS_FROZEN = all(
+    Path(TRAINING_RELEASE, name).is_file() for name in ("citations.parquet", "hierarchy.parquet", "release.json")
+)
+
 # Names without regular-expression traps in file names.
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
@@ -66,7 +70,6 @@ wildcard_constraints:
     system=NAME,
     node=NAME,
     selection=NAME,
-    release=NAME,
     length=r"\d+",
 
 
@@ -131,12 +134,6 @@ def source_of_benchmark(wildcards):
     """Only what determines its files: a new licence text fetches nothing anew."""
     block = CONFIG["benchmarks"][wildcards.benchmark]
     return as_json({key: block[key] for key in ("kind", "url", "path", "sha256", "split")})
-
-
-def articles_of_release(wildcards):
-    """The articles tables that the frozen release refers to."""
-    record = checkpoints.freeze_release.get(release=CONFIG["training"]["release"]).output.record
-    return [f"results/pubmed/articles/{name}.parquet" for name in json.loads(Path(record).read_text())["files"]]
 
 
 def tokens_of_node(wildcards):

@@ -13,7 +13,8 @@ checkpoint list_pubmed:
     conda:
         "../envs/tables.yaml"
     params:
-        mirrors=CONFIG["pubmed"]["mirrors"],
+        # A function: what it returns is not searched for wildcards, so that a folder may have braces in its name.
+        mirrors=lambda wildcards: CONFIG["pubmed"]["mirrors"],
         wanted=PUBMED_WANTED,
     shell:
         'python -m biohicl list-pubmed --mirrors "$PUBMED_MIRRORS" {params.wanted} --output {output} > {log} 2>&1'
@@ -31,7 +32,7 @@ checkpoint list_mesh:
     conda:
         "../envs/tables.yaml"
     params:
-        mirrors=CONFIG["mesh"]["mirrors"],
+        mirrors=lambda wildcards: CONFIG["mesh"]["mirrors"],
         wanted=CONFIG["mesh"]["release"],
     shell:
         'python -m biohicl list-mesh --mirrors "$MESH_MIRRORS" --release {params.wanted} --output {output} > {log} 2>&1'

@@ -1,36 +1,39 @@
 # Training: a frozen release, selections drawn from it, their tokens and labels, and the nodes.
 #
-# ancient() cuts training off from the daily update: Snakemake would otherwise retrain whenever the corpus is
-# merged anew. Naming a new training.release in config.yaml is how one asks for newer data.
+# A release that exists has no rule: it is a source like any other, so that no update of the corpus, no new MeSH
+# and no other mirror can freeze it anew and retrain. (ancient() alone does not keep that promise where a
+# checkpoint runs in between.) Naming a new training.release in config.yaml is how one asks for newer data.
+
+if not IS_FROZEN:
+
+    rule freeze_release:
+        """The corpus and the hierarchy as they are now, under a name."""
+        input:
+            current="results/corpus/current.parquet",
+            hierarchy="results/mesh/hierarchy.parquet",
+            mesh_record=ancient("resources/mesh/release.json"),
+        output:
+            citations=f"{TRAINING_RELEASE}/citations.parquet",
+            hierarchy=f"{TRAINING_RELEASE}/hierarchy.parquet",
+            record=f"{TRAINING_RELEASE}/release.json",
+        log:
+            "logs/freeze_release.log",
+        benchmark:
+            "benchmarks/freeze_release.tsv"
+        conda:
+            "../envs/tables.yaml"
+        params:
+            folder=lambda wildcards: TRAINING_RELEASE,
+        shell:
+            "python -m biohicl freeze --current {input.current} --hierarchy {input.hierarchy} "
+            "--mesh-record {input.mesh_record} --output {params.folder} > {log} 2>&1"
 
 
-checkpoint freeze_release:
-    """The corpus and the hierarchy as they are now, under a name."""
-    input:
-        current=ancient("results/corpus/current.parquet"),
-        hierarchy=ancient("results/mesh/hierarchy.parquet"),
-        mesh_record=ancient("resources/mesh/release.json"),
-    output:
-        citations="results/training/releases/{release}/citations.parquet",
-        hierarchy="results/training/releases/{release}/hierarchy.parquet",
-        record="results/training/releases/{release}/release.json",
-    log:
-        "logs/freeze_release/{release}.log",
-    benchmark:
-        "benchmarks/freeze_release/{release}.tsv"
-    conda:
-        "../envs/tables.yaml"
-    params:
-        folder=lambda wildcards: f"results/training/releases/{wildcards.release}",
-    shell:
-        "python -m biohicl freeze --current {input.current} --hierarchy {input.hierarchy} --mesh-record {input.mesh_record} "
-        "--output {params.folder} > {log} 2>&1"
-
-
+# The articles that the release refers to are no input: they are there when it is frozen, and are not asked of
+# NLM again once its listing has moved on. Where one was deleted, the command says which, and what to do.
 rule select:
     """The citations to train on, with text and headings."""
     input:
-        articles=ancient(articles_of_release),
         citations=f"{TRAINING_RELEASE}/citations.parquet",
         record=f"{TRAINING_RELEASE}/release.json",
     output:

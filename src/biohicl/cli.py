@@ -45,6 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"biohicl {options.command}: error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
+    except Exception as error:
+        # Libraries that read tables raise errors of their own for a file that is damaged or of another kind.
+        if not type(error).__module__.startswith(("polars", "pyarrow")):
+            raise
+        given = [str(value) for value in vars(options).values() if isinstance(value, Path) and value.exists()]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        print(
+            f"biohicl {options.command}: error: a table cannot be read: {reason}. Is one of these damaged, or of "
+            f"another stage: {', '.join(given)}?",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print(f"biohicl {options.command}: interrupted", file=sys.stderr)
         return 130
@@ -100,11 +112,26 @@ def _settings(text: str) -> Any:
     import yaml
 
     try:
-        if text.lstrip().startswith(("{", "[")):
-            return json.loads(text)
-        return yaml.safe_load(Path(text).read_text(encoding="utf-8"))
+        is_json = text.lstrip().startswith(("{", "["))
+        value = json.loads(text) if is_json else yaml.safe_load(Path(text).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise argparse.ArgumentTypeError(f"neither JSON nor a readable file: {error}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("a mapping of keys to values is needed")
+    return _Settings.of(value)
+
+
+class _Settings(dict[str, Any]):
+    """A block of config.yaml given by hand; a key that a stage asks for and that is not there is an error in words."""
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return cls({key: cls.of(part) for key, part in value.items()})
+        return value
+
+    def __missing__(self, key: str) -> Any:
+        raise BioHiCLError(f"--settings has no '{key}'; it takes a whole block of config.yaml, defaults included")
 
 
 def _device_option(parser: argparse.ArgumentParser) -> None:
@@ -219,6 +246,16 @@ def _fetch_commands(commands: Any) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder")
 
 
+def _listed_files(record: Path) -> list[str]:
+    """The names of the files that list-pubmed recorded."""
+    from biohicl.storage import read_json
+
+    content = read_json(record)
+    if not isinstance(content, dict) or "files" not in content:
+        raise BioHiCLError(f"{record}: lists no files; it has to be the record that list-pubmed made")
+    return [file["name"] for file in content["files"]]
+
+
 def _record_release(release: dict[str, Any], output: Path, what: str) -> None:
     from biohicl.fetch.release import describe_news
     from biohicl.storage import write_json
@@ -245,7 +282,14 @@ class _Places(argparse.Action):
     """Several places, or one JSON list of them, as the workflow passes it."""
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
-        places = json.loads(values[0]) if len(values) == 1 and values[0].startswith("[") else values
+        places = values
+        if len(values) == 1 and values[0].startswith("["):
+            try:
+                places = json.loads(values[0])
+            except ValueError as error:
+                parser.error(f"{option_string}: not a JSON list: {error}")
+        if not places or not all(isinstance(place, str) for place in places):
+            parser.error(f"{option_string}: at least one place is needed, each as text")
         setattr(namespace, self.dest, places)
 
 
@@ -257,6 +301,8 @@ def _numbers(text: str) -> str | list[int | str]:
         first, dash, last = part.partition("-")
         if not first.isdigit() or (dash and not last.isdigit()):
             raise argparse.ArgumentTypeError(f"'{part}' is neither a number nor a range such as 20-29")
+        if dash and int(first) > int(last):
+            raise argparse.ArgumentTypeError(f"{part} is a range upside down; write {last}-{first}")
         parts.append(part if dash else int(part))
     return parts
 
@@ -307,13 +353,15 @@ def _table_commands(commands: Any) -> None:
 
     def corpus(options: argparse.Namespace) -> None:
         from biohicl.pubmed.current import write_current
-        from biohicl.storage import read_json
 
-        names = [file["name"] for file in read_json(options.release)["files"]]
+        names = _listed_files(options.release)
         write_current(names, options.pubmed, options.output)
 
     parser = _command(
-        commands, "corpus", corpus, "The current record of each citation: latest version, deletes applied"
+        commands,
+        "corpus",
+        corpus,
+        "The current record of each citation: latest file, then version; deletes applied",
     )
     parser.add_argument("--release", type=Path, required=True, help="the record that list-pubmed made")
     parser.add_argument("--pubmed", type=Path, required=True, metavar="DIR", help="folder with articles/ and deleted/")
@@ -479,10 +527,9 @@ def _report_commands(commands: Any) -> None:
 
     def catalog(options: argparse.Namespace) -> None:
         from biohicl.report.catalog import write_catalog
-        from biohicl.storage import read_json
 
         names = {
-            "file": [file["name"] for file in read_json(options.release)["files"]],
+            "file": _listed_files(options.release),
             "selection": options.selections,
             "node": options.nodes,
             "retrieval": options.retrieval,

@@ -8,6 +8,7 @@ names the key, what was found, what is allowed, and the nearest valid name.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -325,7 +326,17 @@ def _dotted(key: Key) -> str:
 # --- what one key says of another -----------------------------------------------------------------
 
 
+def _check_finite(value: Any, key: Key) -> None:
+    """YAML writes .nan and .inf, which no bound of the schema stops."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _ConfigKeyError(key, f"found {value}, but a finite number is needed")
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        _check_finite(part, (*key, name))
+
+
 def _check_references(config: dict[str, Any]) -> None:
+    _check_finite(config, ())
     _check_pubmed_files(config["pubmed"])
     _check_names(config)
     backbones, nodes, benchmarks = config["backbones"], config["nodes"], config["benchmarks"]
@@ -341,6 +352,13 @@ def _check_references(config: dict[str, Any]) -> None:
         _known(("nodes", name, "start"), node["start"], [*backbones, *nodes], "backbone or node")
         _known(("nodes", name, "selection"), node["selection"], selections, "selection")
         _check_no_circle(config, name)
+        backbone = chain_of(config, name)[-1]
+        longest = backbones[backbone]["max_length"]
+        if longest is not None and node["max_length"] > longest:
+            raise _ConfigKeyError(
+                ("nodes", name, "max_length"),
+                f"found {node['max_length']}, but its backbone {backbone} reads {longest}",
+            )
     for place, name in enumerate(config["models"]):
         _known(("models", place), name, nodes, "node")
     for place, name in enumerate(config["evaluation"]["benchmarks"]):

@@ -29,7 +29,10 @@ def pick_device(wanted: str = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if wanted.startswith("cuda") and not torch.cuda.is_available():
         raise BioHiCLError("a CUDA device was asked for, but torch sees none; use --device cpu or auto")
-    return torch.device(wanted)
+    try:
+        return torch.device(wanted)
+    except RuntimeError:
+        raise BioHiCLError(f"'{wanted}' is no device that torch knows; use auto, cpu or cuda") from None
 
 
 def embed_tokens(

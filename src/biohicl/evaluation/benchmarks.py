@@ -8,6 +8,7 @@ file order; a document's text is title + " " + text, as BEIR and mteb join them.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,7 @@ def _read_similarity(folder: Path) -> Similarity:
         pairs.first.append(_field(file, line, record, "sentence1"))
         pairs.second.append(_field(file, line, record, "sentence2"))
         score = record.get("score")
-        if isinstance(score, bool) or not isinstance(score, int | float):
+        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
             raise BioHiCLError(f"{file}, line {line}: 'score' is {score!r}, but a number is needed")
         pairs.scores.append(float(score))
     if len(pairs.ids) < 2:
@@ -148,7 +149,7 @@ def _lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise BioHiCLError(f"{file}: not UTF-8 at byte {error.start}") from None
 

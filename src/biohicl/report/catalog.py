@@ -124,11 +124,27 @@ def write_catalog(names: Mapping[str, Sequence[str]], output: Path) -> None:
                     connection.execute(CITATIONS)
                     connection.execute(f"COMMENT ON VIEW citations IS {_quoted(CITATIONS_COMMENT)}")
                     made += 1
+            connection.execute("USE memory")
+            connection.execute("DETACH catalog")
+            _check_written(temporary, made)
         except duckdb.Error as error:
             raise BioHiCLError(f"{output}: {str(error).splitlines()[0]}") from None
         finally:
             connection.close()
+            temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)
     say(f"{output}: {made} views")
+
+
+def _check_written(file: Path, views: int) -> None:
+    """On a full disk DuckDB leaves the views in its log beside the file, and says nothing: count them."""
+    import duckdb
+
+    if file.with_name(file.name + ".wal").exists():
+        raise BioHiCLError(f"{file.parent}: the catalog could not be written whole; is the disk full?")
+    with duckdb.connect(str(file), read_only=True) as connection:
+        row = connection.execute("SELECT count(*) FROM duckdb_views() WHERE NOT internal").fetchone()
+    if row is None or row[0] != views:
+        raise BioHiCLError(f"{file.parent}: the catalog could not be written whole; is the disk full?")
 
 
 def query(sql: str, catalog: Path | None) -> Any:

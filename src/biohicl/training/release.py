@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from biohicl.errors import BioHiCLError
 from biohicl.progress import say
 from biohicl.storage import read_json, sha256_of, whole_files, write_json
 
@@ -19,6 +20,9 @@ from biohicl.storage import read_json, sha256_of, whole_files, write_json
 def freeze_release(current: Path, hierarchy: Path, mesh_record: Path, output: Path) -> None:
     """Freezes under ``output``: citations.parquet, hierarchy.parquet, release.json."""
     files = pl.scan_parquet(current).select(pl.col("file").unique().sort()).collect()["file"].to_list()
+    mesh = read_json(mesh_record).get("name")
+    if not mesh:
+        raise BioHiCLError(f"{mesh_record}: names no MeSH file; it has to be the record that list-mesh made")
     with whole_files(output / "citations.parquet", output / "hierarchy.parquet", output / "release.json") as (
         citations_copy,
         hierarchy_copy,
@@ -30,7 +34,7 @@ def freeze_release(current: Path, hierarchy: Path, mesh_record: Path, output: Pa
         write_json(
             {
                 "citations": count,
-                "mesh": read_json(mesh_record)["name"],
+                "mesh": mesh,
                 "sha256": {"citations": sha256_of(citations_copy), "hierarchy": sha256_of(hierarchy_copy)},
                 "files": files,
             },
