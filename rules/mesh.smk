@@ -5,7 +5,7 @@ rule parse_mesh:
     """The descriptor file to four tables."""
     input:
         lambda wildcards: (
-            "resources/mesh/" + json.loads(Path(checkpoints.list_mesh.get().output[0]).read_text())["name"] + ".gz"
+            f"resources/mesh/{json.loads(Path(checkpoints.list_mesh.get().output[0]).read_text())['name']}.gz"
         ),
     output:
         "results/mesh/descriptors.parquet",

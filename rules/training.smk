@@ -48,7 +48,7 @@ rule select:
     resources:
         mem_mb=8000,
     params:
-        release=TRAINING_RELEASE,
+        release=lambda wildcards: TRAINING_RELEASE,
         settings=lambda wildcards: as_json(CONFIG["training"]["selections"][wildcards.selection]),
     shell:
         "python -m biohicl --threads {threads} select --release {params.release} --pubmed results/pubmed "

@@ -66,6 +66,9 @@ MISTAKES = {
     "training: {selections: {abstracts: {languages: [english]}}}": "a three-letter language code",
     "training: {release: 2026}": "training.release: found 2026, but text is needed",
     "training: [1, 2]": "training: found a list [1, 2], but a mapping of keys to values is needed",
+    "nodes: {default: {schedule: {learning_rate: .nan}}}": "learning_rate: found nan, but a finite number is needed",
+    "nodes: {default: {losses: {title_abstract: {weight: .inf}}}}": "found inf, but a finite number is needed",
+    "nodes: {default: {max_length: 1024}}": "found 1024, but its backbone bge-base reads 512 tokens",
     "mesh: null": "mesh: found nothing (null), but a mapping of keys to values is needed",
 }
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 
+import pytest
 import yaml
 
 from conftest import ROOT
@@ -128,3 +129,30 @@ def test_nothing_names_a_machine_or_a_registry():
         if path.is_file() and path.suffix != ".tsv":
             found = forbidden.search(path.read_text(encoding="utf-8"))
             assert not found, f"{name}: {found}"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["corpus", "--release", "{empty}", "--pubmed", ".", "--output", "o"], "lists no files"),
+        (["select", "--release", ".", "--pubmed", ".", "--settings", "[1]", "--output", "o"], "a mapping of keys"),
+        (["fetch-backbone", "--settings", '{"hub": null}', "--output", "o"], "--settings has no 'pooling'"),
+        (["labels", "--selection", "{junk}", "--hierarchy", "{junk}", "--output", "o"], "a table cannot be read"),
+        (["scores", "{junk}"], "a table cannot be read"),
+        (["list-pubmed", "--mirrors", "[bad", "--output", "o"], "not a JSON list"),
+        (["list-pubmed", "--mirrors", "[]", "--output", "o"], "at least one place is needed"),
+        (["list-pubmed", "--mirrors", ".", "--baseline", "9-3", "--output", "o"], "write 3-9"),
+        (["parse-pubmed", "{junk}", "--articles", "a", "--mesh-headings", "m", "--deleted", "d"], "ill-formed XML"),
+        (["parse-mesh", ".", "--output", "o"], "Is a directory"),
+        (["freeze", "--current", "c", "--hierarchy", "h", "--mesh-record", "{empty}", "--output", "o"], "no such file"),
+    ],
+)
+def test_bad_input_by_hand_is_answered_in_words(run_biohicl, tmp_path, words, said):
+    (tmp_path / "junk.parquet").write_bytes(b"PAR1" + bytes(range(200)))
+    (tmp_path / "empty.json").write_text("{}")
+    places = {"{junk}": "junk.parquet", "{empty}": "empty.json"}
+    done = run_biohicl(*(places.get(word, word) for word in words), cwd=tmp_path)
+    assert done.returncode == 2
+    assert said.lower() in done.stderr.lower()
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.json", "junk.parquet"]

@@ -158,6 +158,10 @@ BAD = {
     ),
     "broken line": (lambda f: _pairs(f, '{"sentence1": "a",'), r"pairs.jsonl, line 2: not valid JSON"),
     "no score": (lambda f: _pairs(f, '{"sentence1": "a", "sentence2": "b", "score": "4"}'), r"line 2: 'score' is '4'"),
+    "score not finite": (
+        lambda f: _pairs(f, '{"sentence1": "a", "sentence2": "b", "score": NaN}'),
+        "line 2: 'score' is nan",
+    ),
     "no sentence": (lambda f: _pairs(f, '{"sentence1": "a", "score": 4}'), r"line 2: 'sentence2' is None"),
     "one pair": (lambda f: _pairs(f, ""), "holds 1 pairs"),
     "not utf-8": (lambda f: (f / "pairs.jsonl").write_bytes(b'{"sentence1": "\xff"}'), "not UTF-8 at byte 15"),

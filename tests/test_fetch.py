@@ -184,7 +184,8 @@ def test_a_backbone_from_a_folder(sample, tmp_path):
 
 
 def test_without_network_a_hub_name_says_what_to_do(tmp_path, run_biohicl):
-    settings = {"hub": "BAAI/bge-base-en-v1.5", "path": None, "revision": None}
+    names = ("path", "revision", "pooling", "normalize", "max_length", "query_instruction", "passage_instruction")
+    settings = {"hub": "BAAI/bge-base-en-v1.5"} | dict.fromkeys(names)
     done = run_biohicl("fetch-backbone", "--settings", json.dumps(settings), "--output", tmp_path / "bge")
     assert done.returncode == 2
     assert "BAAI/bge-base-en-v1.5: cannot be had from the hub" in done.stderr

@@ -1,7 +1,10 @@
 """Catalog, SQL, score table and report page, on the finished workflow."""
 
 import re
+import resource
 import shutil
+import subprocess
+import sys
 
 import duckdb
 import polars as pl
@@ -70,6 +73,22 @@ def test_a_missing_table_leaves_no_catalog(tmp_path, monkeypatch):
     with pytest.raises(BioHiCLError, match=r"results/pubmed/articles/x.parquet: no such file"):
         write_catalog(names, tmp_path / "results/biohicl.duckdb")
     assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_catalog(finished, tmp_path):
+    """RLIMIT_FSIZE stands in for the disk: DuckDB says nothing of its own when its last write fails."""
+    words = ["catalog", "--release", "resources/pubmed/release.json", "--output", str(tmp_path / "c.duckdb")]
+    for limit in (20_000, 90_000, 140_000):
+        done = subprocess.run(
+            [sys.executable, "-m", "biohicl", *words],
+            cwd=finished.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            preexec_fn=lambda limit=limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        )
+        assert done.returncode != 0, done.stderr
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_the_file_can_be_read_by_duckdb_1_0(finished):

@@ -115,6 +115,42 @@ def test_an_update_parses_one_file_and_neither_trains_nor_evaluates(copied):
     assert "nothing new" in copied.snakemake("refresh", overlays=[moved]).output
 
 
+def test_other_mirrors_with_other_content_never_touch_what_is_frozen(copied):
+    """Both listings are asked anew within the run: what a checkpoint brings must not reach training."""
+    for section in ("pubmed", "mesh"):
+        shutil.copytree(copied.folder / "resources/sample" / section, copied.folder / "m{x} é" / section)
+    file = copied.folder / "m{x} é/pubmed/updatefiles/pubmed99n0003.xml.gz"
+    newer = file.with_name("pubmed99n0005.xml.gz")
+    shutil.copy(file, newer)
+    newer.with_name(newer.name + ".md5").write_text(hashlib.md5(newer.read_bytes()).hexdigest())
+    mirrors = {section: {"mirrors": [f"m{{x}} é/{section}"]} for section in ("pubmed", "mesh")}
+    moved = overlay(copied.folder, mirrors)
+    kept = [*(copied.folder / "results/training").rglob("*"), *(copied.folder / "results/models").rglob("*")]
+    kept += (copied.folder / "results/evaluation").rglob("*")
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    copied.snakemake("all", overlays=[moved])
+    assert before == {path: path.stat().st_mtime_ns for path in kept}
+    assert "pubmed99n0005" in set(pl.read_parquet(copied.folder / "results/corpus/current.parquet")["file"])
+
+
+def test_files_that_leave_the_listing_leave_the_corpus_and_stay_frozen(copied):
+    """As with NLM's new yearly baseline: the old files are listed no more, the frozen release still refers to them."""
+    fewer = {"pubmed": {"updates": "none"}}
+    copied.snakemake("all", overlays=[overlay(copied.folder, fewer)])
+    assert copied.jobs("all", overlays=[overlay(copied.folder, fewer)]) == {}
+    current = pl.read_parquet(copied.folder / "results/corpus/current.parquet")
+    assert set(current["file"]) == {"pubmed99n0001", "pubmed99n0002"}
+
+    selection = "results/training/selections/abstracts.parquet"
+    other = overlay(copied.folder, fewer | {"training": {"selections": {"abstracts": {"seed": 2}}}})
+    copied.snakemake(selection, overlays=[other])
+    (copied.folder / "results/pubmed/articles/pubmed99n0003.parquet").unlink()
+    other = overlay(copied.folder, fewer | {"training": {"selections": {"abstracts": {"seed": 3}}}})
+    done = copied.snakemake(selection, overlays=[other], check=False)
+    assert done.returncode != 0
+    assert "pubmed99n0003.parquet: no such file, but the training release refers to it" in done.output
+
+
 def test_a_new_training_release_trains_anew(copied):
     renamed = overlay(copied.folder, {"training": {"release": "later"}})
     planned = copied.jobs("all", overlays=[renamed])

@@ -231,10 +231,12 @@ def _fetch_commands(commands: Any) -> None:
         from biohicl.fetch.download import fetch_backbone
         from biohicl.storage import whole_directory
 
-        block = dict(options.settings)
+        block = options.settings
+        names = ("pooling", "normalize", "max_length", "query_instruction", "passage_instruction")
+        overrides = {name: block[name] for name in names}
         with whole_directory(options.output) as folder:
-            fetch_backbone(block.pop("hub"), block.pop("path"), block.pop("revision"), folder)
-            prepare_backbone(folder, **block)
+            fetch_backbone(block["hub"], block["path"], block["revision"], folder)
+            prepare_backbone(folder, **overrides)
 
     parser = _command(
         commands,

@@ -357,7 +357,7 @@ def _check_references(config: dict[str, Any]) -> None:
         if longest is not None and node["max_length"] > longest:
             raise _ConfigKeyError(
                 ("nodes", name, "max_length"),
-                f"found {node['max_length']}, but its backbone {backbone} reads {longest}",
+                f"found {node['max_length']}, but its backbone {backbone} reads {longest} tokens",
             )
     for place, name in enumerate(config["models"]):
         _known(("models", place), name, nodes, "node")
