@@ -111,3 +111,12 @@ def test_contrastive_pulls_positives_and_pushes_negatives():
     losses.contrastive(similarity, target, positive_above=0.3).backward()
     assert similarity.grad[0, 1] < 0 < similarity.grad[0, 2]
     assert similarity.grad[0, 0] == 0
+
+
+def test_only_an_exact_zero_is_a_negative():
+    """A far relative is neither positive nor negative: it must feel nothing."""
+    similarity = torch.zeros(3, 3, requires_grad=True)
+    target = torch.tensor([[1.0, 0.8, 0.01], [0.8, 1.0, 0.0], [0.01, 0.0, 1.0]])
+    losses.contrastive(similarity, target, positive_above=0.3).backward()
+    assert similarity.grad[0].abs().sum() == 0
+    assert similarity.grad[1, 2] > 0
