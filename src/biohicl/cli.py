@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import biohicl
+from biohicl.arguments import Places, numbers, positive, settings
 from biohicl.errors import BioHiCLError
 
 Command = Callable[[argparse.Namespace], None]
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Dense biomedical retrieval trained from MeSH labels. Each subcommand is one stage.",
     )
     parser.add_argument("--version", action="version", version=f"biohicl {biohicl.__version__}")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads to use (default: all cores)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads to use (default: all cores)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (
         _sample_commands,
@@ -98,40 +99,6 @@ def _command(commands: Any, name: str, run: Command, summary: str, detail: str =
     )
     parser.set_defaults(run=run)
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
-
-
-def _settings(text: str) -> Any:
-    """JSON text, or the path of a YAML or JSON file."""
-    import yaml
-
-    try:
-        is_json = text.lstrip().startswith(("{", "["))
-        value = json.loads(text) if is_json else yaml.safe_load(Path(text).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise argparse.ArgumentTypeError(f"neither JSON nor a readable file: {error}") from None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError("a mapping of keys to values is needed")
-    return _Settings.of(value)
-
-
-class _Settings(dict[str, Any]):
-    """A block of config.yaml given by hand; a key that a stage asks for and that is not there is an error in words."""
-
-    @classmethod
-    def of(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return cls({key: cls.of(part) for key, part in value.items()})
-        return value
-
-    def __missing__(self, key: str) -> Any:
-        raise BioHiCLError(f"--settings has no '{key}'; it takes a whole block of config.yaml, defaults included")
 
 
 def _device_option(parser: argparse.ArgumentParser) -> None:
@@ -174,8 +141,8 @@ def _list_commands(commands: Any) -> None:
     )
     _mirror_option(parser)
     parser.add_argument("--release", default="current", help="year of the baseline, or current")
-    parser.add_argument("--baseline", type=_numbers, default="all", help="all, none, or numbers such as 1,7,20-29")
-    parser.add_argument("--updates", type=_numbers, default="all", help="all, none, or numbers such as 1335-1340")
+    parser.add_argument("--baseline", type=numbers, default="all", help="all, none, or numbers such as 1,7,20-29")
+    parser.add_argument("--updates", type=numbers, default="all", help="all, none, or numbers such as 1335-1340")
     parser.add_argument("--output", type=Path, required=True, help="JSON file; what is new in it is printed")
 
     def list_mesh(options: argparse.Namespace) -> None:
@@ -223,7 +190,7 @@ def _fetch_commands(commands: Any) -> None:
     parser = _command(
         commands, "fetch-benchmark", fetch_benchmark, "Bring a benchmark's files from an archive or a folder"
     )
-    parser.add_argument("--settings", type=_settings, required=True, help="its block of config.yaml, as JSON or a file")
+    parser.add_argument("--settings", type=settings, required=True, help="its block of config.yaml, as JSON or a file")
     parser.add_argument("--output", type=Path, required=True, help="folder")
 
     def fetch_backbone(options: argparse.Namespace) -> None:
@@ -244,7 +211,7 @@ def _fetch_commands(commands: Any) -> None:
         fetch_backbone,
         "Bring a text encoder from the hub or a folder, checked and completed",
     )
-    parser.add_argument("--settings", type=_settings, required=True, help="its block of config.yaml, as JSON or a file")
+    parser.add_argument("--settings", type=settings, required=True, help="its block of config.yaml, as JSON or a file")
     parser.add_argument("--output", type=Path, required=True, help="folder")
 
 
@@ -273,40 +240,11 @@ def _mirror_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mirrors",
         nargs="+",
-        action=_Places,
+        action=Places,
         required=True,
         metavar="PLACE",
         help="https://..., file:///... or folders, tried in order (or all of them as one JSON list)",
     )
-
-
-class _Places(argparse.Action):
-    """Several places, or one JSON list of them, as the workflow passes it."""
-
-    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
-        places = values
-        if len(values) == 1 and values[0].startswith("["):
-            try:
-                places = json.loads(values[0])
-            except ValueError as error:
-                parser.error(f"{option_string}: not a JSON list: {error}")
-        if not places or not all(isinstance(place, str) for place in places):
-            parser.error(f"{option_string}: at least one place is needed, each as text")
-        setattr(namespace, self.dest, places)
-
-
-def _numbers(text: str) -> str | list[int | str]:
-    if text in ("all", "none"):
-        return text
-    parts: list[int | str] = []
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
-            raise argparse.ArgumentTypeError(f"'{part}' is neither a number nor a range such as 20-29")
-        if dash and int(first) > int(last):
-            raise argparse.ArgumentTypeError(f"{part} is a range upside down; write {last}-{first}")
-        parts.append(part if dash else int(part))
-    return parts
 
 
 # --- PubMed and MeSH tables ---------------------------------------------------------------------------
@@ -393,7 +331,7 @@ def _training_commands(commands: Any) -> None:
     parser = _command(commands, "select", select, "Draw the citations to train on from a training release")
     parser.add_argument("--release", type=Path, required=True, metavar="DIR", help="the folder that freeze made")
     parser.add_argument("--pubmed", type=Path, required=True, metavar="DIR", help="folder with articles/")
-    parser.add_argument("--settings", type=_settings, required=True, help="its block of config.yaml, as JSON or a file")
+    parser.add_argument("--settings", type=settings, required=True, help="its block of config.yaml, as JSON or a file")
     parser.add_argument("--output", type=Path, required=True)
 
     def labels(options: argparse.Namespace) -> None:
@@ -414,7 +352,7 @@ def _training_commands(commands: Any) -> None:
     parser = _command(commands, "tokens", tokens, "Tokens of a selection for one backbone and one length")
     parser.add_argument("--selection", type=Path, required=True)
     parser.add_argument("--encoder", type=Path, required=True, metavar="DIR", help="the backbone's folder")
-    parser.add_argument("--max-length", type=_positive, required=True)
+    parser.add_argument("--max-length", type=positive, required=True)
     parser.add_argument("--output", type=Path, required=True)
 
     def train(options: argparse.Namespace) -> None:
@@ -440,7 +378,7 @@ def _training_commands(commands: Any) -> None:
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--hierarchy", type=Path, required=True)
     parser.add_argument(
-        "--settings", type=_settings, required=True, help="the node's block of config.yaml, as JSON or a file"
+        "--settings", type=settings, required=True, help="the node's block of config.yaml, as JSON or a file"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     _device_option(parser)
@@ -481,8 +419,8 @@ def _evaluation_commands(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--split", default="test", help="which qrels file (default: test)")
     parser.add_argument("--system", help="the model's name in the tables (default: its folder's)")
-    parser.add_argument("--batch-size", type=_positive, default=64, help="texts encoded at a time (default: 64)")
-    parser.add_argument("--run-depth", type=_positive, default=1000, help="documents kept a query (default: 1000)")
+    parser.add_argument("--batch-size", type=positive, default=64, help="texts encoded at a time (default: 64)")
+    parser.add_argument("--run-depth", type=positive, default=1000, help="documents kept a query (default: 1000)")
     parser.add_argument("--bm25-k1", type=float, default=1.5, help="term frequency saturation (default: 1.5)")
     parser.add_argument("--bm25-b", type=float, default=0.75, help="length normalisation (default: 0.75)")
     _device_option(parser)
@@ -500,7 +438,7 @@ def _report_commands(commands: Any) -> None:
     parser = _command(commands, "summary", summary, "Join the metrics of all evaluations")
     parser.add_argument("metrics", nargs="*", type=Path, metavar="METRICS", help="metrics.parquet files")
     parser.add_argument(
-        "--roles", type=_settings, required=True, help="JSON: system to lexical, backbone or model, in order"
+        "--roles", type=settings, required=True, help="JSON: system to lexical, backbone or model, in order"
     )
     parser.add_argument("--output", type=Path, required=True)
 
@@ -569,7 +507,7 @@ def _report_commands(commands: Any) -> None:
     )
     parser.add_argument("query", metavar="SQL")
     parser.add_argument("--catalog", type=Path, help="results/biohicl.duckdb of another project (default: this one's)")
-    parser.add_argument("--rows", type=_positive, default=40, help="rows shown at most (default: 40)")
+    parser.add_argument("--rows", type=positive, default=40, help="rows shown at most (default: 40)")
     parser.add_argument("--csv", action="store_true", help="print all rows as CSV")
 
 
