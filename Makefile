@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+# snakefmt calls shfmt, which lies there.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 # What is listed here is what `make` offers; each target's comment says what it does.
 .PHONY: help install demo test test-real lint format clean-demo
 
