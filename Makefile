@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-# snakefmt calls shfmt, which lies there.
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+# snakefmt calls shfmt, which lies in the environment too.
+SNAKEFMT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakefmt
 # What is listed here is what `make` offers; each target's comment says what it does.
 .PHONY: help install demo test test-real lint format clean-demo
 
@@ -43,14 +43,14 @@ test-real: $(STAMP)  ## run the tests that need all of the real data beside the 
 lint: $(STAMP)  ## run the linters and the type checker
 	$(BIN)/ruff check src tests
 	$(BIN)/ruff format --check src tests
-	$(BIN)/snakefmt --check Snakefile rules
+	$(SNAKEFMT) --check Snakefile rules
 	$(BIN)/snakemake --lint --configfile workflow/configs/demo.yaml
 	$(BIN)/mypy
 
 format: $(STAMP)  ## format the code
 	$(BIN)/ruff check --fix src tests
 	$(BIN)/ruff format src tests
-	$(BIN)/snakefmt Snakefile rules
+	$(SNAKEFMT) Snakefile rules
 
 clean-demo:  ## remove what the demonstration made
 	rm -rf resources/sample resources/backbones/sample-bert resources/benchmarks/sample-* results logs benchmarks
