@@ -15,8 +15,6 @@ from biohicl.errors import BioHiCLError
 from biohicl.evaluation.metrics import HEADLINE
 from biohicl.storage import write_parquet
 
-ROLES = ("lexical", "backbone", "model")
-
 
 def write_summary(metrics: Sequence[Path], roles: Mapping[str, str], output: Path) -> None:
     """Joins the ``metrics`` files; ``roles`` gives each system's (lexical, backbone or model), in the table's order."""

@@ -7,7 +7,6 @@ numbers from a generator whose stream NumPy keeps frozen, so that they are the s
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from biohicl.encoder.folder import EncoderSettings, write_settings
+from biohicl.storage import write_json
 
 VOCABULARY = 3_000
 HIDDEN, LAYERS, HEADS, INTERMEDIATE, POSITIONS = 128, 2, 2, 256, 128
@@ -40,7 +40,7 @@ def write_backbone(texts: Iterable[str], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = wordpieces(texts)
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    _write_json(
+    write_json(
         {
             "architectures": ["BertModel"],
             "model_type": "bert",
@@ -60,7 +60,7 @@ def write_backbone(texts: Iterable[str], folder: Path) -> None:
         folder / "config.json",
     )
     special = dict(zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL, strict=True))
-    _write_json(
+    write_json(
         {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": MAX_LENGTH}
         | {f"{name}_token": token for name, token in special.items()},
         folder / "tokenizer_config.json",
@@ -100,7 +100,3 @@ def _weights(vocabulary: int) -> dict[str, np.ndarray]:
         weights[f"{name}.weight"] = np.ones(HIDDEN, dtype=np.float32)
         weights[f"{name}.bias"] = np.zeros(HIDDEN, dtype=np.float32)
     return weights
-
-
-def _write_json(value: dict[str, object], path: Path) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

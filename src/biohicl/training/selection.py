@@ -69,7 +69,7 @@ def write_selection(release: Path, pubmed: Path, settings: Mapping[str, Any], ou
             kept = [pl.concat(kept).sort("_hash", "pmid").head(settings["citations"])]
     for said, count in left.items():
         say(f"{count:>12,}  {said}")
-    chosen = pl.concat(kept).drop("_hash", "language_ok", strict=False).sort("pmid") if kept else pl.DataFrame()
+    chosen = pl.concat(kept).drop("_hash").sort("pmid") if kept else pl.DataFrame()
     if chosen.height < 2:
         steps = "; ".join(f"{count:,} {said}" for said, count in left.items())
         raise BioHiCLError(
