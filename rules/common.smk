@@ -18,7 +18,7 @@ sys.path.insert(0, str(BASE / "src"))
 
 from biohicl import configuration
 from biohicl.errors import BioHiCLError
-from biohicl.mesh.schema import SCHEMA_VERSION as MESH_SCHEMA
+from biohicl.mesh.schema import SCHEMA_VERSION as MESH_SCHEMA, TABLES as MESH_TABLES
 from biohicl.pubmed.schema import SCHEMA_VERSION as PUBMED_SCHEMA
 
 try:
@@ -53,12 +53,15 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 os.environ.update(
     PUBMED_MIRRORS=json.dumps(CONFIG["pubmed"]["mirrors"]),
     MESH_MIRRORS=json.dumps(CONFIG["mesh"]["mirrors"]),
+    # No reason to parse again either: a file that was parsed without it has no bad citation.
+    PARSE_OPTIONS="--skip-bad-citations" if CONFIG["pubmed"]["skip_bad_citations"] else "",
 )
 
 
 envvars:
     "PUBMED_MIRRORS",
     "MESH_MIRRORS",
+    "PARSE_OPTIONS",
 
 
 wildcard_constraints:

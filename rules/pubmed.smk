@@ -2,7 +2,7 @@
 
 
 rule parse_pubmed:
-    """One PubMed file to three tables."""
+    """One PubMed file to its tables."""
     input:
         lambda wildcards: next(
             f"resources/pubmed/{file['kind']}/{file['name']}.xml.gz"
@@ -13,6 +13,7 @@ rule parse_pubmed:
         articles="results/pubmed/articles/{file}.parquet",
         mesh_headings="results/pubmed/mesh_headings/{file}.parquet",
         deleted="results/pubmed/deleted/{file}.parquet",
+        quarantine="results/pubmed/quarantine/{file}.parquet",
     log:
         "logs/parse_pubmed/{file}.log",
     benchmark:
@@ -25,7 +26,8 @@ rule parse_pubmed:
         schema=PUBMED_SCHEMA,
     shell:
         "python -m biohicl --threads {threads} parse-pubmed {input} --articles {output.articles} "
-        "--mesh-headings {output.mesh_headings} --deleted {output.deleted} > {log} 2>&1"
+        "--mesh-headings {output.mesh_headings} --deleted {output.deleted} --quarantine {output.quarantine} "
+        "$PARSE_OPTIONS > {log} 2>&1"
 
 
 rule merge_citations:

@@ -33,17 +33,10 @@ rule report:
 rule write_catalog:
     """The DuckDB catalog: a view for every table, over explicit lists of files."""
     input:
-        tables("articles", "mesh_headings", "deleted"),
+        tables("articles", "mesh_headings", "deleted", "quarantine"),
         expand(
             "results/mesh/{table}.parquet",
-            table=[
-                "descriptors",
-                "concepts",
-                "terms",
-                "tree_numbers",
-                "hierarchy",
-                "anomalies",
-            ],
+            table=[*MESH_TABLES, "hierarchy", "anomalies"],
         ),
         expand(
             "results/training/{table}/{selection}.parquet",

@@ -38,7 +38,12 @@ def test_every_dependency_is_pinned_and_installed_as_pinned():
 
 
 def test_conda_environments_hold_the_same_versions():
-    other_names = {"python-duckdb": "duckdb", "pytorch": "torch", "matplotlib-base": "matplotlib"}
+    other_names = {
+        "python-duckdb": "duckdb",
+        "python-isal": "isal",
+        "pytorch": "torch",
+        "matplotlib-base": "matplotlib",
+    }
     pinned = pins()
     for file in (ROOT / "envs").glob("*.yaml"):
         listed = []

@@ -121,7 +121,7 @@ def test_pmids_and_dois_of_others_are_not_taken(tmp_path):
 def test_versions_positions_and_order(tmp_path):
     second = record(pmid=7).replace('Version="1">7', 'Version="2">7')
     rows = read_pubmed_file(write(tmp_path, second, record(pmid=9), record(pmid=7)))[0].to_pylist()
-    assert [(r["pmid"], r["version"], r["position"]) for r in rows] == [(7, 1, 2), (7, 2, 0), (9, 1, 1)]
+    assert [(r["pmid"], r["version"], r["position"]) for r in rows] == [(7, 2, 0), (9, 1, 1), (7, 1, 2)]
 
 
 def test_a_file_with_deletes_only_and_an_empty_set(tmp_path):
@@ -143,12 +143,8 @@ WRONG = {
     "no PMID": lambda t: write(t, record(1), record(2).replace('<PMID Version="1">2</PMID>', "")),
     "PMID not a number": lambda t: write(t, record(1), record(2).replace(">2</PMID>", ">two</PMID>")),
     "no article": lambda t: write(t, record(1), "<PubmedArticle/>"),
-    "heading without UI": lambda t: write(
-        t,
-        record(1),
-        record(
-            2, more="<MeshHeadingList><MeshHeading><DescriptorName>x</DescriptorName></MeshHeading></MeshHeadingList>"
-        ),
+    "heading without descriptor": lambda t: write(
+        t, record(1), record(2, more="<MeshHeadingList><MeshHeading></MeshHeading></MeshHeadingList>")
     ),
     "unclosed": lambda t: write(t, record(1), "<PubmedArticle>"),
     "text after the end": lambda t: _plain(t, f"<PubmedArticleSet>{record(1)}</PubmedArticleSet> more"),
@@ -190,7 +186,7 @@ def _flip(path):
 @pytest.mark.parametrize("fault", WRONG)
 def test_wrong_files_are_errors_that_name_the_place_and_write_nothing(tmp_path, fault):
     source = WRONG[fault](tmp_path)
-    outputs = [tmp_path / "out" / name for name in ("a.parquet", "m.parquet", "d.parquet")]
+    outputs = [tmp_path / "out" / name for name in ("a.parquet", "m.parquet", "d.parquet", "q.parquet")]
     with pytest.raises(BioHiCLError) as error:
         parse_pubmed_file(source, *outputs)
     assert str(source) in str(error.value)
@@ -200,15 +196,15 @@ def test_wrong_files_are_errors_that_name_the_place_and_write_nothing(tmp_path, 
 
 
 def test_last_good_pmid_is_the_one_before(tmp_path):
-    with pytest.raises(BioHiCLError, match=r"line \d+.*MedlineCitation without PMID.*last good PMID 41\)"):
+    with pytest.raises(BioHiCLError, match=r"line \d+.*a citation without PMID.*last good PMID 41\)"):
         read_pubmed_file(write(tmp_path, record(40), record(41), record(42).replace('<PMID Version="1">42</PMID>', "")))
 
 
 def test_written_tables_carry_the_schema_version(tmp_path):
-    outputs = [tmp_path / "out" / name for name in ("a.parquet", "m.parquet", "d.parquet")]
+    outputs = [tmp_path / "out" / name for name in ("a.parquet", "m.parquet", "d.parquet", "q.parquet")]
     counts = parse_pubmed_file(write(tmp_path, record(3), record(1)), *outputs)
-    assert counts == {"articles": 2, "mesh_headings": 0, "deleted": 0}
-    assert pq.read_table(outputs[0])["pmid"].to_pylist() == [1, 3]
+    assert counts == {"articles": 2, "mesh_headings": 0, "deleted": 0, "quarantine": 0}
+    assert pq.read_table(outputs[0])["pmid"].to_pylist() == [3, 1]
     assert pq.read_metadata(outputs[0]).metadata[b"biohicl.schema"].startswith(b"pubmed-")
 
 

@@ -254,15 +254,24 @@ def _table_commands(commands: Any) -> None:
     def parse_pubmed(options: argparse.Namespace) -> None:
         from biohicl.pubmed.parse import parse_pubmed_file
 
-        parse_pubmed_file(options.file, options.articles, options.mesh_headings, options.deleted)
+        tables = (options.articles, options.mesh_headings, options.deleted, options.quarantine)
+        parse_pubmed_file(options.file, *tables, skip_bad_citations=options.skip_bad_citations)
 
-    parser = _command(commands, "parse-pubmed", parse_pubmed, "One PubMed XML file to three Parquet tables")
+    parser = _command(commands, "parse-pubmed", parse_pubmed, "One PubMed XML file to Parquet tables")
     parser.add_argument("file", type=Path, metavar="FILE", help="pubmedYYnNNNN.xml.gz, or plain .xml")
     parser.add_argument("--articles", type=Path, required=True, metavar="PATH", help="a row a record")
     parser.add_argument(
         "--mesh-headings", type=Path, required=True, metavar="PATH", help="a row a heading, sorted by descriptor"
     )
     parser.add_argument("--deleted", type=Path, required=True, metavar="PATH", help="a row a deleted PMID")
+    parser.add_argument(
+        "--quarantine", type=Path, required=True, metavar="PATH", help="a row a citation that was left out, and why"
+    )
+    parser.add_argument(
+        "--skip-bad-citations",
+        action="store_true",
+        help="leave out citations that cannot be read; without it the first one is an error",
+    )
 
     def parse_mesh(options: argparse.Namespace) -> None:
         from biohicl.mesh.parse import parse_mesh_file
@@ -276,7 +285,7 @@ def _table_commands(commands: Any) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="for descriptors, concepts, terms and tree_numbers .parquet",
+        help="for descriptors, concepts, scope_notes, terms, tree_numbers and allowed_qualifiers .parquet",
     )
 
     def hierarchy(options: argparse.Namespace) -> None:

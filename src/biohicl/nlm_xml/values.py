@@ -1,0 +1,168 @@
+"""The values of elements: their text, their attributes, and repeated elements each read once.
+
+Goes in: :class:`~biohicl.nlm_xml.tags.Tags` and elements of it. Comes out: Arrow arrays, a value an element.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from lxml import etree
+from numpy.typing import NDArray
+
+from biohicl.nlm_xml.tags import Elements, Tags, spans
+
+Value = TypeVar("Value")
+
+MOST_REMEMBERED = 100_000
+
+_MARKUP = re.compile(r"<[^>]*>")
+_SPACES = re.compile(r"[ \t\r\n]+")
+_REFERENCE = re.compile(r"&(#[xX]?)?(\w+);")
+_NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+_ATTRIBUTE = re.compile(r"""([^\s=]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
+_SPACE_IN_VALUE = re.compile(r"\r\n|[\t\r\n]")
+_AMPERSAND, _LESS, _SPACE = (ord(sign) for sign in "&< ")
+
+
+def texts(tags: Tags, elements: Elements) -> pa.StringArray:
+    """The text of each element, inline markup's own included; "" where there is none."""
+    return _cleaned(spans(tags.buffer, tags.inner[elements], tags.close(elements)))
+
+
+def clean(written: str) -> str:
+    """What ``written``, the content of an element in plain form, says.
+
+    Markup goes and leaves its text, references are decoded once, runs of XML white space become one space, none at
+    the ends. Other white space (no-break and thin spaces) is the author's and stays.
+    """
+    text = _MARKUP.sub("", written) if "<" in written else written
+    if "&" in text:
+        text = _REFERENCE.sub(_decoded, text)
+    return _with_single_spaces(text)
+
+
+def parts(written: str) -> list[tuple[str, str]]:
+    """Name and text of each element directly in ``written``, the content of an element in plain form."""
+    # What is read here was checked with its surroundings; recovering is for prefixes that are declared there.
+    parser = etree.XMLParser(
+        recover=True, no_network=True, resolve_entities=False, remove_comments=True, remove_pis=True
+    )
+    content = etree.fromstring(f"<_>{written}</_>".encode(), parser)
+    return [(part.tag, _with_single_spaces("".join(part.itertext()))) for part in content]
+
+
+def attributes(tag: str) -> dict[str, str]:
+    """The attributes of a start tag (without its "<" and ">"): ``PMID Version="1"`` gives ``{"Version": "1"}``."""
+    found = {}
+    for name, double, single in _ATTRIBUTE.findall(tag):
+        value = _SPACE_IN_VALUE.sub(" ", double or single)
+        found[name] = _REFERENCE.sub(_decoded, value) if "&" in value else value
+    return found
+
+
+def attribute(tags: Tags, elements: Elements, name: str) -> pa.StringArray:
+    """The value of an attribute, for each element; null where it has none."""
+    values, index = _by_tag(tags, elements, lambda tag: attributes(tag).get(name))
+    return pa.array(values, pa.string()).take(pa.array(index))
+
+
+def has_attribute(tags: Tags, elements: Elements, name: str, value: str) -> NDArray[np.bool_]:
+    """Which of ``elements`` have the attribute ``name`` with that value."""
+    values, index = _by_tag(tags, elements, lambda tag: attributes(tag).get(name) == value)
+    return np.array(values, np.bool_)[index]
+
+
+class Remembered:
+    """What a function makes of an element, computed once for each way the element is written.
+
+    A file's 288,334 headings are 10,000 different ones. ``read`` takes the attributes and the element's content as
+    written (plain form), and returns a tuple, one value a column.
+    """
+
+    def __init__(self, read: Callable[[dict[str, str], str], tuple[Any, ...]], schema: pa.Schema) -> None:
+        self._read = read
+        self._schema = schema
+        self._known: dict[str, tuple[Any, ...]] = {}
+
+    def __call__(self, tags: Tags, elements: Elements) -> list[pa.Array]:
+        """The columns of ``schema``, a value an element."""
+        if not len(elements):
+            return [pa.array([], field.type) for field in self._schema]
+        written = spans(tags.buffer, tags.begin[elements] + 1, tags.close(elements)).dictionary_encode()
+        distinct = written.dictionary.to_pylist()
+        if len(self._known) > MOST_REMEMBERED:
+            self._known.clear()
+        known, rows = self._known, []
+        for element in distinct:
+            row = known.get(element)
+            if row is None:
+                tag, _, content = element.partition(">")
+                row = known[element] = self._read(attributes(tag), content)
+            rows.append(row)
+        columns = zip(*rows, strict=True)
+        return [
+            pa.array(column, field.type).take(written.indices)
+            for column, field in zip(columns, self._schema, strict=True)
+        ]
+
+
+def integers(strings: pa.StringArray, largest: int) -> tuple[pa.Array, NDArray[np.bool_]]:
+    """Decimal numbers as int32, and which of them are none, or not from 1 to ``largest`` (these are null)."""
+    digits = pc.match_substring_regex(strings, "^[0-9]{1,10}$")
+    numbers = pc.cast(pc.if_else(digits, strings, None), pa.int64())
+    good = pc.fill_null(pc.and_(pc.greater(numbers, 0), pc.less_equal(numbers, largest)), False)
+    return pc.cast(pc.if_else(good, numbers, None), pa.int32()), ~good.to_numpy(zero_copy_only=False)
+
+
+def _by_tag(tags: Tags, elements: Elements, value: Callable[[str], Value]) -> tuple[list[Value], NDArray[np.int32]]:
+    """``value`` of each distinct start tag among ``elements``, and which of them each element has."""
+    tag_of = tags.tag_of[elements]
+    used = np.zeros(len(tags.distinct_tags), np.bool_)
+    used[tag_of] = True
+    distinct = np.flatnonzero(used)
+    place = np.empty(len(used), np.int32)
+    place[distinct] = np.arange(len(distinct), dtype=np.int32)
+    return [value(tag) for tag in tags.distinct_tags.take(pa.array(distinct)).to_pylist()], place[tag_of]
+
+
+def _cleaned(written: pa.StringArray) -> pa.StringArray:
+    """:func:`clean` of each string, called for those only that it would change."""
+    _, offset_buffer, data_buffer = written.buffers()
+    if data_buffer is None or not len(written):
+        return written
+    offsets = np.frombuffer(offset_buffer, np.int32, len(written) + 1, written.offset * 4)
+    signs = np.frombuffer(data_buffer, np.uint8)[: offsets[-1]]
+    odd = (signs < _SPACE) | (signs == _AMPERSAND) | (signs == _LESS)
+    # Two spaces in a row; or one at the start or end of a string.
+    space = signs == _SPACE
+    odd[1:] |= space[1:] & space[:-1]
+    full = offsets[1:] > offsets[:-1]
+    for ends in (offsets[:-1][full], offsets[1:][full] - 1):
+        odd[ends] |= space[ends]
+    places = np.flatnonzero(odd)
+    if not len(places):
+        return written
+    dirty = np.zeros(len(written), np.bool_)
+    dirty[np.searchsorted(offsets, places, "right") - 1] = True
+    mask = pa.array(dirty)
+    better = [clean(text) for text in written.filter(mask).to_pylist()]
+    return pc.replace_with_mask(written, mask, pa.array(better, pa.string()))
+
+
+def _with_single_spaces(text: str) -> str:
+    if "  " in text or "\n" in text or "\t" in text or "\r" in text:
+        text = _SPACES.sub(" ", text)
+    return text.strip(" ")
+
+
+def _decoded(reference: re.Match[str]) -> str:
+    kind, name = reference.groups()
+    if kind is None:
+        return _NAMED[name]
+    return chr(int(name, 16 if kind == "#x" else 10))
