@@ -75,10 +75,22 @@ rule fetch_pubmed:
         "--output {output} > {log} 2>&1"
 
 
+def issue_of_mesh(wildcards):
+    """What list_mesh recorded of the file: NLM replaces it within a year, and then it is fetched and parsed again.
+
+    Read here and no input of the rule: a new listing alone, of another mirror for example, fetches nothing.
+    """
+    record = Path("resources/mesh/release.json")
+    known = json.loads(record.read_text()) if record.exists() else {}
+    return as_json(known.get("issue") if known.get("name") == wildcards.mesh else None)
+
+
 rule fetch_mesh:
-    """The MeSH descriptor file."""
+    """The MeSH descriptor file, and its hash."""
     output:
-        "resources/mesh/{mesh}.gz",
+        file="resources/mesh/{mesh}.gz",
+        # Kept until the new one is written, so that the log says when the hash changed.
+        sha256=update("resources/mesh/{mesh}.gz.sha256"),
     log:
         "logs/fetch_mesh/{mesh}.log",
     benchmark:
@@ -87,8 +99,10 @@ rule fetch_mesh:
         "../envs/tables.yaml"
     resources:
         downloads=1,
+    params:
+        issue=issue_of_mesh,
     shell:
-        'python -m biohicl fetch-mesh --mirrors "$MESH_MIRRORS" --name {wildcards.mesh} --output {output} > {log} 2>&1'
+        'python -m biohicl fetch-mesh --mirrors "$MESH_MIRRORS" --name {wildcards.mesh} --output {output.file} > {log} 2>&1'
 
 
 rule fetch_retrieval_benchmark:

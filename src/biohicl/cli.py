@@ -174,7 +174,9 @@ def _fetch_commands(commands: Any) -> None:
 
         fetch_mesh_file(options.mirrors, options.name, options.output)
 
-    parser = _command(commands, "fetch-mesh", fetch_mesh, "Bring one MeSH descriptor file")
+    parser = _command(
+        commands, "fetch-mesh", fetch_mesh, "Bring one MeSH descriptor file, and write its SHA-256 beside it"
+    )
     _mirror_option(parser)
     parser.add_argument("--name", required=True, help="such as desc2026")
     parser.add_argument("--output", type=Path, required=True)
