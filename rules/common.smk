@@ -133,6 +133,16 @@ PUBMED_WANTED = (
 )
 
 
+def issue_of_mesh(wildcards):
+    """What list_mesh recorded of the file: NLM replaces it within a year, and then it is fetched and parsed again.
+
+    Read here and no input of fetch_mesh: a new listing alone, of another mirror for example, fetches nothing.
+    """
+    record = Path("resources/mesh/release.json")
+    known = json.loads(record.read_text()) if record.exists() else {}
+    return as_json(known.get("issue") if known.get("name") == wildcards.mesh else None)
+
+
 def source_of_benchmark(wildcards):
     """Only what determines its files: a new licence text fetches nothing anew."""
     block = CONFIG["benchmarks"][wildcards.benchmark]

@@ -75,16 +75,6 @@ rule fetch_pubmed:
         "--output {output} > {log} 2>&1"
 
 
-def issue_of_mesh(wildcards):
-    """What list_mesh recorded of the file: NLM replaces it within a year, and then it is fetched and parsed again.
-
-    Read here and no input of the rule: a new listing alone, of another mirror for example, fetches nothing.
-    """
-    record = Path("resources/mesh/release.json")
-    known = json.loads(record.read_text()) if record.exists() else {}
-    return as_json(known.get("issue") if known.get("name") == wildcards.mesh else None)
-
-
 rule fetch_mesh:
     """The MeSH descriptor file, and its hash."""
     output:

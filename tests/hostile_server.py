@@ -166,6 +166,24 @@ def wrong_content_range(exchange):
     return exchange.body(body)
 
 
+def skips(exchange):
+    """Answers 206, says so, and leaves out 1,000 bytes."""
+    start, body = exchange.start + 1000, exchange.file.body
+    exchange.head(206, Content_Range=f"bytes {start}-{len(body) - 1}/{len(body)}", Content_Length=len(body) - start)
+    exchange.body(body[start:])
+
+
+def short_ranges(exchange):
+    """Honest, but of what a Range asks for only 50,000 bytes at a time."""
+    start, body = exchange.start, exchange.file.body
+    if start is None:
+        return cut(50_000)(exchange)
+    piece = body[start : start + 50_000]
+    said = f"bytes {start}-{start + len(piece) - 1}/{len(body)}"
+    exchange.head(206, Content_Range=said, Content_Length=len(piece))
+    return exchange.body(piece)
+
+
 def cut(count):
     """Announces everything that is asked for, and closes the connection after ``count`` bytes."""
 

@@ -37,6 +37,8 @@ from hostile_server import (
     instead,
     paced,
     redirect,
+    short_ranges,
+    skips,
     status,
     trickle,
     trickle_headers,
@@ -160,6 +162,17 @@ def test_an_address_that_is_none():
 def test_only_https_and_files_are_read(place):
     with pytest.raises(BioHiCLError, match="only https:// and file:// addresses are read"):
         read_text(place)
+
+
+def test_folders_that_are_none(tmp_path):
+    with pytest.raises(BioHiCLError, match="names the machine nas; a folder of this one begins with file:///"):
+        list_directory("file://nas/pubmed")
+    os.mkfifo(tmp_path / "desc2099.gz")
+    with pytest.raises(BioHiCLError, match="no such file in this mirror"):
+        fetch_mesh_file([str(tmp_path)], "desc2099", tmp_path / "out/desc2099.gz")
+    (tmp_path / "x.md5").write_bytes(b"x" * 70_000)
+    with pytest.raises(BioHiCLError, match="longer than 65,536 bytes"):
+        read_text((tmp_path / "x.md5").as_uri())
 
 
 def test_places(tmp_path, monkeypatch):
@@ -322,6 +335,11 @@ def leave_a_part(server, output, count=100_000):
         pytest.param([cut(100_000), wrong_content_range], [None, "bytes=100000-", None], id="cut, then a wrong range"),
         pytest.param([cut(100_000), status(416)], [None, "bytes=100000-", None], id="cut, then 416"),
         pytest.param([cut(100_000), html], [None, "bytes=100000-", "bytes=100000-"], id="cut, then HTML"),
+        pytest.param(
+            [short_ranges] * 4,
+            [None, "bytes=50000-", "bytes=100000-", "bytes=150000-", "bytes=200000-"],
+            id="cut, then gives short ranges",
+        ),
         pytest.param([status(500), status(503), status(502), status(504)], [None] * 5, id="5xx"),
         pytest.param([status(429)], [None] * 2, id="429"),
         pytest.param([html], [None] * 2, id="HTML with status 200"),
@@ -503,17 +521,18 @@ def test_a_part_that_is_complete_is_verified_and_kept(https, output):
     assert https.sent(PATH) == [1]
 
 
-@pytest.mark.parametrize("fault", [ignores_range, wrong_content_range, status(416), cut(0), html, status(503)])
-def test_a_part_and_a_server_that_does_not_go_on(https, output, fault):
+@pytest.mark.parametrize("fault", [ignores_range, wrong_content_range, skips, status(416), cut(0), html, status(503)])
+def test_a_part_and_a_server_that_does_not_go_on(https, output, capsys, fault):
     leave_a_part(https, output)
     https.put(PATH, BODY, fault)
     fetch(https, output)
     assert is_whole(output)
+    assert "MD5" not in capsys.readouterr().err, "seen at once, and not only in the end"
     assert https.ranges(PATH)[0] == "bytes=99999-"
 
 
 @pytest.mark.parametrize("server_checks", [healthy, ignores_if_range])
-def test_a_file_replaced_meanwhile_is_fetched_whole(https, output, server_checks):
+def test_a_file_replaced_meanwhile_is_fetched_whole(https, output, capsys, server_checks):
     """The same checksum beside it still: only the server's ETag tells that the part is of another file."""
     https.put(PATH, OTHER)
     https.put(f"{PATH}.md5", md5_line(BODY))
@@ -522,6 +541,7 @@ def test_a_file_replaced_meanwhile_is_fetched_whole(https, output, server_checks
     fetch(https, output)
     assert is_whole(output)
     assert https.sent(PATH)[-1] == len(BODY)
+    assert "MD5" not in capsys.readouterr().err, "seen at once, and not only in the end"
 
 
 def test_a_checksum_that_changed_drops_the_part(https, output):

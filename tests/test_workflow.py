@@ -1,5 +1,6 @@
 """The whole DAG on the sample: what runs, what does not run again, and what a user is told when something is wrong."""
 
+import gzip
 import hashlib
 import itertools
 import json
@@ -113,6 +114,33 @@ def test_an_update_parses_one_file_and_neither_trains_nor_evaluates(copied):
     assert "pubmed99n0004" in set(current["file"])
     assert models == {path: path.stat().st_mtime_ns for path in (copied.folder / "results/models").rglob("*")}
     assert "nothing new" in copied.snakemake("refresh", overlays=[moved]).output
+
+
+def test_mesh_issued_again_is_parsed_again_and_neither_trains_nor_evaluates(copied):
+    """NLM replaces the file of a year under its name."""
+    mirror = copied.folder / "mirror"
+    shutil.copytree(copied.folder / "resources/sample/mesh", mirror)
+    moved = overlay(copied.folder, {"mesh": {"mirrors": [str(mirror)]}})
+    copied.snakemake("all", overlays=[moved])
+    file = mirror / "desc2099.gz"
+    before = hashlib.sha256(file.read_bytes()).hexdigest()
+    file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()).replace(b"Neoplasms", b"Tumours")))
+    after = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert copied.jobs("all", overlays=[moved]) == {}, "nobody has asked the server yet"
+    said = copied.snakemake("refresh", overlays=[moved]).output
+    assert f"desc2099.gz was re-issued (SHA-256 {before} -> {after})" in said
+    assert copied.jobs("all", overlays=[moved]) == {
+        "fetch_mesh": 1,
+        "parse_mesh": 1,
+        "hierarchy": 1,
+        "write_report": 1,
+        "write_catalog": 1,
+    }
+    copied.snakemake("all", overlays=[moved])
+    log = (copied.folder / "logs/fetch_mesh/desc2099.log").read_text()
+    assert f"desc2099.gz changed: sha256 {before} -> {after}" in log
+    assert copied.jobs("all", overlays=[moved]) == {}
+    assert "Tumours" in set(pl.read_parquet(copied.folder / "results/mesh/descriptors.parquet")["name"])
 
 
 def test_other_mirrors_with_other_content_never_touch_what_is_frozen(copied):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from html.parser import HTMLParser
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,10 @@ def local_path(url: str) -> Path | None:
     if not url.startswith("file://"):
         check_scheme(url)
         return None
-    return Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
+    parts = urllib.parse.urlsplit(url)
+    if parts.netloc not in ("", "localhost"):
+        raise BioHiCLError(f"{url}: names the machine {parts.netloc}; a folder of this one begins with file:///")
+    return Path(urllib.parse.unquote(parts.path))
 
 
 # --- listings and small texts -------------------------------------------------------------------------------
@@ -58,7 +61,8 @@ def list_directory(url: str) -> list[str]:
             raise BioHiCLError(
                 f"{folder}: no such folder. Check `mirrors` in config.yaml: it must hold the files as NLM lays them out"
             )
-        return sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+        with _readable(folder):
+            return sorted(entry.name for entry in folder.iterdir() if entry.is_file())
 
     def ask() -> list[str]:
         with request(url + "/") as reply:
@@ -69,20 +73,26 @@ def list_directory(url: str) -> list[str]:
 
 def _names_in_index(reply: Reply, page: str) -> list[str]:
     """The files that a directory page links to: those in the directory itself, by plain names."""
-    index = _Index()
-    index.feed(page)
+    from lxml import etree
+
+    # Not html.parser, which some pages keep busy for hours.
+    try:
+        links = etree.HTML(page.encode(), etree.HTMLParser(encoding="utf-8")).xpath("//a/@href")
+    except (etree.XMLSyntaxError, AttributeError):
+        # Nothing that could be a page.
+        links = []
     here = urllib.parse.urlsplit(reply.url)
     folder = here.path.rsplit("/", 1)[0] + "/"
     names = set()
-    for link in index.links:
+    for link in links:
         try:
-            there = urllib.parse.urlsplit(urllib.parse.urljoin(reply.url, link))
+            there = urllib.parse.urlsplit(urllib.parse.urljoin(reply.url, link.strip()))
         except ValueError:
             continue
         # Sort links have a query; subfolders and what lies elsewhere is no file of this directory.
         same_folder = there.path.startswith(folder) and (there.scheme, there.netloc) == (here.scheme, here.netloc)
         name = urllib.parse.unquote(there.path.removeprefix(folder))
-        if same_folder and not there.query and name and name != ".." and not re.search(r"[/\\\x00-\x1f]", name):
+        if same_folder and not there.query and _is_plain(name):
             names.add(name)
     # A busy server's page must not pass for an empty directory: files would seem to be gone.
     is_index = "index of" in page.lower() or "directory listing" in page.lower()
@@ -95,15 +105,9 @@ def _names_in_index(reply: Reply, page: str) -> list[str]:
     return sorted(names)
 
 
-class _Index(HTMLParser):
-    """Collects the targets of a page's links."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.links: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.links += [value.strip() for name, value in attrs if tag == "a" and name == "href" and value]
+def _is_plain(name: str) -> bool:
+    """Whether it can only be the name of one file in the directory."""
+    return name not in ("", ".", "..") and not re.search(r"[/\\\x00-\x1f]", name)
 
 
 def read_text(url: str) -> str:
@@ -119,7 +123,7 @@ def read_text(url: str) -> str:
             return text
 
         return patiently(ask)
-    text = b"".join(_local_pieces(path))
+    text = next(_local_pieces(path), b"")
     if len(text) > LARGEST_TEXT_BYTES:
         raise BioHiCLError(f"{path}: longer than {LARGEST_TEXT_BYTES:,} bytes, which no checksum file is")
     return text.decode("utf-8", "replace")
@@ -133,7 +137,8 @@ def issue_of(url: str) -> dict[str, Any]:
     """
     path = local_path(url)
     if path is not None:
-        return {"sha256": sha256_of(path)}
+        with _readable(path):
+            return {"sha256": sha256_of(path)}
 
     def ask() -> Mapping[str, str]:
         with request(url, method="HEAD") as reply:
@@ -255,9 +260,14 @@ def _local_pieces(path: Path) -> Iterator[bytes]:
     # A pipe would hang, a device might never end.
     if not path.is_file():
         raise BioHiCLError(f"{path}: no such file in this mirror")
+    with _readable(path), open(path, "rb") as stream:
+        while piece := stream.read(CHUNK_BYTES):
+            yield piece
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        with open(path, "rb") as stream:
-            while piece := stream.read(CHUNK_BYTES):
-                yield piece
+        yield
     except OSError as error:
         raise BioHiCLError(f"{path}: cannot be read ({error.strerror or error}); use another mirror") from None

@@ -25,8 +25,8 @@ from biohicl.storage import read_json
 Answer = TypeVar("Answer")
 Kind = Literal["baseline", "updatefiles"]
 KINDS: tuple[Kind, Kind] = ("baseline", "updatefiles")
-_PUBMED_FILE = re.compile(r"(pubmed(\d\d)n(\d{4,5}))\.xml\.gz")
-_MESH_FILE = re.compile(r"(desc(\d{4}))\.gz")
+_PUBMED_FILE = re.compile(r"(pubmed(\d\d)n(\d{4,5}))\.xml\.gz", re.ASCII)
+_MESH_FILE = re.compile(r"(desc(\d{4}))\.gz", re.ASCII)
 
 
 def parse_name(name: str) -> tuple[int, int]:
