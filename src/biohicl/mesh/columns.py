@@ -16,7 +16,7 @@ from biohicl.mesh.schema import TABLES
 from biohicl.nlm_xml.owners import firsts, or_null, owners, placed, where
 from biohicl.nlm_xml.reading import BadRecordError, Extractor
 from biohicl.nlm_xml.tags import Elements, Tags
-from biohicl.nlm_xml.values import attribute, has_attribute, texts
+from biohicl.nlm_xml.values import attribute, has_attribute, texts, texts_at
 
 _TREE_NUMBER = r"^[A-Z][0-9]{2}(\.[0-9]{3})*$"
 
@@ -127,7 +127,7 @@ class _Records:
         """The text of the first element at ``path`` in each of ``above``, an ``of`` each; null where it has none."""
         of = above if of is None else of
         found = self._only(above, self._tags.path(above, path))
-        return placed(or_null(texts(self._tags, found)), owners(of, found), len(of))
+        return or_null(texts_at(self._tags, found, owners(of, found), len(of)))
 
     def _needed(self, above: Elements, path: str) -> pa.StringArray:
         """As :meth:`_one`, where none may lack it."""

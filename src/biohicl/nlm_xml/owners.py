@@ -76,6 +76,12 @@ def is_full(strings: pa.StringArray) -> NDArray[np.bool_]:
 
 
 def or_null(strings: pa.StringArray) -> pa.StringArray:
-    """``strings``, with null for the empty ones."""
+    """``strings``, none of which is null, with null for the empty ones."""
     full = is_full(strings)
-    return strings if full.all() else pc.if_else(pa.array(full), strings, None)
+    if full.all():
+        return strings
+    if strings.offset:
+        return pc.if_else(pa.array(full), strings, None)
+    # The same bytes under another bitmap.
+    valid = pa.py_buffer(np.packbits(full, bitorder="little"))
+    return pa.Array.from_buffers(strings.type, len(strings), [valid, *strings.buffers()[1:]])

@@ -24,9 +24,9 @@ _NAME = re.compile(r"[^ \t\r\n/]+")
 class Whole(NamedTuple):
     """Whole elements in plain form, and their tags, in order.
 
-    ``opened``, ``closed`` (int32): where each tag's "<" and ">" stand. ``step`` (int8): 1 for a start tag, -1 for an
-    end tag, 0 for what opens and closes at once. ``depth`` (int32): how many elements are open behind it.
-    ``length``: how many bytes the elements took before they were brought into plain form.
+    ``data``: they, and perhaps more behind them. ``opened``, ``closed`` (int32): where each tag's "<" and ">" stand.
+    ``step`` (int8): 1 for a start tag, -1 for an end tag, 0 for what opens and closes at once. ``depth`` (int32): how
+    many elements are open behind it. ``length``: how many bytes the elements took before they were in plain form.
     """
 
     data: bytes
@@ -41,11 +41,10 @@ class Tags:
     """The elements of ``whole``.
 
     ``begin``, ``inner`` (int32, an element each): where its start tag's "<" stands, and the first byte after that
-    tag's ">". ``parent`` (int32): the element around it; -1 for those directly inside the root.
+    tag's ">".
     """
 
     def __init__(self, whole: Whole) -> None:
-        self.data = whole.data
         self.buffer = pa.py_buffer(whole.data)
         self._opened = whole.opened
         self._step = whole.step
@@ -61,9 +60,13 @@ class Tags:
         tags = spans(self.buffer, self.begin + 1, self.inner - 1).dictionary_encode()
         self.tag_of = tags.indices.to_numpy()
         self.distinct_tags: pa.StringArray = tags.dictionary
-        self._name = _codes_of(tags.dictionary)[self.tag_of]
-        self.parent = self._parents()
-        self._named: dict[str, Elements] = {}
+        # 16 bits are sorted faster; with more names than that the document is not NLM's, and still read right.
+        codes = _codes_of(tags.dictionary)
+        self._name = codes.astype(np.min_scalar_type(max(len(_codes), 1 << 15)))[self.tag_of]
+        self._parent = self._parents()
+        # All elements by name, and within a name in order; those of one name lie between two of the bounds.
+        self._by_name = np.argsort(self._name, kind="stable").astype(np.int32)
+        self._bounds = np.concatenate([[0], np.cumsum(np.bincount(self._name, minlength=len(_codes)))])
         self._ends: dict[int, NDArray[np.int64]] = {}
 
     def __len__(self) -> int:
@@ -71,23 +74,27 @@ class Tags:
 
     def _parents(self) -> Elements:
         parent = np.full(len(self), -1, np.int32)
-        above = np.flatnonzero(self._level == 0).astype(np.int32)
-        depth = 1
-        while len(here := np.flatnonzero(self._level == depth).astype(np.int32)):
+        above = self._at_level(0)
+        level = 1
+        while len(here := self._at_level(level)):
             # The parent is the last element one level up that began before.
             parent[here] = above[np.searchsorted(above, here) - 1]
-            above, depth = here, depth + 1
+            above, level = here, level + 1
         return parent
 
     def named(self, name: str) -> Elements:
         """All elements of that name."""
-        if name not in self._named:
-            self._named[name] = np.flatnonzero(self._name == _code_of(name)).astype(np.int32)
-        return self._named[name]
+        code = _codes.get(name, len(self._bounds))
+        if code + 1 >= len(self._bounds):
+            return self._by_name[:0]
+        return self._by_name[self._bounds[code] : self._bounds[code + 1]]
+
+    def _at_level(self, level: int) -> Elements:
+        return np.flatnonzero(self._level == level).astype(np.int32)
 
     def roots(self) -> Elements:
         """The elements directly inside the root: the records."""
-        return np.flatnonzero(self._level == 0).astype(np.int32)
+        return self._at_level(0)
 
     def name(self, element: int) -> str:
         """The name of one element."""
@@ -100,7 +107,7 @@ class Tags:
             return candidates[:0]
         wanted: Flags = np.zeros(len(self) + 1, np.bool_)  # one more, so that parent -1 finds False there
         wanted[parents] = True
-        return candidates[wanted[self.parent[candidates]]]
+        return candidates[wanted[self._parent[candidates]]]
 
     def path(self, parents: Elements, path: str) -> Elements:
         """The elements at ``path`` ("Journal/JournalIssue/PubDate") inside ``parents``."""
@@ -148,7 +155,7 @@ def whole_elements(data: bytes) -> Whole | None:
         return None
     count = int(ends[-1]) + 1
     length = int(closed[count - 1]) + 1
-    return Whole(data[:length], opened[:count], closed[:count], step[:count], depth[:count], length)
+    return Whole(data, opened[:count], closed[:count], step[:count], depth[:count], length)
 
 
 def spans(buffer: pa.Buffer, begin: Positions, end: Positions) -> pa.Array:

@@ -35,6 +35,19 @@ def texts(tags: Tags, elements: Elements) -> pa.StringArray:
     return _cleaned(spans(tags.buffer, tags.inner[elements], tags.close(elements)))
 
 
+def texts_at(tags: Tags, elements: Elements, places: NDArray[np.int64], count: int) -> pa.StringArray:
+    """As :func:`texts`, at the ascending ``places`` of an array of ``count`` strings; "" elsewhere."""
+    if len(elements) == count:
+        return texts(tags, elements)
+    end = np.zeros(count, np.int32)
+    end[places] = tags.close(elements)
+    # Where no element is, nothing is cut out, behind the one before.
+    end = np.maximum.accumulate(end)
+    begin = end.copy()
+    begin[places] = tags.inner[elements]
+    return _cleaned(spans(tags.buffer, begin, end))
+
+
 def clean(written: str) -> str:
     """What ``written``, the content of an element in plain form, says.
 
@@ -88,36 +101,48 @@ class Remembered:
     def __init__(self, read: Callable[[dict[str, str], str], tuple[Any, ...]], schema: pa.Schema) -> None:
         self._read = read
         self._schema = schema
-        self._known: dict[str, tuple[Any, ...]] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self._rows: dict[str, int] = {}
+        self._columns = [pa.array([], field.type) for field in self._schema]
 
     def __call__(self, tags: Tags, elements: Elements) -> list[pa.Array]:
         """The columns of ``schema``, a value an element."""
         if not len(elements):
-            return [pa.array([], field.type) for field in self._schema]
+            return [column[:0] for column in self._columns]
         written = spans(tags.buffer, tags.begin[elements] + 1, tags.close(elements)).dictionary_encode()
         distinct = written.dictionary.to_pylist()
-        if len(self._known) > MOST_REMEMBERED:
-            self._known.clear()
-        known, rows = self._known, []
-        for element in distinct:
-            row = known.get(element)
-            if row is None:
-                tag, _, content = element.partition(">")
-                row = known[element] = self._read(attributes(tag), content)
-            rows.append(row)
-        columns = zip(*rows, strict=True)
-        return [
-            pa.array(column, field.type).take(written.indices)
-            for column, field in zip(columns, self._schema, strict=True)
-        ]
+        if len(self._rows) > MOST_REMEMBERED:
+            self._forget()
+        new = [element for element in distinct if element not in self._rows]
+        if new:
+            self._learn(new)
+        rows = self._rows
+        place = np.array([rows[element] for element in distinct], np.int32)[written.indices.to_numpy()]
+        return [column.take(pa.array(place)) for column in self._columns]
+
+    def _learn(self, new: list[str]) -> None:
+        values = []
+        for element in new:
+            self._rows[element] = len(self._rows)
+            tag, _, content = element.partition(">")
+            values.append(self._read(attributes(tag), content))
+        for place, (column, field) in enumerate(zip(zip(*values, strict=True), self._schema, strict=True)):
+            self._columns[place] = pa.concat_arrays([self._columns[place], pa.array(column, field.type)])
 
 
 def integers(strings: pa.StringArray, largest: int) -> tuple[pa.Array, NDArray[np.bool_]]:
     """Decimal numbers as int32, and which of them are none, or not from 1 to ``largest`` (these are null)."""
-    digits = pc.match_substring_regex(strings, "^[0-9]{1,10}$")
-    numbers = pc.cast(pc.if_else(digits, strings, None), pa.int64())
+    offsets, signs = _content(strings)
+    lengths = np.diff(offsets)
+    if ((signs - np.uint8(ord("0"))) < 10).all() and (lengths > 0).all() and (lengths <= 10).all():
+        numbers = pc.cast(strings, pa.int64())
+    else:
+        numbers = pc.cast(pc.if_else(pc.match_substring_regex(strings, "^[0-9]{1,10}$"), strings, None), pa.int64())
     good = pc.fill_null(pc.and_(pc.greater(numbers, 0), pc.less_equal(numbers, largest)), False)
-    return pc.cast(pc.if_else(good, numbers, None), pa.int32()), ~good.to_numpy(zero_copy_only=False)
+    bad = ~good.to_numpy(zero_copy_only=False)
+    return pc.cast(pc.if_else(good, numbers, None) if bad.any() else numbers, pa.int32()), bad
 
 
 def _by_tag(tags: Tags, elements: Elements, value: Callable[[str], Value]) -> tuple[list[Value], NDArray[np.int32]]:
@@ -133,11 +158,9 @@ def _by_tag(tags: Tags, elements: Elements, value: Callable[[str], Value]) -> tu
 
 def _cleaned(written: pa.StringArray) -> pa.StringArray:
     """:func:`clean` of each string, called for those only that it would change."""
-    _, offset_buffer, data_buffer = written.buffers()
-    if data_buffer is None or not len(written):
+    offsets, signs = _content(written)
+    if not len(signs):
         return written
-    offsets = np.frombuffer(offset_buffer, np.int32, len(written) + 1, written.offset * 4)
-    signs = np.frombuffer(data_buffer, np.uint8)[: offsets[-1]]
     odd = (signs < _SPACE) | (signs == _AMPERSAND) | (signs == _LESS)
     # Two spaces in a row; or one at the start or end of a string.
     space = signs == _SPACE
@@ -153,6 +176,15 @@ def _cleaned(written: pa.StringArray) -> pa.StringArray:
     mask = pa.array(dirty)
     better = [clean(text) for text in written.filter(mask).to_pylist()]
     return pc.replace_with_mask(written, mask, pa.array(better, pa.string()))
+
+
+def _content(strings: pa.StringArray) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Where each string begins, and the last one ends, among the bytes of all of them."""
+    _, offset_buffer, data_buffer = strings.buffers()
+    if not len(strings) or data_buffer is None:
+        return np.zeros(len(strings) + 1, np.int32), np.empty(0, np.uint8)
+    offsets = np.frombuffer(offset_buffer, np.int32, len(strings) + 1, strings.offset * 4)
+    return offsets - offsets[0], np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
 
 
 def _with_single_spaces(text: str) -> str:

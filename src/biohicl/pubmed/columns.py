@@ -29,7 +29,7 @@ from biohicl.nlm_xml.owners import (
 )
 from biohicl.nlm_xml.reading import BadRecordError, Extractor
 from biohicl.nlm_xml.tags import Elements, Tags
-from biohicl.nlm_xml.values import Remembered, attribute, clean, has_attribute, integers, texts
+from biohicl.nlm_xml.values import Remembered, attribute, clean, has_attribute, integers, texts, texts_at
 from biohicl.pubmed.dates import as_given, exact_date, published
 from biohicl.pubmed.schema import (
     ARTICLES,
@@ -238,7 +238,7 @@ class _Records:
         """The text of the first element at ``path``; null where it is empty or absent."""
         for name in path:
             above = self._only(self._tags.children(above, name))
-        return self._per_row(above, or_null(texts(self._tags, above)))
+        return or_null(texts_at(self._tags, above, self._owner(above), len(self)))
 
     def _title(self) -> pa.StringArray:
         title = self._text(self.article, "ArticleTitle")
@@ -330,7 +330,7 @@ class _Records:
             found = tags.children(authors, name)
             owner = owners(authors, found)
             first = firsts(owner)
-            return placed(or_null(texts(tags, found[first])), owner[first], len(authors))
+            return or_null(texts_at(tags, found[first], owner[first], len(authors)))
 
         identifiers = tags.children(authors, "Identifier")
         identifiers = identifiers[has_attribute(tags, identifiers, "Source", "ORCID")]
@@ -417,9 +417,9 @@ class _Records:
         tags = self._tags
         headings = tags.path(self.citation, "MeshHeadingList/MeshHeading")
         descriptors = tags.children(headings, "DescriptorName")
-        has = np.zeros(len(tags) + 1, np.bool_)
-        has[tags.parent[descriptors]] = True
-        self._fail(~has[headings], headings, "a MeshHeading without DescriptorName")
+        missing = np.ones(len(headings), np.bool_)
+        missing[owners(headings, descriptors)] = False
+        self._fail(missing, headings, "a MeshHeading without DescriptorName")
         descriptors = descriptors[firsts(owners(headings, descriptors))]
         ui, major, name = self._read._topic(tags, descriptors)
         qualifiers = tags.children(headings, "QualifierName")
