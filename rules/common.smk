@@ -124,13 +124,11 @@ EVALUATIONS = evaluations("retrieval") + evaluations("similarity")
 
 
 def numbers(spec):
-    return spec if isinstance(spec, str) else ",".join(str(part) for part in spec)
+    return spec if isinstance(spec, str) else ",".join(str(part) for part in spec) or "none"
 
 
-PUBMED_WANTED = (
-    f"--release {CONFIG['pubmed']['release']} --baseline {numbers(CONFIG['pubmed']['baseline'])} "
-    f"--updates {numbers(CONFIG['pubmed']['updates'])}"
-)
+PUBMED_NUMBERS = f"--baseline {numbers(CONFIG['pubmed']['baseline'])} --updates {numbers(CONFIG['pubmed']['updates'])}"
+PUBMED_WANTED = f"--release {CONFIG['pubmed']['release']} {PUBMED_NUMBERS}"
 
 
 def issue_of_mesh(wildcards):

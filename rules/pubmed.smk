@@ -36,20 +36,24 @@ rule merge_citations:
         tables("articles", "deleted"),
         release=ancient("resources/pubmed/release.json"),
     output:
-        "results/corpus/current.parquet",
+        current="results/corpus/current.parquet",
+        anomalies="results/corpus/anomalies.parquet",
     log:
         "logs/merge_citations.log",
     benchmark:
         "benchmarks/merge_citations.tsv"
     conda:
         "../envs/tables.yaml"
-    threads: 4
     resources:
-        mem_mb=8000,
+        mem_mb=2000,
     params:
         schema=PUBMED_SCHEMA,
+        sequence=PUBMED_NUMBERS + (" --strict-sequence" if CONFIG["pubmed"]["strict_sequence"] else ""),
+    # The log's one line of warning is shown too.
     shell:
-        "python -m biohicl --threads {threads} corpus --release {input.release} --pubmed results/pubmed --output {output} > {log} 2>&1"
+        "python -m biohicl --threads {threads} corpus --release {input.release} --pubmed results/pubmed "
+        "--output {output.current} --anomalies {output.anomalies} {params.sequence} > {log} 2>&1 "
+        "&& (grep '^warning: ' {log} >&2 || true)"
 
 
 rule corpus:
@@ -57,4 +61,5 @@ rule corpus:
     input:
         tables("mesh_headings"),
         "results/corpus/current.parquet",
+        "results/corpus/anomalies.parquet",
     localrule: True

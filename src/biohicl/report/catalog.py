@@ -46,6 +46,9 @@ VIEWS: dict[str, View] = {
         "results/pubmed/quarantine/{name}.parquet", "file", {"file": 1}, "citations that were left out, and why"
     ),
     "current": View("results/corpus/current.parquet", "", {}, "which record of each PMID is the current one"),
+    "corpus_anomalies": View(
+        "results/corpus/anomalies.parquet", "", {}, "gaps and mixed years in the files' numbering"
+    ),
     "descriptors": View("results/mesh/descriptors.parquet", "", {}, "MeSH descriptors with their scope notes"),
     "concepts": View("results/mesh/concepts.parquet", "", {}, "the concepts of each descriptor"),
     "scope_notes": View("results/mesh/scope_notes.parquet", "", {}, "what each concept means"),
