@@ -59,10 +59,10 @@ CASES = {
         [("20b", 14, 9001), ("21u", 1298)],
         {},
         [
+            ("mixed years", "2020 and 2021"),
             ("gap", "pubmed20n0001 to pubmed20n0013"),
             ("gap", "pubmed20n0015 to pubmed20n9000"),
             ("updates without baseline", "pubmed21n1298"),
-            ("mixed years", "2020 and 2021"),
         ],
     ),
 }  # fmt: skip
@@ -108,7 +108,7 @@ def test_one_line_of_warning_and_the_rows(tmp_path, run_biohicl):
     assert "gap, pubmed20n0001 to pubmed20n0013: 13 files missing: not listed by the server; " in said
     assert "; and 1 more. All of it: " in said
     table = pl.read_parquet(tmp_path / "out/anomalies.parquet")
-    assert table["kind"].to_list() == ["gap", "gap", "updates without baseline", "mixed years"]
+    assert table["kind"].to_list() == ["mixed years", "gap", "gap", "updates without baseline"]
 
 
 def test_nothing_odd_is_an_empty_table_and_no_warning(tmp_path, run_biohicl):

@@ -114,17 +114,18 @@ def write_parquet(
 
 
 class RowGroups:
-    """Collects batches, and writes them in row groups of :data:`ROW_GROUP_ROWS` or somewhat more."""
+    """Collects batches, and writes them in row groups of about ``size`` rows."""
 
-    def __init__(self, writer: pq.ParquetWriter) -> None:
+    def __init__(self, writer: pq.ParquetWriter, size: int) -> None:
         self._writer = writer
+        self._size = size
         self._waiting: list[pa.RecordBatch] = []
 
     def write(self, rows: pa.RecordBatch | pa.Table) -> None:
         import pyarrow as pa
 
         self._waiting += rows.to_batches() if isinstance(rows, pa.Table) else [rows]
-        if sum(batch.num_rows for batch in self._waiting) >= ROW_GROUP_ROWS:
+        if sum(batch.num_rows for batch in self._waiting) >= self._size:
             self.flush()
 
     def flush(self) -> None:
@@ -132,12 +133,14 @@ class RowGroups:
 
         if self._waiting:
             table = pa.Table.from_batches(self._waiting)
-            self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+            self._writer.write_table(table, row_group_size=self._size)
             self._waiting = []
 
 
 @contextmanager
-def parquet_writer(path: Path, schema: pa.Schema, metadata: Mapping[str, str]) -> Iterator[RowGroups]:
+def parquet_writer(
+    path: Path, schema: pa.Schema, metadata: Mapping[str, str], row_group_rows: int = ROW_GROUP_ROWS
+) -> Iterator[RowGroups]:
     """A zstd Parquet file that is written batch by batch; ``path`` should be a temporary name."""
     import pyarrow.parquet as pq
 
@@ -145,7 +148,7 @@ def parquet_writer(path: Path, schema: pa.Schema, metadata: Mapping[str, str]) -
     with pq.ParquetWriter(
         path, schema.with_metadata(merged or None), compression=PARQUET_COMPRESSION, compression_level=PARQUET_LEVEL
     ) as writer:
-        groups = RowGroups(writer)
+        groups = RowGroups(writer, row_group_rows)
         yield groups
         groups.flush()
 

@@ -22,13 +22,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from biohicl.errors import BioHiCLError
 from biohicl.fetch.release import parse_name
 from biohicl.progress import say, track
 from biohicl.pubmed.schema import CURRENT, METADATA
-from biohicl.storage import PARQUET_COMPRESSION, PARQUET_LEVEL, whole_files
+from biohicl.storage import parquet_writer, whole_files
 
 # A place of the array: the file's rank from 1, version and position of the record, in one number; 0 is no record.
 # All of int16 and int32 fits; more files than the 17 bits left over (131,071) are an OverflowError.
@@ -46,15 +45,10 @@ def write_current(names: Sequence[str], pubmed: Path, output: Path) -> None:
     count = 0
     with (
         whole_files(output) as (temporary,),
-        pq.ParquetWriter(
-            temporary,
-            CURRENT.with_metadata(METADATA),
-            compression=PARQUET_COMPRESSION,
-            compression_level=PARQUET_LEVEL,
-        ) as writer,
+        parquet_writer(temporary, CURRENT, METADATA, row_group_rows=BLOCK) as writer,
     ):
         for rows in current_citations(names, pubmed):
-            writer.write_table(rows)
+            writer.write(rows)
             count += rows.num_rows
     say(f"{count:,} current citations from {len(set(names)):,} files")
 
@@ -76,6 +70,7 @@ def current_citations(names: Sequence[str], pubmed: Path) -> Iterator[pa.Table]:
             (places,) = block.nonzero()
             if len(places):
                 yield _rows(places + start + (span << SPAN_BITS), block[places], file_of_rank)
+        del records, block  # before the next pass makes its own
         span = following
 
 
@@ -121,7 +116,7 @@ def _rows(pmid: Numbers, packed: Numbers, file_of_rank: pa.Array) -> pa.Table:
         file_of_rank.take(pa.array(packed >> (VERSION_BITS + POSITION_BITS))),
         pa.array(position.astype(np.int32)),
     ]
-    return pa.Table.from_arrays(columns, schema=CURRENT.with_metadata(METADATA))
+    return pa.Table.from_arrays(columns, schema=CURRENT)
 
 
 def _read(path: Path, columns: list[str]) -> pl.DataFrame:

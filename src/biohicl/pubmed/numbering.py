@@ -8,11 +8,11 @@ missing lacks citations, revisions and deletes without a sign of it, whether the
 config.yaml did not choose it; both are rows, of kinds of their own:
 
 =========================  ===================================================================================
-gap                        numbers that are not listed, below the highest
-chosen gap                 the same, where pubmed.baseline and pubmed.updates do not ask for these numbers
-updates without baseline   a year's updates, with no baseline file of that year
 mixed years                files of several years: a year's baseline replaces all of the year before
 number twice               a baseline and an update file of the same number (the baseline's is read)
+updates without baseline   a year's updates, with no baseline file of that year
+gap                        numbers that are not listed, below the highest
+chosen gap                 the same, where pubmed.baseline and pubmed.updates do not ask for these numbers
 =========================  ===================================================================================
 """
 
@@ -39,12 +39,15 @@ SHOWN = 3
 def numbering_anomalies(
     files: Sequence[Mapping[str, Any]], baseline: Chosen = "all", updates: Chosen = "all"
 ) -> list[Row]:
-    """The rows of the anomalies table for a release's ``files`` (each with kind, year and number), in their order.
+    """The rows of the anomalies table for a release's ``files`` (each with kind, year and number), mixed years first.
 
     ``baseline`` and ``updates``: the numbers that config.yaml asks for (all, none, or a list of numbers and ranges).
     """
-    rows = []
     years = sorted({file["year"] for file in files})
+    rows = []
+    if len(years) > 1:
+        detail = "files of several years in one release: a year's baseline replaces all of the year before"
+        rows.append({"kind": "mixed years", "subject": " and ".join(map(str, years)), "detail": detail})
     for year in years:
         numbers = {
             kind: sorted({file["number"] for file in files if file["year"] == year and file["kind"] == kind})
@@ -54,9 +57,6 @@ def numbering_anomalies(
         if not numbers["baseline"]:
             rows.append(_no_baseline(year, numbers["updatefiles"], baseline))
         rows += _gaps(year, numbers, {"baseline": baseline, "updatefiles": updates})
-    if len(years) > 1:
-        detail = "files of several years in one release: a year's baseline replaces all of the year before"
-        rows.append({"kind": "mixed years", "subject": " and ".join(map(str, years)), "detail": detail})
     return rows
 
 
