@@ -51,7 +51,7 @@ def commands(file, folder):
     tables = ("articles", "mesh-headings", "deleted", "quarantine")
     outputs = [word for table in tables for word in (f"--{table}", str(folder / f"{table}.parquet"))]
     return {
-        "biohicl": [sys.executable, "-m", "biohicl", "parse-pubmed", str(file), *outputs],
+        "biohicl": [sys.executable, "-m", "biohicl", "--threads", "1", "parse-pubmed", str(file), *outputs],
         "pubmed_parser": [sys.executable, "-c", PUBMED_PARSER, str(file), str(folder / "other.parquet")],
         "floor": [sys.executable, "-c", FLOOR, str(file)],
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,16 @@ _TOKEN = re.compile(
 )
 
 
-def tag_positions(data: bytes) -> tuple[Positions, Positions] | None:
-    """Where each tag's "<" and ">" stand, if ``data`` is in plain form; None if it is not.
+class TagPositions(NamedTuple):
+    """Where each tag's "<" and ">" stand, and the byte behind its "<"."""
+
+    opened: Positions
+    closed: Positions
+    second: NDArray[np.uint8]
+
+
+def tag_positions(data: bytes) -> TagPositions | None:
+    """The tags of ``data`` if it is in plain form; None if it is not.
 
     Comments and processing instructions without a ">" of their own count as tags here. The last tag is an end
     tag: one that ``data`` cuts off, perhaps in an attribute's value, is left out with what follows.
@@ -39,23 +48,22 @@ def tag_positions(data: bytes) -> tuple[Positions, Positions] | None:
     forbids it in a value), so this ">" is the tag's end. An end tag has no attributes: its first ">" ends it.
     A comment whose first ">" follows "--", or an instruction whose first ">" follows "?", ends there.
     """
-    signs = np.frombuffer(data, np.uint8)
-    # A "<" as the last byte begins a tag that is not there yet.
-    opened = np.flatnonzero(signs[:-1] == LESS).astype(np.int32)
+    last = data.rfind(b"</")
+    end = data.find(b">", last) + 1
+    if last >= 0 and end == 0:
+        # Cut off within an end tag.
+        last = data.rfind(b"</", 0, last)
+        end = data.find(b">", last) + 1
+    signs = np.frombuffer(data, np.uint8, end if last >= 0 else 0)
+    opened = np.flatnonzero(signs == LESS).astype(np.int32)
     closed = np.flatnonzero(signs == GREATER).astype(np.int32)
-    count = min(len(opened), len(closed))
-    if count == 0:
-        return (opened[:0], closed[:0]) if len(closed) == 0 else None
-    ends = np.flatnonzero(signs[opened[:count] + 1] == SLASH)
-    count = int(ends[-1]) + 1 if len(ends) else 0
-    opened, closed = opened[:count], closed[:count]
-    if not ((opened < closed).all() and (closed[:-1] < opened[1:]).all()):
+    if len(opened) != len(closed) or not ((opened < closed).all() and (closed[:-1] < opened[1:]).all()):
         return None
     second = signs[opened + 1]
     markup = opened[(second == EXCLAMATION) | (second == QUESTION)]
     if len(markup) and not all(_ends_at_first(data, int(place)) for place in markup):
         return None
-    return opened, closed
+    return TagPositions(opened, closed, second)
 
 
 def _ends_at_first(data: bytes, place: int) -> bool:

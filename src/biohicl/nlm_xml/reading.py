@@ -105,30 +105,42 @@ class Reading(Generic[Tables]):
             except BadRecordError:
                 pass
         # Something is wrong with one of its records: one after the other, to find out with which.
-        for begin, end in self._records(block):
-            written = block.written[begin:end]
+        written = block.written
+        for begin, end in self._records(block, written):
+            record = written[begin:end]
             try:
-                yield self._one(written)
+                yield self._one(record)
             except (BadRecordError, DamagedError) as fault:
                 if not self._skip_bad:
                     line = fault.line if isinstance(fault, DamagedError) else 1
                     raise self._error(str(fault), block.begin + begin, line) from None
-                self._skip(written, block.begin + begin, fault)
+                self._skip(record, block.begin + begin, fault)
         if block.fault and not self._skip_bad:
             raise block.fault
 
-    def _records(self, block: Block) -> Iterator[tuple[int, int]]:
-        """Where each record of a block begins and ends; by name where the block is not well-formed."""
+    def _records(self, block: Block, written: bytes) -> Iterator[tuple[int, int]]:
+        """Where each record of a block begins and ends; by name where the block is not well-formed.
+
+        What then stands between two records is none, and counts as a bad one.
+        """
         if block.fault is None:
-            yield from outermost(block.written)
-        else:
-            yield from (found.span() for found in self._record.finditer(block.written))
+            yield from outermost(written)
+            return
+        place = 0
+        for found in [*self._record.finditer(written), None]:
+            begin = found.start() if found else len(written)
+            if written[place:begin].strip():
+                yield begin - len(written[place:begin].lstrip()), begin
+            if found:
+                yield found.span()
+                place = found.end()
 
     def _one(self, record: bytes) -> Tables:
-        check(b"<_>", record, b"</_>", 0)
+        check(b"<_>", record, len(record), b"</_>", 0)
         # The end tag of the element around it: what follows the last end tag is not read.
         whole = whole_elements(record + b"</_>")
-        assert whole is not None
+        if whole is None:
+            raise DamagedError("ill-formed XML: text where a record should be")
         return self._extract(Tags(whole))
 
     def _skip(self, written: bytes, byte: int, fault: BadRecordError | DamagedError) -> None:

@@ -23,6 +23,7 @@ from biohicl.nlm_xml.tags import Tags, whole_elements
 # Smaller blocks cost more calls of numpy; 12 MB are not faster than 8, and take more memory.
 BLOCK_BYTES = 8 << 20
 READ_BYTES = 1 << 18
+UNPACKED_BYTES = 1 << 20
 # libxml2 holds 10 MB at most.
 CHECKED_BYTES = 4 << 20
 LARGEST_RECORD_BYTES = 32 << 20
@@ -56,14 +57,20 @@ class DamagedError(BioHiCLError):
 class Block:
     """Whole records, or a stretch of the file in which something is wrong.
 
-    ``begin``: where it begins in the unpacked file, in bytes. ``written``: as it stands there. ``tags``: its
+    It is the first ``length`` bytes of ``data``, and begins at byte ``begin`` of the unpacked file. ``tags``: its
     elements; None where there is a ``fault``.
     """
 
     begin: int
-    written: bytes
+    data: bytes
+    length: int
     tags: Tags | None
     fault: DamagedError | None = None
+
+    @property
+    def written(self) -> bytes:
+        """The block as it stands in the file."""
+        return self.data[: self.length]
 
 
 class Document:
@@ -85,8 +92,8 @@ class Document:
         # The DOCTYPE is left out of what libxml2 sees, its lines are not.
         prologue = match["before"] + b"\n" * (match["doctype"] or b"").count(b"\n") + match["after"]
         self._end = b"" if empty else b"</" + match["name"] + b">"
-        check(prologue, start, self._end, 0)
-        self._start = b"<_/>" if empty else b"<" + match["name"] + b">"
+        check(prologue, start, len(start), self._end, 0)
+        self._start = b"<_/>" if empty else start.replace(b"\n", b" ")  # so that a block's lines count from 1
 
     def blocks(self) -> Iterator[Block]:
         """The records, in blocks. Raises :class:`DamagedError` where the file breaks off or does not end as it should.
@@ -97,39 +104,41 @@ class Document:
         self._head = b""
         for parts in self._parts():
             unread = b"".join([unread, *parts])
-            for block in self._cut(unread, begin, at_end=False):
+            block = self._cut(unread, begin, at_end=False)
+            if block:
                 yield block
-                unread = unread[len(block.written) :]
-                begin += len(block.written)
-        for block in self._cut(unread, begin, at_end=True):
+                unread, begin = unread[block.length :], begin + block.length
+        while block := self._cut(unread, begin, at_end=True):
             yield block
-            unread = unread[len(block.written) :]
-            begin += len(block.written)
-        check(self._start, unread, b"", begin)
+            unread, begin = unread[block.length :], begin + block.length
+        check(self._start, unread, len(unread), b"", begin)
 
-    def _cut(self, unread: bytes, begin: int, at_end: bool) -> Iterator[Block]:
+    def _cut(self, unread: bytes, begin: int, at_end: bool) -> Block | None:
         """The block that ``unread`` begins with, if it is there as a whole."""
         whole = whole_elements(unread) if self._end else None
         if whole is not None:
-            written = unread[: whole.length]
             try:
-                check(self._start, written, self._end, begin)
+                check(self._start, unread, whole.length, self._end, begin)
             except DamagedError as fault:
-                yield Block(begin, written, None, fault)
-            else:
-                yield Block(begin, written, Tags(whole))
-        elif at_end or len(unread) > LARGEST_RECORD_BYTES:
-            # An element that does not end, or an end without a beginning: records can be told by their names only.
-            ends = list(self._record.finditer(unread))
-            if ends:
-                written = unread[: ends[-1].end()]
-                try:
-                    check(self._start, unread, b"", begin)
-                except DamagedError as fault:
-                    yield Block(begin, written, None, fault)
-            elif not at_end:
+                return self._faulty(unread, begin, fault, whole.length)
+            return Block(begin, unread, whole.length, Tags(whole))
+        if at_end or len(unread) > LARGEST_RECORD_BYTES:
+            # An element that does not end, or an end without a beginning.
+            try:
+                check(self._start, unread, len(unread), b"", begin)
+            except DamagedError as fault:
+                if block := self._faulty(unread, begin, fault, 0):
+                    return block
+            if not at_end:
                 limit = LARGEST_RECORD_BYTES >> 20
                 raise DamagedError(f"a record of more than {limit} MB, or one that does not end", begin)
+        return None
+
+    def _faulty(self, unread: bytes, begin: int, fault: DamagedError, length: int) -> Block | None:
+        """A stretch that is not well-formed, to where its last record seems to end, by the names of its tags."""
+        for record in self._record.finditer(unread):
+            length = record.end()
+        return Block(begin, unread, length, None, fault) if length else None
 
     def _parts(self) -> Iterator[list[bytes]]:
         """What follows, in lots of about a block's size; the last one ends where the file does, or breaks off."""
@@ -188,7 +197,7 @@ def _inflated(stream: IO[bytes], most: int) -> Iterator[bytes]:
                 continue
             member = isal_zlib.decompressobj(wbits=31)
         try:
-            piece = member.decompress(data, READ_BYTES)
+            piece = member.decompress(data, UNPACKED_BYTES)
         except isal_zlib.error as error:  # type: ignore[misc]  # an alias of zlib's in isal's stubs
             raise DamagedError(f"corrupted gzip, by byte {stream.tell():,} of the file: {error}") from None
         total += len(piece)
@@ -261,14 +270,17 @@ class _Nothing:
         return None
 
 
-def check(before: bytes, content: bytes, after: bytes, begin: int) -> None:
-    """Raises :class:`DamagedError` unless the three together are well-formed; ``begin``: where ``content`` begins."""
+def check(before: bytes, content: bytes, length: int, after: bytes, begin: int) -> None:
+    """Raises :class:`DamagedError` unless ``before``, ``content[:length]`` and ``after`` together are well-formed.
+
+    ``begin``: where ``content`` begins in the unpacked file.
+    """
     parser = etree.XMLParser(target=_Nothing(), load_dtd=False, no_network=True, resolve_entities=False)
     try:
         parser.feed(before)
-        # In parts below libxml2's limit of 10 MB for what it holds at a time.
-        for begin_of_part in range(0, len(content), CHECKED_BYTES):
-            parser.feed(content[begin_of_part : begin_of_part + CHECKED_BYTES])
+        # In parts below libxml2's limit for what it holds at a time.
+        for place in range(0, length, CHECKED_BYTES):
+            parser.feed(content[place : min(place + CHECKED_BYTES, length)])
         parser.feed(after)
         parser.close()
     except etree.XMLSyntaxError as error:

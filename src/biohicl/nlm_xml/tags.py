@@ -25,15 +25,17 @@ class Whole(NamedTuple):
     """Whole elements in plain form, and their tags, in order.
 
     ``data``: they, and perhaps more behind them. ``opened``, ``closed`` (int32): where each tag's "<" and ">" stand.
-    ``step`` (int8): 1 for a start tag, -1 for an end tag, 0 for what opens and closes at once. ``depth`` (int32): how
-    many elements are open behind it. ``length``: how many bytes the elements took before they were in plain form.
+    ``step`` (int8): 1 for a start tag, -1 for an end tag, 0 for what opens and closes at once. ``depth`` (int16): how
+    many elements are open behind it. ``markup``: which tags are comments or instructions. ``length``: how many bytes
+    the elements took before they were in plain form.
     """
 
     data: bytes
     opened: Positions
     closed: Positions
     step: NDArray[np.int8]
-    depth: NDArray[np.int32]
+    depth: NDArray[np.int16]
+    markup: NDArray[np.int64]
     length: int
 
 
@@ -50,12 +52,12 @@ class Tags:
         self._step = whole.step
         self._depth = whole.depth
         is_start = whole.step >= 0
-        is_start[_markup(whole)] = False
+        is_start[whole.markup] = False
         self._order = np.flatnonzero(is_start).astype(np.int32)
         self.begin = whole.opened[self._order]
         self.inner = whole.closed[self._order] + 1
         step = whole.step[self._order]
-        self._level = (whole.depth[self._order] - step).astype(np.int16)  # libxml2 bounds it
+        self._level = whole.depth[self._order] - step
         self._is_empty = step == 0
         tags = spans(self.buffer, self.begin + 1, self.inner - 1).dictionary_encode()
         self.tag_of = tags.indices.to_numpy()
@@ -141,13 +143,15 @@ def whole_elements(data: bytes) -> Whole | None:
         plain, length = in_plain_form(data)
         whole = whole_elements(plain) if length else None
         return whole and whole._replace(length=length)
-    opened, closed = positions
+    opened, closed, second = positions
     signs = np.frombuffer(data, np.uint8)
-    second = signs[opened + 1]
-    is_end = second == SLASH
-    step = 1 - 2 * is_end.view(np.int8)
-    step[((signs[closed - 1] == SLASH) & ~is_end) | (second == QUESTION) | (second == EXCLAMATION)] = 0
-    depth = np.cumsum(step, dtype=np.int32)
+    step = 1 - 2 * (second == SLASH).view(np.int8)
+    starts = np.flatnonzero(step > 0)
+    step[starts[signs[closed[starts] - 1] == SLASH]] = 0
+    markup = np.flatnonzero((second == QUESTION) | (second == EXCLAMATION))
+    step[markup] = 0
+    # libxml2 refuses what is nested deeper than 16 bits can tell.
+    depth = np.cumsum(step, dtype=np.int16)
     outside = np.flatnonzero(depth < 0)
     within = int(outside[0]) if len(outside) else len(depth)
     ends = np.flatnonzero((depth[:within] == 0) & (step[:within] <= 0))
@@ -155,7 +159,7 @@ def whole_elements(data: bytes) -> Whole | None:
         return None
     count = int(ends[-1]) + 1
     length = int(closed[count - 1]) + 1
-    return Whole(data, opened[:count], closed[:count], step[:count], depth[:count], length)
+    return Whole(data, opened[:count], closed[:count], step[:count], depth[:count], markup[markup < count], length)
 
 
 def spans(buffer: pa.Buffer, begin: Positions, end: Positions) -> pa.Array:
@@ -169,13 +173,6 @@ def spans(buffer: pa.Buffer, begin: Positions, end: Positions) -> pa.Array:
     offsets[1::2] = end
     turns = pa.Array.from_buffers(pa.string(), 2 * count - 1, [None, pa.py_buffer(offsets), buffer])
     return turns.take(pa.array(np.arange(0, 2 * count - 1, 2, dtype=np.int32)))
-
-
-def _markup(whole: Whole) -> NDArray[np.int64]:
-    """Which tags are comments or instructions, and begin no element."""
-    idle = np.flatnonzero(whole.step == 0)
-    second = np.frombuffer(whole.data, np.uint8)[whole.opened[idle] + 1]
-    return idle[(second == QUESTION) | (second == EXCLAMATION)]
 
 
 _codes: dict[str, int] = {}

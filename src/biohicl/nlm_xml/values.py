@@ -72,11 +72,22 @@ def parts(written: str) -> list[tuple[str, str]]:
 
 def attributes(tag: str) -> dict[str, str]:
     """The attributes of a start tag (without its "<" and ">"): ``PMID Version="1"`` gives ``{"Version": "1"}``."""
-    found = {}
-    for name, double, single in _ATTRIBUTE.findall(tag):
-        value = _SPACE_IN_VALUE.sub(" ", double or single)
-        found[name] = _REFERENCE.sub(_decoded, value) if "&" in value else value
-    return found
+    if "'" in tag:
+        pairs = [(name, double or single) for name, double, single in _ATTRIBUTE.findall(tag)]
+    else:
+        # PMID Version= 1 : between the quotes, names (behind white space) and values in turn.
+        pieces = tag.split('"')
+        pairs = [
+            (name.rstrip("= \t\r\n").rsplit(None, 1)[-1], value)
+            for name, value in zip(pieces[:-1:2], pieces[1::2], strict=True)
+        ]
+    return {name: _value(written) for name, written in pairs}
+
+
+def _value(written: str) -> str:
+    if "\n" in written or "\t" in written or "\r" in written:
+        written = _SPACE_IN_VALUE.sub(" ", written)
+    return _REFERENCE.sub(_decoded, written) if "&" in written else written
 
 
 def attribute(tags: Tags, elements: Elements, name: str) -> pa.StringArray:
@@ -161,9 +172,11 @@ def _cleaned(written: pa.StringArray) -> pa.StringArray:
     offsets, signs = _content(written)
     if not len(signs):
         return written
-    odd = (signs < _SPACE) | (signs == _AMPERSAND) | (signs == _LESS)
-    # Two spaces in a row; or one at the start or end of a string.
     space = signs == _SPACE
+    odd = signs < _SPACE
+    odd |= signs == _AMPERSAND
+    odd |= signs == _LESS
+    # Two spaces in a row; or one at the start or end of a string.
     odd[1:] |= space[1:] & space[:-1]
     full = offsets[1:] > offsets[:-1]
     for ends in (offsets[:-1][full], offsets[1:][full] - 1):
