@@ -1,5 +1,7 @@
 """Citations that were left out: set aside by the parser, counted by the merge, refused where none may be missing."""
 
+import gzip
+
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -8,7 +10,6 @@ from biohicl.errors import BioHiCLError
 from biohicl.pubmed.quarantine import check_quarantine, quarantined
 from biohicl.pubmed.schema import QUARANTINE
 from biohicl.storage import write_parquet
-from conftest import ROOT
 from test_pubmed_parse import record, write
 
 
@@ -56,17 +57,11 @@ def test_the_command_sets_aside_only_where_asked(tmp_path, run_biohicl):
     assert "1 left out" in done.stderr
     assert pl.read_parquet(tmp_path / "articles.parquet").select("pmid", "position").rows() == [(40, 0), (42, 1)]
     (row,) = pl.read_parquet(tmp_path / "quarantine.parquet").rows(named=True)
-    text = source_text(source)
+    text = gzip.decompress(source.read_bytes()).decode()
     assert row["reason"] == "a citation without PMID"
     assert row["line"] == text[: row["byte"]].count("\n") + 1
     assert text[row["byte"] :].startswith(row["xml"])
     assert row["xml"].endswith("</PubmedArticle>")
-
-
-def source_text(path):
-    import gzip
-
-    return gzip.decompress(path.read_bytes()).decode()
 
 
 def test_two_outputs_of_one_name_are_refused(tmp_path, run_biohicl):
@@ -75,11 +70,3 @@ def test_two_outputs_of_one_name_are_refused(tmp_path, run_biohicl):
     done = run_biohicl("parse-pubmed", write(tmp_path, record(40)), *outputs)
     assert done.returncode == 2
     assert "two of the outputs have the same path" in done.stderr
-
-
-def test_the_workflow_leaves_out_what_config_yaml_allows(finished):
-    """Without skip_bad_citations nothing of it reaches the jobs; with it, no file is parsed again."""
-    (finished.folder / "skip.yaml").write_text("pubmed: {skip_bad_citations: true}\n")
-    jobs = finished.jobs("all", overlays=[finished.folder / "skip.yaml"])
-    assert set(jobs) == {"merge_citations", "write_report", "write_catalog"}
-    assert (ROOT / "config.yaml").read_text().count("skip_bad_citations: false") == 1
