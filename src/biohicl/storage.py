@@ -133,7 +133,9 @@ class RowGroups:
 
         if self._waiting:
             table = pa.Table.from_batches(self._waiting)
-            self._writer.write_table(table, row_group_size=self._size)
+            # Groups of one size, rather than full ones and a small rest.
+            groups = max(table.num_rows // self._size, 1)
+            self._writer.write_table(table, row_group_size=max(-(-table.num_rows // groups), 1))
             self._waiting = []
 
 

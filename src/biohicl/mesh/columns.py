@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from biohicl.mesh.schema import TABLES
-from biohicl.nlm_xml.owners import firsts, or_null, owners, placed, where
+from biohicl.nlm_xml.owners import firsts, or_null, ordinals, placed, where
 from biohicl.nlm_xml.reading import BadRecordError, Extractor
 from biohicl.nlm_xml.tags import Elements, Tags
 from biohicl.nlm_xml.values import attribute, has_attribute, texts, texts_at
@@ -51,6 +51,7 @@ class _Records:
     def __init__(self, tags: Tags) -> None:
         self._tags = tags
         self._rows = tags.roots()
+        self._row_of = ordinals(self._rows, len(tags))
         for row in self._rows:
             if tags.name(int(row)) not in Descriptors.records:
                 raise BadRecordError(f"{tags.name(int(row))} is not expected among the descriptors")
@@ -67,7 +68,7 @@ class _Records:
         first = np.flatnonzero(main)[firsts(self._owner(concepts[main]))]
 
         terms = tags.path(concepts, "TermList/Term")
-        of_term = owners(concepts, terms)
+        of_term = ordinals(concepts, len(tags)).take(terms)
         numbers = tags.path(rows, "TreeNumberList/TreeNumber")
         allowed = tags.path(rows, "AllowableQualifiersList/AllowableQualifier")
         referred = self._only(allowed, tags.children(allowed, "QualifierReferredTo"))
@@ -113,21 +114,21 @@ class _Records:
         self._fail(~good, elements, lambda place: f"has '{numbers[place]}', which is no tree number")
         return numbers
 
-    def _owner(self, elements: Elements) -> NDArray[np.int64]:
-        return owners(self._rows, elements)
+    def _owner(self, elements: Elements) -> NDArray[np.int32]:
+        return self._row_of.take(elements)
 
     def _ui_of(self, elements: Elements) -> pa.StringArray:
         """The UI of the descriptor that each element belongs to."""
         return self._ui.take(pa.array(self._owner(elements)))
 
     def _only(self, above: Elements, elements: Elements) -> Elements:
-        return elements[firsts(owners(above, elements))]
+        return elements[firsts(ordinals(above, len(self._tags)).take(elements))]
 
     def _one(self, above: Elements, path: str, of: Elements | None = None) -> pa.StringArray:
         """The text of the first element at ``path`` in each of ``above``, an ``of`` each; null where it has none."""
         of = above if of is None else of
         found = self._only(above, self._tags.path(above, path))
-        return or_null(texts_at(self._tags, found, owners(of, found), len(of)))
+        return or_null(texts_at(self._tags, found, ordinals(of, len(self._tags)).take(found), len(of)))
 
     def _needed(self, above: Elements, path: str) -> pa.StringArray:
         """As :meth:`_one`, where none may lack it."""

@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from biohicl.nlm_xml.tags import Elements, Tags
 from biohicl.nlm_xml.values import texts
 
-Owners = NDArray[np.int64]
+Owners = NDArray[np.int32]
 
 
-def owners(of: Elements, elements: Elements) -> Owners:
-    """For each of ``elements``, the place in ``of`` of the element that it lies in."""
-    return np.searchsorted(of, elements, "right") - 1
+def ordinals(of: Elements, count: int) -> Owners:
+    """For each of all ``count`` elements of a block, the place in ``of`` of the last one that began before or with it.
+
+    That is the one it lies in, if it lies in one; -1 before the first.
+    """
+    return np.repeat(np.arange(-1, len(of), dtype=np.int32), np.diff(of, prepend=0, append=count))
 
 
 def united(*sets: Elements) -> Elements:
@@ -54,7 +57,8 @@ def placed_first(values: pa.Array, owner: Owners, count: int) -> pa.Array:
 
 def listed(owner: Owners, values: pa.Array, count: int) -> pa.ListArray:
     """A list for each of ``count`` owners; ``owner`` is sorted."""
-    offsets = np.searchsorted(owner, np.arange(count + 1)).astype(np.int32)
+    offsets = np.zeros(count + 1, np.int32)
+    np.cumsum(np.bincount(owner, minlength=count), out=offsets[1:])
     return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 

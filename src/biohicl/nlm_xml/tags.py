@@ -81,7 +81,8 @@ class Tags:
         level = 1
         while len(here := self._at_level(level)):
             # The parent is the last element one level up that began before: each has those up to the next.
-            parent[here] = np.repeat(above, np.diff(np.searchsorted(here, above), append=len(here)))
+            before = np.cumsum(self._level == level, dtype=np.int32).take(above)
+            parent[here] = np.repeat(above, np.diff(before, append=len(here)))
             above, level = here, level + 1
         return parent
 

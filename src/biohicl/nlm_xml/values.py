@@ -35,7 +35,7 @@ def texts(tags: Tags, elements: Elements) -> pa.StringArray:
     return _cleaned(spans(tags.buffer, tags.inner[elements], tags.close(elements)))
 
 
-def texts_at(tags: Tags, elements: Elements, places: NDArray[np.int64], count: int) -> pa.StringArray:
+def texts_at(tags: Tags, elements: Elements, places: NDArray[np.int32], count: int) -> pa.StringArray:
     """As :func:`texts`, at the ascending ``places`` of an array of ``count`` strings; "" elsewhere."""
     if len(elements) == count:
         return texts(tags, elements)

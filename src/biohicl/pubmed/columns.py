@@ -20,7 +20,7 @@ from biohicl.nlm_xml.owners import (
     is_full,
     listed,
     or_null,
-    owners,
+    ordinals,
     placed,
     placed_first,
     text_lists,
@@ -121,6 +121,7 @@ class _Records:
             raise BadRecordError(f"{other} is not expected among the citations")
         # The same columns stand at the same paths below these, so that books and old files need no path of their own.
         self.rows = united(articles, books, old)
+        self._row_of = ordinals(self.rows, len(tags))
         documents = self._only(tags.children(books, "BookDocument"))
         self.citation = united(self._only(tags.children(articles, "MedlineCitation")), old, documents)
         self._require(self.citation, "MedlineCitation")
@@ -188,7 +189,7 @@ class _Records:
 
     def _owner(self, elements: Elements) -> Owners:
         """The row that each element belongs to."""
-        return owners(self.rows, elements)
+        return self._row_of.take(elements)
 
     def _only(self, elements: Elements) -> Elements:
         """The first of ``elements`` in each row."""
@@ -325,23 +326,24 @@ class _Records:
         if self.is_book.any():
             lists = united(lists, self._book_authors())
         authors = tags.children(lists, "Author")
+        author_of = ordinals(authors, len(tags))
 
         def one(name: str) -> pa.Array:
             found = tags.children(authors, name)
-            owner = owners(authors, found)
+            owner = author_of.take(found)
             first = firsts(owner)
             return or_null(texts_at(tags, found[first], owner[first], len(authors)))
 
         identifiers = tags.children(authors, "Identifier")
         identifiers = identifiers[has_attribute(tags, identifiers, "Source", "ORCID")]
-        owner = owners(authors, identifiers)
+        owner = author_of.take(identifiers)
         first = firsts(owner)
         orcids = [_orcid(text) for text in texts(tags, identifiers[first]).to_pylist()]
         affiliations = united(tags.path(authors, "AffiliationInfo/Affiliation"), tags.children(authors, "Affiliation"))
         columns = [
             *(one(name) for name in ("LastName", "ForeName", "Initials", "Suffix", "CollectiveName")),
             placed(pa.array(orcids, pa.string()), owner[first], len(authors)),
-            text_lists(tags, affiliations, owners(authors, affiliations), len(authors)),
+            text_lists(tags, affiliations, author_of.take(affiliations), len(authors)),
             pa.array(~has_attribute(tags, authors, "ValidYN", "N")),
         ]
         return self._grouped(authors, pa.StructArray.from_arrays(columns, fields=list(AUTHOR)))
@@ -373,7 +375,7 @@ class _Records:
         tags = self._tags
         found = tags.path(self.citation, "CommentsCorrectionsList/CommentsCorrections")
         others = tags.children(found, "PMID")
-        owner = owners(found, others)
+        owner = ordinals(found, len(tags)).take(others)
         first = firsts(owner)
         pmids, _ = self._other_pmids(others[first])
         columns = [attribute(tags, found, "RefType"), placed(pmids, owner[first], len(found))]
@@ -404,7 +406,8 @@ class _Records:
         found = tags.path(self.citation, "ChemicalList/Chemical")
         names, numbers = (tags.children(found, name) for name in ("NameOfSubstance", "RegistryNumber"))
         columns = [*self._read._named(tags, names), *self._read._word(tags, numbers)]
-        owner = [owners(found, names)] * 2 + [owners(found, numbers)]
+        chemical_of = ordinals(found, len(tags))
+        owner = [chemical_of.take(elements) for elements in (names, names, numbers)]
         fields = [placed_first(column, of, len(found)) for column, of in zip(columns, owner, strict=True)]
         return self._grouped(found, pa.StructArray.from_arrays(fields, fields=list(CHEMICAL)))
 
@@ -418,12 +421,13 @@ class _Records:
         headings = tags.path(self.citation, "MeshHeadingList/MeshHeading")
         descriptors = tags.children(headings, "DescriptorName")
         missing = np.ones(len(headings), np.bool_)
-        missing[owners(headings, descriptors)] = False
+        heading_of = ordinals(headings, len(tags))
+        missing[heading_of.take(descriptors)] = False
         self._fail(missing, headings, "a MeshHeading without DescriptorName")
-        descriptors = descriptors[firsts(owners(headings, descriptors))]
+        descriptors = descriptors[firsts(heading_of.take(descriptors))]
         ui, major, name = self._read._topic(tags, descriptors)
         qualifiers = tags.children(headings, "QualifierName")
-        owner = owners(headings, qualifiers)
+        owner = heading_of.take(qualifiers)
         qualifier_ui, qualifier_major, _ = self._read._topic(tags, qualifiers)
         pairs = pa.StructArray.from_arrays([qualifier_ui, qualifier_major], fields=list(QUALIFIER))
         nested = pa.StructArray.from_arrays([ui, major, listed(owner, pairs, len(headings))], fields=list(HEADING))
