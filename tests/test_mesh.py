@@ -210,7 +210,12 @@ BARE = """<DescriptorRecord><DescriptorUI>{ui}</DescriptorUI><DescriptorName><St
 
 
 def test_nasty_records_in_no_order_equal_the_obvious_reading(tmp_path):
-    records = [FULL.format(ui="D000009"), BARE.format(ui="D000004"), FULL.format(ui="D000001"), BARE.format(ui="D000030")]
+    records = [
+        FULL.format(ui="D000009"),
+        BARE.format(ui="D000004"),
+        FULL.format(ui="D000001"),
+        BARE.format(ui="D000030"),
+    ]
     source = tmp_path / "desc2099.xml"
     source.write_text(f"<DescriptorRecordSet>{''.join(records)}</DescriptorRecordSet>")
     assert_equals_the_obvious_reading(source, tmp_path / "out")

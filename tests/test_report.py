@@ -28,8 +28,8 @@ def test_every_view_gives_rows(finished, monkeypatch):
         assert views == set(VIEWS) | {"citations"}
         counts = {view: connection.execute(f"select count(*) from {view}").fetchone()[0] for view in views}
         comments = connection.execute("select comment from duckdb_views() where not internal").fetchall()
-    # The sample's files are numbered without a gap, its citations are good, its MeSH lists no qualifiers.
-    empty = {"corpus_anomalies", "quarantine", "allowed_qualifiers"}
+    # The sample's files are numbered without a gap, and its citations are good.
+    empty = {"corpus_anomalies", "quarantine"}
     assert {view for view, count in counts.items() if not count} == empty
     assert all(comment for (comment,) in comments)
     assert counts["citations"] == counts["current"] < counts["articles"]

@@ -2,7 +2,7 @@
 
 Sections and unlabelled abstracts, inline markup, entities, MathML, dates without a year element, records without
 abstract or headings, other languages, several versions of a PMID, revised and deleted records, comments that
-hold other records' PMIDs, references with DOIs of their own.
+hold other records' PMIDs, references with DOIs of their own, ORCIDs written in two ways, retracted articles.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SECTIONS = [
     ("CONCLUSION", "CONCLUSIONS"),
 ]
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-_QUALIFIERS = [
+QUALIFIERS = [
     ("Q000188", "drug therapy"),
     ("Q000175", "diagnosis"),
     ("Q000503", "physiopathology"),
@@ -87,6 +87,7 @@ def article_xml(world: World, citation: Citation) -> str:
     abstract = _abstract_xml(world, draw, words, subject.who) if draw.random() < 0.92 else ""
     if citation.pmid % 331 == 0:
         title = ""
+    retracted = citation.pmid % 401 == 0
     journal, iso, journal_id, issn = _JOURNALS[citation.pmid % len(_JOURNALS)]
     year = 1990 + draw.randint(0, 35)
     status = "MEDLINE" if indexed else "In-Process"
@@ -107,16 +108,19 @@ def article_xml(world: World, citation: Citation) -> str:
         f"        <ArticleTitle>{f'[{title}]' if foreign and title else title}</ArticleTitle>\n",
         f'        <ELocationID EIdType="doi" ValidYN="Y">10.9900/sample.{citation.pmid}</ELocationID>\n',
         abstract,
-        _authors_xml(draw),
+        _authors_xml(draw, citation.pmid),
         f"        <Language>{'nor' if foreign else 'eng'}</Language>\n",
-        '        <PublicationTypeList>\n          <PublicationType UI="D016428">Journal Article</PublicationType>\n'
+        '        <PublicationTypeList>\n          <PublicationType UI="D016428">Journal Article</PublicationType>\n',
+        '          <PublicationType UI="D016441">Retracted Publication</PublicationType>\n' if retracted else "",
         "        </PublicationTypeList>\n",
         vernacular,
         "      </Article>\n",
         f"      <MedlineJournalInfo>\n        <MedlineTA>{iso}</MedlineTA>\n"
         f"        <NlmUniqueID>{journal_id}</NlmUniqueID>\n      </MedlineJournalInfo>\n",
-        _comments_xml(citation.pmid) if draw.random() < 0.05 else "",
+        _chemicals_xml(citation.pmid) if citation.pmid % 4 == 0 else "",
+        _comments_xml(citation.pmid, retracted) if draw.random() < 0.05 or retracted else "",
         _headings_xml(draw, subject) if indexed else "",
+        _keywords_xml(words) if citation.pmid % 3 == 0 else "",
         "    </MedlineCitation>\n",
         _pubmed_data_xml(citation.pmid),
         "  </PubmedArticle>\n",
@@ -173,19 +177,44 @@ def _date_xml(draw: random.Random, year: int) -> str:
     return f"            <PubDate>\n              {inner}\n            </PubDate>\n"
 
 
-def _authors_xml(draw: random.Random) -> str:
+def _authors_xml(draw: random.Random, pmid: int) -> str:
     rows = []
-    for _ in range(draw.randint(1, 4)):
+    for place in range(draw.randint(1, 4)):
         initial = draw.choice("ABCDEFGHJKLM")
         rows.append(
             f'          <Author ValidYN="Y">\n            <LastName>{draw.choice(_SURNAMES)}</LastName>\n'
-            f"            <ForeName>{initial}</ForeName>\n            <Initials>{initial}</Initials>\n          </Author>\n"
+            f"            <ForeName>{initial}</ForeName>\n            <Initials>{initial}</Initials>\n"
+            f"{_who_and_where_xml(pmid) if place == 0 and pmid % 5 == 0 else ''}          </Author>\n"
         )
     if draw.random() < 0.03:
         rows.append(
             '          <Author ValidYN="Y">\n            <CollectiveName>Sample Study Group</CollectiveName>\n          </Author>\n'
         )
     return '        <AuthorList CompleteYN="Y">\n' + "".join(rows) + "        </AuthorList>\n"
+
+
+def _who_and_where_xml(pmid: int) -> str:
+    # Beyond the numbers that ORCID gives out.
+    orcid = f"9900-0000-{pmid % 10000:04d}-{pmid % 1000:03d}X"
+    written = f"https://orcid.org/{orcid}" if pmid % 2 else orcid
+    return (
+        f'            <Identifier Source="ORCID">{written}</Identifier>\n            <AffiliationInfo>\n'
+        "              <Affiliation>Department of Examples, University of Nowhere &amp; Elsewhere.</Affiliation>\n"
+        "            </AffiliationInfo>\n"
+    )
+
+
+def _chemicals_xml(pmid: int) -> str:
+    return (
+        "      <ChemicalList>\n        <Chemical>\n          <RegistryNumber>0</RegistryNumber>\n"
+        f'          <NameOfSubstance UI="C99{pmid % 7:04d}">invented substance {pmid % 7}</NameOfSubstance>\n'
+        "        </Chemical>\n      </ChemicalList>\n"
+    )
+
+
+def _keywords_xml(words: Sequence[str]) -> str:
+    rows = "".join(f'        <Keyword MajorTopicYN="N">{escape(word)}</Keyword>\n' for word in words[:3])
+    return f'      <KeywordList Owner="NOTNLM">\n{rows}      </KeywordList>\n'
 
 
 def _headings_xml(draw: random.Random, subject: Subject) -> str:
@@ -200,7 +229,7 @@ def _heading_xml(draw: random.Random, descriptor: Descriptor, focus: bool, quali
     # NLM marks most major topics on a qualifier, not on the descriptor.
     qualifier = ""
     if qualified:
-        ui, name = draw.choice(_QUALIFIERS)
+        ui, name = draw.choice(QUALIFIERS)
         flag = "Y" if focus else "N"
         qualifier = f'\n          <QualifierName UI="{ui}" MajorTopicYN="{flag}">{name}</QualifierName>'
     major = "Y" if focus and not qualified else "N"
@@ -211,9 +240,10 @@ def _heading_xml(draw: random.Random, descriptor: Descriptor, focus: bool, quali
     )
 
 
-def _comments_xml(pmid: int) -> str:
+def _comments_xml(pmid: int, retracted: bool) -> str:
+    kind = "RetractionIn" if retracted else "CommentIn"
     return (
-        '      <CommentsCorrectionsList>\n        <CommentsCorrections RefType="CommentIn">\n'
+        f'      <CommentsCorrectionsList>\n        <CommentsCorrections RefType="{kind}">\n'
         "          <RefSource>Acta Exempl. 2020;1(1):1</RefSource>\n"
         f'          <PMID Version="1">{pmid - 1}</PMID>\n        </CommentsCorrections>\n      </CommentsCorrectionsList>\n'
     )

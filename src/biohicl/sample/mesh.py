@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.sax.saxutils import escape
 
+from biohicl.sample.citations import QUALIFIERS
 from biohicl.sample.world import Descriptor
 
 YEAR = 2099
+# The qualifiers that the sample's citations have, with NLM's abbreviations.
+_ABBREVIATIONS = ["DT", "DI", "PP", "ME"]
+_QUALIFIERS_XML = (
+    "  <AllowableQualifiersList>\n"
+    + "".join(
+        "   <AllowableQualifier>\n    <QualifierReferredTo>\n"
+        f"     <QualifierUI>{ui}</QualifierUI>\n     <QualifierName>\n      <String>{name}</String>\n"
+        f"     </QualifierName>\n    </QualifierReferredTo>\n    <Abbreviation>{short}</Abbreviation>\n"
+        "   </AllowableQualifier>\n"
+        for (ui, name), short in zip(QUALIFIERS, _ABBREVIATIONS, strict=True)
+    )
+    + "  </AllowableQualifiersList>"
+)
 
 
 def descriptor_xml(descriptors: Iterable[Descriptor]) -> str:
@@ -20,6 +34,8 @@ def descriptor_xml(descriptors: Iterable[Descriptor]) -> str:
             f"  <DescriptorUI>{descriptor.ui}</DescriptorUI>",
             f"  <DescriptorName>\n   <String>{escape(descriptor.name)}</String>\n  </DescriptorName>",
         ]
+        if descriptor.tree_numbers and kind == 1:
+            lines.append(_QUALIFIERS_XML)
         if descriptor.tree_numbers:
             numbers = "\n".join(f"   <TreeNumber>{number}</TreeNumber>" for number in descriptor.tree_numbers)
             lines.append(f"  <TreeNumberList>\n{numbers}\n  </TreeNumberList>")
