@@ -13,15 +13,10 @@ def parsed(source, folder, skip_bad=False):
     outputs = [folder / f"{name}.parquet" for name in (*NAMES, "quarantine")]
     for output in outputs:
         output.unlink(missing_ok=True)
-    counts = parse_pubmed_file(source, *outputs[:3], **({"quarantine": outputs[3]} if skip_bad else {}))
-    tables = tuple(pq.read_table(output) for output in outputs[: 4 if skip_bad else 3])
-    for table, schema in zip(tables, (ARTICLES, MESH_HEADINGS, DELETED, QUARANTINE), strict=False):
+    counts = parse_pubmed_file(source, *outputs, skip_bad_citations=skip_bad)
+    tables = tuple(pq.read_table(output) for output in outputs)
+    for table, schema in zip(tables, (ARTICLES, MESH_HEADINGS, DELETED, QUARANTINE), strict=True):
         assert table.schema.equals(schema), f"{table.schema.to_string()}\n\nis not\n\n{schema.to_string()}"
-    assert {name: counts[name] for name in NAMES} == {
-        name: table.num_rows for name, table in zip(NAMES, tables, strict=False)
-    }
-    return tables
-
-
-def rows(tables):
-    return tuple(table.to_pylist() for table in tables)
+    assert [counts[name] for name in NAMES] == [table.num_rows for table in tables[:3]]
+    assert skip_bad or tables[3].num_rows == 0
+    return tables if skip_bad else tables[:3]

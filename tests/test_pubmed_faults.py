@@ -384,7 +384,7 @@ from biohicl.pubmed.parse import parse_pubmed_file
 source, folder = map(Path, sys.argv[1:])
 started = time.monotonic()
 try:
-    ending = parse_pubmed_file(source, *(folder / name for name in ("a.parquet", "m.parquet", "d.parquet")))
+    ending = parse_pubmed_file(source, *(folder / name for name in ("a.parquet", "m.parquet", "d.parquet", "q.parquet")))
 except BioHiCLError as error:
     ending = str(error)
 seconds = time.monotonic() - started
@@ -465,7 +465,7 @@ def test_a_record_of_100_mb_is_read_or_refused(tmp_path):
     path = tmp_path / "large.xml.gz"
     path.write_bytes(swollen(*document(citation(1), citation(2, "@")).split(b"@"), 100 << 20, b"word "))
     ending, seconds, megabytes = measured(path, tmp_path / "out")
-    assert ending == {"articles": 2, "mesh_headings": 0, "deleted": 0} or str(path) in ending
+    assert str(path) in ending if isinstance(ending, str) else ending["articles"] == 2
     assert seconds < 20
     assert megabytes < 1500
 
