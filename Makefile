@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 # snakefmt calls shfmt, which lies in the environment too.
 SNAKEFMT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakefmt
 # What is listed here is what `make` offers; each target's comment says what it does.
-.PHONY: help install demo test test-faults test-real lint format clean-demo
+.PHONY: help install demo test test-faults test-real bench-merge lint format clean-demo
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ test-faults: $(STAMP)  ## run the PubMed parser on thousands of broken and drawn
 
 test-real: $(STAMP)  ## run the tests that need all of the real data beside the project
 	$(BIN)/python -m pytest -m real $(PYTEST)
+
+bench-merge: $(STAMP)  ## time and memory of the merge at the size of all of PubMed (5 minutes, 1.5 GB of disk)
+	$(BIN)/python tests/bench_merge.py $(BENCH)
 
 lint: $(STAMP)  ## run the linters and the type checker
 	$(BIN)/ruff check src tests

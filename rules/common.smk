@@ -18,7 +18,7 @@ sys.path.insert(0, str(BASE / "src"))
 
 from biohicl import configuration
 from biohicl.errors import BioHiCLError
-from biohicl.mesh.schema import SCHEMA_VERSION as MESH_SCHEMA
+from biohicl.mesh.schema import SCHEMA_VERSION as MESH_SCHEMA, TABLES as MESH_TABLES
 from biohicl.pubmed.schema import SCHEMA_VERSION as PUBMED_SCHEMA
 
 try:
@@ -53,12 +53,15 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 os.environ.update(
     PUBMED_MIRRORS=json.dumps(CONFIG["pubmed"]["mirrors"]),
     MESH_MIRRORS=json.dumps(CONFIG["mesh"]["mirrors"]),
+    # No reason to parse again either: a file that was parsed without it has no bad citation.
+    PARSE_OPTIONS="--skip-bad-citations" if CONFIG["pubmed"]["skip_bad_citations"] else "",
 )
 
 
 envvars:
     "PUBMED_MIRRORS",
     "MESH_MIRRORS",
+    "PARSE_OPTIONS",
 
 
 wildcard_constraints:
@@ -121,13 +124,21 @@ EVALUATIONS = evaluations("retrieval") + evaluations("similarity")
 
 
 def numbers(spec):
-    return spec if isinstance(spec, str) else ",".join(str(part) for part in spec)
+    return spec if isinstance(spec, str) else ",".join(str(part) for part in spec) or "none"
 
 
-PUBMED_WANTED = (
-    f"--release {CONFIG['pubmed']['release']} --baseline {numbers(CONFIG['pubmed']['baseline'])} "
-    f"--updates {numbers(CONFIG['pubmed']['updates'])}"
-)
+PUBMED_NUMBERS = f"--baseline {numbers(CONFIG['pubmed']['baseline'])} --updates {numbers(CONFIG['pubmed']['updates'])}"
+PUBMED_WANTED = f"--release {CONFIG['pubmed']['release']} {PUBMED_NUMBERS}"
+
+
+def issue_of_mesh(wildcards):
+    """What list_mesh recorded of the file: NLM replaces it within a year, and then it is fetched and parsed again.
+
+    Read here and no input of fetch_mesh: a new listing alone, of another mirror for example, fetches nothing.
+    """
+    record = Path("resources/mesh/release.json")
+    known = json.loads(record.read_text()) if record.exists() else {}
+    return as_json(known.get("issue") if known.get("name") == wildcards.mesh else None)
 
 
 def source_of_benchmark(wildcards):

@@ -76,9 +76,11 @@ rule fetch_pubmed:
 
 
 rule fetch_mesh:
-    """The MeSH descriptor file."""
+    """The MeSH descriptor file, and its hash."""
     output:
-        "resources/mesh/{mesh}.gz",
+        file="resources/mesh/{mesh}.gz",
+        # Kept until the new one is written, so that the log says when the hash changed.
+        sha256=update("resources/mesh/{mesh}.gz.sha256"),
     log:
         "logs/fetch_mesh/{mesh}.log",
     benchmark:
@@ -87,8 +89,10 @@ rule fetch_mesh:
         "../envs/tables.yaml"
     resources:
         downloads=1,
+    params:
+        issue=issue_of_mesh,
     shell:
-        'python -m biohicl fetch-mesh --mirrors "$MESH_MIRRORS" --name {wildcards.mesh} --output {output} > {log} 2>&1'
+        'python -m biohicl fetch-mesh --mirrors "$MESH_MIRRORS" --name {wildcards.mesh} --output {output.file} > {log} 2>&1'
 
 
 rule fetch_retrieval_benchmark:

@@ -2,16 +2,13 @@
 
 
 rule parse_mesh:
-    """The descriptor file to four tables."""
+    """The descriptor file to its tables."""
     input:
         lambda wildcards: (
             f"resources/mesh/{json.loads(Path(checkpoints.list_mesh.get().output[0]).read_text())['name']}.gz"
         ),
     output:
-        "results/mesh/descriptors.parquet",
-        "results/mesh/concepts.parquet",
-        "results/mesh/terms.parquet",
-        "results/mesh/tree_numbers.parquet",
+        expand("results/mesh/{table}.parquet", table=MESH_TABLES),
     log:
         "logs/parse_mesh.log",
     benchmark:
@@ -50,9 +47,8 @@ rule hierarchy:
 
 
 rule mesh:
-    """MeSH as tables: descriptors, concepts, terms, tree numbers, hierarchy, anomalies."""
+    """MeSH as tables: descriptors, concepts, terms, tree numbers, hierarchy, anomalies and more."""
     input:
-        "results/mesh/concepts.parquet",
-        "results/mesh/terms.parquet",
+        expand("results/mesh/{table}.parquet", table=MESH_TABLES),
         "results/mesh/hierarchy.parquet",
     localrule: True

@@ -2,7 +2,7 @@
 
 
 rule parse_pubmed:
-    """One PubMed file to three tables."""
+    """One PubMed file to its tables."""
     input:
         lambda wildcards: next(
             f"resources/pubmed/{file['kind']}/{file['name']}.xml.gz"
@@ -13,6 +13,7 @@ rule parse_pubmed:
         articles="results/pubmed/articles/{file}.parquet",
         mesh_headings="results/pubmed/mesh_headings/{file}.parquet",
         deleted="results/pubmed/deleted/{file}.parquet",
+        quarantine="results/pubmed/quarantine/{file}.parquet",
     log:
         "logs/parse_pubmed/{file}.log",
     benchmark:
@@ -25,7 +26,8 @@ rule parse_pubmed:
         schema=PUBMED_SCHEMA,
     shell:
         "python -m biohicl --threads {threads} parse-pubmed {input} --articles {output.articles} "
-        "--mesh-headings {output.mesh_headings} --deleted {output.deleted} > {log} 2>&1"
+        "--mesh-headings {output.mesh_headings} --deleted {output.deleted} --quarantine {output.quarantine} "
+        "$PARSE_OPTIONS > {log} 2>&1"
 
 
 rule merge_citations:
@@ -34,20 +36,24 @@ rule merge_citations:
         tables("articles", "deleted"),
         release=ancient("resources/pubmed/release.json"),
     output:
-        "results/corpus/current.parquet",
+        current="results/corpus/current.parquet",
+        anomalies="results/corpus/anomalies.parquet",
     log:
         "logs/merge_citations.log",
     benchmark:
         "benchmarks/merge_citations.tsv"
     conda:
         "../envs/tables.yaml"
-    threads: 4
     resources:
-        mem_mb=8000,
+        mem_mb=2000,
     params:
         schema=PUBMED_SCHEMA,
+        sequence=PUBMED_NUMBERS + (" --strict-sequence" if CONFIG["pubmed"]["strict_sequence"] else ""),
+    # The log's one line of warning is shown too.
     shell:
-        "python -m biohicl --threads {threads} corpus --release {input.release} --pubmed results/pubmed --output {output} > {log} 2>&1"
+        "python -m biohicl --threads {threads} corpus --release {input.release} --pubmed results/pubmed "
+        "--output {output.current} --anomalies {output.anomalies} {params.sequence} > {log} 2>&1 "
+        "&& (grep '^warning: ' {log} >&2 || true)"
 
 
 rule corpus:
@@ -55,4 +61,5 @@ rule corpus:
     input:
         tables("mesh_headings"),
         "results/corpus/current.parquet",
+        "results/corpus/anomalies.parquet",
     localrule: True

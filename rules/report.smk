@@ -8,7 +8,8 @@ rule write_report:
         nodes=expand("results/models/{node}", node=NODES),
         current="results/corpus/current.parquet",
         hierarchy="results/mesh/hierarchy.parquet",
-        anomalies="results/mesh/anomalies.parquet",
+        corpus_anomalies="results/corpus/anomalies.parquet",
+        mesh_anomalies="results/mesh/anomalies.parquet",
         record=ancient("resources/pubmed/release.json"),
     output:
         "results/report.html",
@@ -19,8 +20,8 @@ rule write_report:
     conda:
         "../envs/tables.yaml"
     shell:
-        "python -m biohicl report --summary {input.summary} --nodes {input.nodes} --current {input.current} --mesh results/mesh "
-        "--pubmed-record {input.record} --output {output} > {log} 2>&1"
+        "python -m biohicl report --summary {input.summary} --nodes {input.nodes} --current {input.current} "
+        "--anomalies {input.corpus_anomalies} --mesh results/mesh --pubmed-record {input.record} --output {output} > {log} 2>&1"
 
 
 rule report:
@@ -33,17 +34,10 @@ rule report:
 rule write_catalog:
     """The DuckDB catalog: a view for every table, over explicit lists of files."""
     input:
-        tables("articles", "mesh_headings", "deleted"),
+        tables("articles", "mesh_headings", "deleted", "quarantine"),
         expand(
             "results/mesh/{table}.parquet",
-            table=[
-                "descriptors",
-                "concepts",
-                "terms",
-                "tree_numbers",
-                "hierarchy",
-                "anomalies",
-            ],
+            table=[*MESH_TABLES, "hierarchy", "anomalies"],
         ),
         expand(
             "results/training/{table}/{selection}.parquet",
@@ -57,6 +51,7 @@ rule write_catalog:
             table=["run", "per_query", "metrics"],
         ),
         "results/corpus/current.parquet",
+        "results/corpus/anomalies.parquet",
         "results/summary.parquet",
         release=ancient("resources/pubmed/release.json"),
     output:

@@ -59,15 +59,16 @@ def sample(tmp_path_factory):
 
 
 class Workflow:
-    """Snakemake in a folder of its own, on the sample."""
+    """Snakemake in a folder of its own, on the sample; ``root`` is where the project's files lie."""
 
-    def __init__(self, folder: Path, *overlays: Path):
+    def __init__(self, folder: Path, *overlays: Path, root: Path = ROOT):
         self.folder = folder
+        self.root = root
         self.overlays = [ROOT / "workflow/configs/tests.yaml", *overlays]
 
     def snakemake(self, *words: str, overlays=(), check=True, timeout=600):
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-        command += ["--profile", str(ROOT / "profiles/default"), *words]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.root / "Snakefile"), "--cores", "2"]
+        command += ["--profile", str(self.root / "profiles/default"), *words]
         command += ["--configfile", *map(str, [*self.overlays, *overlays])]
         done = subprocess.run(
             command, cwd=self.folder, capture_output=True, text=True, timeout=timeout, env=clean_environment()

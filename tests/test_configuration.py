@@ -61,6 +61,7 @@ MISTAKES = {
     "pubmed: {updates: some}": 'allowed is "all" or "none" or a list of numbers and ranges',
     "pubmed: {baseline: none, updates: none}": "nothing would be parsed",
     "pubmed: {mirrors: ['ftp://ftp.ncbi.nlm.nih.gov/pubmed']}": "an https:// or file:/// address or a folder's path is needed",
+    "pubmed: {strict_sequence: 'yes'}": "pubmed.strict_sequence: found the text 'yes', but true or false is needed",
     "pubmed: {release: newest}": "found the text 'newest', but allowed is \"current\" or a whole number from 2002 to 2099",
     "training: {selections: {abstracts: {years: [2020, 2010]}}}": "a range upside down; write [2010, 2020]",
     "training: {selections: {abstracts: {languages: [english]}}}": "a three-letter language code",

@@ -38,7 +38,12 @@ def test_every_dependency_is_pinned_and_installed_as_pinned():
 
 
 def test_conda_environments_hold_the_same_versions():
-    other_names = {"python-duckdb": "duckdb", "pytorch": "torch", "matplotlib-base": "matplotlib"}
+    other_names = {
+        "python-duckdb": "duckdb",
+        "python-isal": "isal",
+        "pytorch": "torch",
+        "matplotlib-base": "matplotlib",
+    }
     pinned = pins()
     for file in (ROOT / "envs").glob("*.yaml"):
         listed = []
@@ -134,7 +139,7 @@ def test_nothing_names_a_machine_or_a_registry():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["corpus", "--release", "{empty}", "--pubmed", ".", "--output", "o"], "lists no files"),
+        (["corpus", "--release", "{empty}", "--pubmed", ".", "--output", "o", "--anomalies", "a"], "lists no files"),
         (["select", "--release", ".", "--pubmed", ".", "--settings", "[1]", "--output", "o"], "a mapping of keys"),
         (["fetch-backbone", "--settings", '{"hub": null}', "--output", "o"], "--settings has no 'pooling'"),
         (["labels", "--selection", "{junk}", "--hierarchy", "{junk}", "--output", "o"], "a table cannot be read"),

@@ -143,7 +143,7 @@ RECORD = """<DescriptorRecord DescriptorClass="1"><DescriptorUI>{ui}</Descriptor
         ("<QualifierRecordSet/>", "the root is QualifierRecordSet"),
         (
             "<DescriptorRecordSet><DescriptorRecord/></DescriptorRecordSet>",
-            "line 1: DescriptorRecord without DescriptorUI",
+            "line 1, in what begins at byte 21: a descriptor without DescriptorUI",
         ),
         ("<DescriptorRecordSet>" + RECORD.format(ui="D1", name="x", number="A1"), "'A1', which is no tree number"),
         (

@@ -8,11 +8,15 @@ import sys
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from biohicl.errors import BioHiCLError
+from biohicl.pubmed.schema import CORPUS_ANOMALIES
 from biohicl.report.catalog import VIEWS, query, write_catalog
+from biohicl.report.page import write_report
 from biohicl.report.summary import score_rows, score_text
+from biohicl.storage import write_parquet
 
 
 def test_every_view_gives_rows(finished, monkeypatch):
@@ -24,7 +28,9 @@ def test_every_view_gives_rows(finished, monkeypatch):
         assert views == set(VIEWS) | {"citations"}
         counts = {view: connection.execute(f"select count(*) from {view}").fetchone()[0] for view in views}
         comments = connection.execute("select comment from duckdb_views() where not internal").fetchall()
-    assert [view for view, count in counts.items() if not count] == []
+    # The sample's files are numbered without a gap, its citations are good, its MeSH lists no qualifiers.
+    empty = {"corpus_anomalies", "quarantine", "allowed_qualifiers"}
+    assert {view for view, count in counts.items() if not count} == empty
     assert all(comment for (comment,) in comments)
     assert counts["citations"] == counts["current"] < counts["articles"]
 
@@ -123,3 +129,23 @@ def test_the_report_is_whole_and_asks_for_nothing(finished):
     assert "<script" not in html
     count = pl.scan_parquet(finished.folder / "results/corpus/current.parquet").select(pl.len()).collect().item()
     assert f"{count:,} current citations" in html
+    assert "The release's files are one unbroken sequence." in html
+
+
+def test_the_report_shows_what_is_missing_in_the_numbering(finished, tmp_path):
+    rows = [{"kind": "gap", "subject": f"pubmed26n{number:04d}", "detail": "1 file <missing>"} for number in range(25)]
+    write_parquet(pa.Table.from_pylist(rows, CORPUS_ANOMALIES), tmp_path / "anomalies.parquet")
+    results, resources = finished.folder / "results", finished.folder / "resources"
+    write_report(
+        results / "summary.parquet",
+        [results / "models/default"],
+        results / "corpus/current.parquet",
+        tmp_path / "anomalies.parquet",
+        results / "mesh",
+        resources / "pubmed/release.json",
+        tmp_path / "report.html",
+    )
+    html = (tmp_path / "report.html").read_text()
+    assert "25 anomalies, of which the first 20 are shown" in html
+    assert "pubmed26n0019</td><td>1 file &lt;missing&gt;" in html
+    assert "pubmed26n0020" not in html

@@ -1,9 +1,11 @@
 """The whole DAG on the sample: what runs, what does not run again, and what a user is told when something is wrong."""
 
+import gzip
 import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,61 @@ def overlay(folder, content, name="overlay.yaml"):
     return path
 
 
+# The README's table of what runs again: its rows, and what the test that asserts each says of it.
+ROWS = {}
+README = (ROOT / "README.md").read_text()
+
+
+def readme_row(change, runs_again):
+    """Marks the test that asserts a row of the README's table; the words are the row's own."""
+
+    def mark(test):
+        assert change not in ROWS, f"two tests assert the same row: {change}"
+        ROWS[change] = runs_again
+        return test
+
+    return mark
+
+
+def test_every_row_of_the_readme_is_asserted():
+    """Whoever changes the table changes a test, and the other way round."""
+    section = README.split("## What runs again, and what does not\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    assert dict(cells) == ROWS
+    assert len(cells) == len(ROWS)
+
+
+# What follows a merge: nothing that trains or evaluates.
+MERGED = {"merge_citations": 1, "write_report": 1, "write_catalog": 1}
+SHOWN = {"write_report": 1, "write_catalog": 1}
+
+
+def publish(mirror, kind, name, like="updatefiles/pubmed99n0003"):
+    """Puts a copy of the sample's file ``like`` into ``mirror`` under another name, with its MD5."""
+    source = mirror / f"{like}.xml.gz"
+    target = mirror / kind / f"{name}.xml.gz"
+    shutil.copy(source, target)
+    digest = hashlib.md5(source.read_bytes()).hexdigest()
+    target.with_name(f"{target.name}.md5").write_text(f"MD5({target.name})= {digest}\n")
+
+
+@pytest.fixture
+def mirrored(copied):
+    """A finished workflow with a mirror of its own at ``mirror``, to which a test may add files."""
+    copied.mirror = copied.folder / "mirror"
+    shutil.copytree(copied.folder / "resources/sample/pubmed", copied.mirror)
+    copied.overlays.append(overlay(copied.folder, {"pubmed": {"mirrors": [str(copied.mirror)]}}, "mirror.yaml"))
+    # Another mirror of the same files asks for the listing again, and for nothing else.
+    copied.snakemake("all")
+    return copied
+
+
+def times(folder):
+    """When each file below was written last."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
 def test_it_runs_and_leaves_no_scraps(finished):
     names = [path.name for path in finished.folder.rglob("*") if ".snakemake" not in path.parts]
     assert [name for name in names if name.endswith(".tmp")] == []
@@ -29,6 +86,7 @@ def test_it_runs_and_leaves_no_scraps(finished):
     ]
 
 
+@readme_row("nothing", "nothing")
 def test_a_second_run_does_nothing(finished):
     assert finished.jobs("all") == {}
 
@@ -41,16 +99,16 @@ def test_every_job_has_its_log_and_benchmark(finished):
 
 def test_every_table_is_sorted_by_its_key(finished):
     keys = {
-        "pubmed/articles": ["pmid", "version", "position"],
-        "pubmed/mesh_headings": ["descriptor_ui", "pmid", "version", "position"],
-        "pubmed/deleted": ["pmid", "version"],
-        "corpus": ["pmid"],
-        "training/selections": ["pmid"],
-        "training/labels": ["pmid"],
-        "training/tokens/sample-bert-96": ["pmid"],
+        "pubmed/articles/*": ["position"],
+        "pubmed/mesh_headings/*": ["descriptor_ui", "position"],
+        "pubmed/deleted/*": ["pmid", "version"],
+        "corpus/current": ["pmid"],
+        "training/selections/*": ["pmid"],
+        "training/labels/*": ["pmid"],
+        "training/tokens/sample-bert-96/*": ["pmid"],
     }
     for place, key in keys.items():
-        files = list((finished.folder / "results" / place).glob("*.parquet"))
+        files = list((finished.folder / "results").glob(f"{place}.parquet"))
         assert files
         for file in files:
             frame = pl.read_parquet(file)
@@ -85,44 +143,129 @@ def test_no_network_is_an_error_that_says_what_to_do(tmp_path):
 # --- updates -----------------------------------------------------------------------------------------------
 
 
-def test_an_update_parses_one_file_and_neither_trains_nor_evaluates(copied):
+@readme_row("new files at NLM", "nothing, until `snakemake refresh`")
+@readme_row(
+    "then, one new update file",
+    "five jobs: `fetch_pubmed` and `parse_pubmed` of that file, `merge_citations`, `write_report`, `write_catalog`; "
+    "no training, no evaluation",
+)
+def test_an_update_parses_one_file_and_neither_trains_nor_evaluates(mirrored):
+    """The README's daily recipe."""
+    results = mirrored.folder / "results"
+    kept = [times(results / part) for part in ("models", "training", "evaluation", "mesh")]
+    publish(mirrored.mirror, "updatefiles", "pubmed99n0004")
+    assert mirrored.jobs("all") == {}, "nobody has asked the server yet"
+    assert "new: pubmed99n0004" in mirrored.snakemake("refresh").output
+    assert mirrored.jobs("all") == {"fetch_pubmed": 1, "parse_pubmed": 1} | MERGED
+    mirrored.snakemake("all")
+    assert mirrored.jobs("all") == {}
+    assert "pubmed99n0004" in set(pl.read_parquet(results / "corpus/current.parquet")["file"])
+    assert kept == [times(results / part) for part in ("models", "training", "evaluation", "mesh")]
+    assert "nothing new" in mirrored.snakemake("refresh").output
+
+
+def test_a_new_year_replaces_the_corpus_and_leaves_the_models(mirrored):
+    """The README's yearly recipe. 99 is the last year that two digits have, so 98 plays the one after it."""
+    results, mirror = mirrored.folder / "results", mirrored.mirror
+    kept = [times(results / part) for part in ("models", "training", "evaluation")]
+    for kind, number in (("baseline", 1), ("baseline", 2), ("updatefiles", 3)):
+        publish(mirror, kind, f"pubmed98n000{number}", like=f"{kind}/pubmed99n000{number}")
+    for old in mirror.rglob("pubmed99*"):
+        old.unlink()
+    said = mirrored.snakemake("refresh").output
+    assert "release 2098 replaces 2099" in said
+    assert "no longer listed: pubmed99n0001" in said
+    assert mirrored.jobs("all") == {"fetch_pubmed": 3, "parse_pubmed": 3} | MERGED
+    mirrored.snakemake("all")
+    assert mirrored.jobs("all") == {}
+    current = pl.read_parquet(results / "corpus/current.parquet")
+    assert set(current["file"]) == {f"pubmed98n000{number}" for number in (1, 2, 3)}
+    assert kept == [times(results / part) for part in ("models", "training", "evaluation")]
+
+    # Training on it: a new release, and a node of a new name beside the old ones.
+    node = {"start": "sample-bert", "selection": "abstracts", "losses": {"title_abstract": {}}, "max_length": 96}
+    node["schedule"] = {"max_steps": 2, "batch_size": 8}
+    new_year = {"training": {"release": "year-98"}, "nodes": {"default-98": node}, "models": ["default-98"]}
+    overlays = [overlay(mirrored.folder, new_year)]
+    assert mirrored.jobs("all", overlays=overlays) == {
+        **{"freeze_release": 1, "select": 1, "labels": 1, "tokens": 1, "train_node": 1, "evaluate_system": 2},
+        **{"summarize": 1} | SHOWN,
+    }
+    models = times(results / "models/default")
+    mirrored.snakemake("all", overlays=overlays)
+    assert mirrored.jobs("all", overlays=overlays) == {}
+    assert json.loads((results / "training/releases/year-98/release.json").read_text())["files"][0] == "pubmed98n0001"
+    assert (results / "models/default-98/model.safetensors").is_file()
+    assert models == times(results / "models/default")
+
+
+def test_mesh_issued_again_is_parsed_again_and_neither_trains_nor_evaluates(copied):
+    """NLM replaces the file of a year under its name."""
     mirror = copied.folder / "mirror"
-    shutil.copytree(copied.folder / "resources/sample/pubmed", mirror)
-    moved = overlay(copied.folder, {"pubmed": {"mirrors": [str(mirror)]}})
-    # Another mirror of the same files asks for the listing again, and for nothing else.
+    shutil.copytree(copied.folder / "resources/sample/mesh", mirror)
+    moved = overlay(copied.folder, {"mesh": {"mirrors": [str(mirror)]}})
     copied.snakemake("all", overlays=[moved])
-    models = {path: path.stat().st_mtime_ns for path in (copied.folder / "results/models").rglob("*")}
-    name = "pubmed99n0004.xml.gz"
-    source = mirror / "updatefiles/pubmed99n0003.xml.gz"
-    shutil.copy(source, mirror / "updatefiles" / name)
-    digest = hashlib.md5(source.read_bytes()).hexdigest()
-    (mirror / "updatefiles" / f"{name}.md5").write_text(f"MD5({name})= {digest}\n")
+    file = mirror / "desc2099.gz"
+    before = hashlib.sha256(file.read_bytes()).hexdigest()
+    file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()).replace(b"Neoplasms", b"Tumours")))
+    after = hashlib.sha256(file.read_bytes()).hexdigest()
     assert copied.jobs("all", overlays=[moved]) == {}, "nobody has asked the server yet"
     said = copied.snakemake("refresh", overlays=[moved]).output
-    assert "new: pubmed99n0004" in said
+    assert f"desc2099.gz was re-issued (SHA-256 {before} -> {after})" in said
     assert copied.jobs("all", overlays=[moved]) == {
-        "fetch_pubmed": 1,
-        "parse_pubmed": 1,
-        "merge_citations": 1,
+        "fetch_mesh": 1,
+        "parse_mesh": 1,
+        "hierarchy": 1,
         "write_report": 1,
         "write_catalog": 1,
     }
     copied.snakemake("all", overlays=[moved])
+    log = (copied.folder / "logs/fetch_mesh/desc2099.log").read_text()
+    assert f"desc2099.gz changed: sha256 {before} -> {after}" in log
     assert copied.jobs("all", overlays=[moved]) == {}
-    current = pl.read_parquet(copied.folder / "results/corpus/current.parquet")
-    assert "pubmed99n0004" in set(current["file"])
-    assert models == {path: path.stat().st_mtime_ns for path in (copied.folder / "results/models").rglob("*")}
-    assert "nothing new" in copied.snakemake("refresh", overlays=[moved]).output
+    assert "Tumours" in set(pl.read_parquet(copied.folder / "results/mesh/descriptors.parquet")["name"])
 
 
+@readme_row("`pubmed.strict_sequence`", "the merge, report and catalog")
+def test_a_gap_is_one_warning_and_strictly_an_error(mirrored):
+    publish(mirrored.mirror, "updatefiles", "pubmed99n0006")
+    mirrored.snakemake("refresh")
+    said = mirrored.snakemake("all").output
+    assert said.count("warning: the release is not one unbroken sequence") == 1
+    assert "gap, pubmed99n0004 to pubmed99n0005: 2 files missing: not listed by the server" in said
+    assert "1 anomaly" in (mirrored.folder / "results/report.html").read_text()
+    strict = overlay(mirrored.folder, {"pubmed": {"strict_sequence": True}})
+    assert mirrored.jobs("all", overlays=[strict]) == MERGED
+    done = mirrored.snakemake("corpus", overlays=[strict], check=False)
+    assert done.returncode != 0
+    assert "error: the release is not one unbroken sequence of files: gap, pubmed99n0004" in done.output
+    assert "set pubmed.strict_sequence: false" in done.output
+
+
+@readme_row(
+    "the schema of the PubMed tables (`SCHEMA_VERSION`)", "every file is parsed again; the merge, report and catalog"
+)
+def test_another_schema_parses_again_and_does_not_train(copied, tmp_path_factory):
+    project = tmp_path_factory.mktemp("project")
+    for part in ("Snakefile", "config.yaml"):
+        shutil.copy(ROOT / part, project)
+    for part in ("rules", "workflow", "profiles", "envs", "src"):
+        shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
+    copied.root = project
+    assert copied.jobs("all") == {}
+    schema = project / "src/biohicl/pubmed/schema.py"
+    text, count = re.subn(r'^SCHEMA_VERSION = ".*"', 'SCHEMA_VERSION = "next"', schema.read_text(), flags=re.MULTILINE)
+    assert count == 1
+    schema.write_text(text)
+    assert copied.jobs("all") == {"parse_pubmed": 3} | MERGED
+
+
+@readme_row("other mirrors, or other file numbers", "the listing is asked again; then as above")
 def test_other_mirrors_with_other_content_never_touch_what_is_frozen(copied):
     """Both listings are asked anew within the run: what a checkpoint brings must not reach training."""
     for section in ("pubmed", "mesh"):
         shutil.copytree(copied.folder / "resources/sample" / section, copied.folder / "m{x} é" / section)
-    file = copied.folder / "m{x} é/pubmed/updatefiles/pubmed99n0003.xml.gz"
-    newer = file.with_name("pubmed99n0005.xml.gz")
-    shutil.copy(file, newer)
-    newer.with_name(newer.name + ".md5").write_text(hashlib.md5(newer.read_bytes()).hexdigest())
+    publish(copied.folder / "m{x} é/pubmed", "updatefiles", "pubmed99n0005")
     mirrors = {section: {"mirrors": [f"m{{x}} é/{section}"]} for section in ("pubmed", "mesh")}
     moved = overlay(copied.folder, mirrors)
     kept = [*(copied.folder / "results/training").rglob("*"), *(copied.folder / "results/models").rglob("*")]
@@ -133,9 +276,15 @@ def test_other_mirrors_with_other_content_never_touch_what_is_frozen(copied):
     assert "pubmed99n0005" in set(pl.read_parquet(copied.folder / "results/corpus/current.parquet")["file"])
 
 
+@readme_row(
+    "files that NLM lists no more (a new year)",
+    "the merge, report and catalog; the frozen release keeps referring to the old tables",
+)
 def test_files_that_leave_the_listing_leave_the_corpus_and_stay_frozen(copied):
     """As with NLM's new yearly baseline: the old files are listed no more, the frozen release still refers to them."""
     fewer = {"pubmed": {"updates": "none"}}
+    copied.snakemake("resources/pubmed/release.json", overlays=[overlay(copied.folder, fewer)])
+    assert copied.jobs("all", overlays=[overlay(copied.folder, fewer)]) == MERGED
     copied.snakemake("all", overlays=[overlay(copied.folder, fewer)])
     assert copied.jobs("all", overlays=[overlay(copied.folder, fewer)]) == {}
     current = pl.read_parquet(copied.folder / "results/corpus/current.parquet")
@@ -151,16 +300,21 @@ def test_files_that_leave_the_listing_leave_the_corpus_and_stay_frozen(copied):
     assert "pubmed99n0003.parquet: no such file, but the training release refers to it" in done.output
 
 
+@readme_row(
+    "`training.release` gets a new name", "the corpus is frozen anew, everything is trained and evaluated on it"
+)
 def test_a_new_training_release_trains_anew(copied):
     renamed = overlay(copied.folder, {"training": {"release": "later"}})
-    planned = copied.jobs("all", overlays=[renamed])
-    assert planned["freeze_release"] == 1
-    assert planned["train_node"] == 2
+    assert copied.jobs("all", overlays=[renamed]) == {
+        **{"freeze_release": 1, "select": 1, "labels": 1, "tokens": 1, "train_node": 2, "evaluate_system": 4},
+        **{"summarize": 1} | SHOWN,
+    }
 
 
 # --- nodes and benchmarks ----------------------------------------------------------------------------------
 
 
+@readme_row("a node is added", "that node and its evaluations; summary, report and catalog")
 def test_adding_a_node_runs_that_node_only(copied):
     block = {"start": "default", "selection": "abstracts", "losses": {"mse": {}}, "max_length": 96}
     added = overlay(
@@ -177,13 +331,28 @@ def test_adding_a_node_runs_that_node_only(copied):
     assert copied.jobs("all", overlays=[unused]) == {}
 
 
+@readme_row("a node's settings", "that node, what starts from it, and their evaluations; summary, report and catalog")
 def test_changing_a_node_runs_it_and_what_starts_from_it(copied):
-    changed = overlay(copied.folder, {"nodes": {"default": {"seed": 2}}})
-    planned = copied.jobs("all", overlays=[changed])
-    assert planned["train_node"] == 1
-    assert planned["evaluate_system"] == 2
+    schedule = {"max_steps": 2, "batch_size": 8}
+    block = {
+        "start": "default",
+        "selection": "abstracts",
+        "losses": {"mse": {}},
+        "max_length": 96,
+        "schedule": schedule,
+    }
+    chain = {"nodes": {"second-phase": block}, "models": ["biohicl-base", "second-phase"]}
+    overlays = [overlay(copied.folder, chain)]
+    copied.snakemake("all", overlays=overlays)
+    assert copied.jobs("all", overlays=overlays) == {}
+    overlays.append(overlay(copied.folder, {"nodes": {"default": {"seed": 2}}}, "changed.yaml"))
+    assert copied.jobs("all", overlays=overlays) == {"train_node": 2, "evaluate_system": 2, "summarize": 1} | SHOWN
+    alone = [overlay(copied.folder, {"nodes": {"default": {"seed": 2}}}, "alone.yaml")]
+    planned = copied.jobs("all", overlays=alone)
+    assert (planned["train_node"], planned["evaluate_system"]) == (1, 2)
 
 
+@readme_row("a benchmark is added", "its evaluations, summary, report and catalog")
 def test_benchmarks_come_and_go_without_training(copied):
     fewer = overlay(copied.folder, {"evaluation": {"benchmarks": ["sample-pairs"]}}, "fewer.yaml")
     assert copied.jobs("all", overlays=[fewer]) == {"summarize": 1, "write_report": 1, "write_catalog": 1}
@@ -201,6 +370,7 @@ def test_benchmarks_come_and_go_without_training(copied):
     }
 
 
+@readme_row("thread counts, batch size of evaluation, licence texts", "nothing")
 def test_words_and_how_to_compute_rerun_nothing(copied):
     changed = overlay(
         copied.folder,

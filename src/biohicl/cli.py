@@ -174,7 +174,9 @@ def _fetch_commands(commands: Any) -> None:
 
         fetch_mesh_file(options.mirrors, options.name, options.output)
 
-    parser = _command(commands, "fetch-mesh", fetch_mesh, "Bring one MeSH descriptor file")
+    parser = _command(
+        commands, "fetch-mesh", fetch_mesh, "Bring one MeSH descriptor file, and write its SHA-256 beside it"
+    )
     _mirror_option(parser)
     parser.add_argument("--name", required=True, help="such as desc2026")
     parser.add_argument("--output", type=Path, required=True)
@@ -215,14 +217,14 @@ def _fetch_commands(commands: Any) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder")
 
 
-def _listed_files(record: Path) -> list[str]:
-    """The names of the files that list-pubmed recorded."""
+def _listed_files(record: Path) -> list[dict[str, Any]]:
+    """The files that list-pubmed recorded, each with name, kind, year and number."""
     from biohicl.storage import read_json
 
     content = read_json(record)
     if not isinstance(content, dict) or "files" not in content:
         raise BioHiCLError(f"{record}: lists no files; it has to be the record that list-pubmed made")
-    return [file["name"] for file in content["files"]]
+    return list(content["files"])
 
 
 def _record_release(release: dict[str, Any], output: Path, what: str) -> None:
@@ -254,15 +256,24 @@ def _table_commands(commands: Any) -> None:
     def parse_pubmed(options: argparse.Namespace) -> None:
         from biohicl.pubmed.parse import parse_pubmed_file
 
-        parse_pubmed_file(options.file, options.articles, options.mesh_headings, options.deleted)
+        tables = (options.articles, options.mesh_headings, options.deleted, options.quarantine)
+        parse_pubmed_file(options.file, *tables, skip_bad_citations=options.skip_bad_citations)
 
-    parser = _command(commands, "parse-pubmed", parse_pubmed, "One PubMed XML file to three Parquet tables")
+    parser = _command(commands, "parse-pubmed", parse_pubmed, "One PubMed XML file to Parquet tables")
     parser.add_argument("file", type=Path, metavar="FILE", help="pubmedYYnNNNN.xml.gz, or plain .xml")
     parser.add_argument("--articles", type=Path, required=True, metavar="PATH", help="a row a record")
     parser.add_argument(
         "--mesh-headings", type=Path, required=True, metavar="PATH", help="a row a heading, sorted by descriptor"
     )
     parser.add_argument("--deleted", type=Path, required=True, metavar="PATH", help="a row a deleted PMID")
+    parser.add_argument(
+        "--quarantine", type=Path, required=True, metavar="PATH", help="a row a citation that was left out, and why"
+    )
+    parser.add_argument(
+        "--skip-bad-citations",
+        action="store_true",
+        help="leave out citations that cannot be read; without it the first one is an error",
+    )
 
     def parse_mesh(options: argparse.Namespace) -> None:
         from biohicl.mesh.parse import parse_mesh_file
@@ -276,7 +287,7 @@ def _table_commands(commands: Any) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="for descriptors, concepts, terms and tree_numbers .parquet",
+        help="for descriptors, concepts, scope_notes, terms, tree_numbers and allowed_qualifiers .parquet",
     )
 
     def hierarchy(options: argparse.Namespace) -> None:
@@ -293,9 +304,14 @@ def _table_commands(commands: Any) -> None:
 
     def corpus(options: argparse.Namespace) -> None:
         from biohicl.pubmed.current import write_current
+        from biohicl.pubmed.numbering import numbering_anomalies, refuse_anomalies, write_anomalies
 
-        names = _listed_files(options.release)
-        write_current(names, options.pubmed, options.output)
+        files = _listed_files(options.release)
+        anomalies = numbering_anomalies(files, options.baseline, options.updates)
+        if options.strict_sequence:
+            refuse_anomalies(anomalies)
+        write_current([file["name"] for file in files], options.pubmed, options.output)
+        write_anomalies(anomalies, options.anomalies)
 
     parser = _command(
         commands,
@@ -306,6 +322,17 @@ def _table_commands(commands: Any) -> None:
     parser.add_argument("--release", type=Path, required=True, help="the record that list-pubmed made")
     parser.add_argument("--pubmed", type=Path, required=True, metavar="DIR", help="folder with articles/ and deleted/")
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument(
+        "--anomalies",
+        type=Path,
+        required=True,
+        help="gaps and mixed years in the files' numbering, also said",
+    )
+    parser.add_argument("--strict-sequence", action="store_true", help="end with an error where there are any")
+    for kind in ("baseline", "updates"):
+        parser.add_argument(
+            f"--{kind}", type=numbers, default="all", help="the numbers that list-pubmed was asked for (default: all)"
+        )
 
 
 # --- training -----------------------------------------------------------------------------------------
@@ -454,13 +481,20 @@ def _report_commands(commands: Any) -> None:
         from biohicl.report.page import write_report
 
         write_report(
-            options.summary, options.nodes, options.current, options.mesh, options.pubmed_record, options.output
+            options.summary,
+            options.nodes,
+            options.current,
+            options.anomalies,
+            options.mesh,
+            options.pubmed_record,
+            options.output,
         )
 
     parser = _command(commands, "report", report, "Write the report page")
     parser.add_argument("--summary", type=Path, required=True)
     parser.add_argument("--nodes", type=Path, nargs="+", required=True, metavar="DIR", help="model folders")
     parser.add_argument("--current", type=Path, required=True)
+    parser.add_argument("--anomalies", type=Path, required=True, help="the table of that name that corpus made")
     parser.add_argument("--mesh", type=Path, required=True, metavar="DIR")
     parser.add_argument("--pubmed-record", type=Path, required=True, help="the record that list-pubmed made")
     parser.add_argument("--output", type=Path, required=True)
@@ -469,7 +503,7 @@ def _report_commands(commands: Any) -> None:
         from biohicl.report.catalog import write_catalog
 
         names = {
-            "file": _listed_files(options.release),
+            "file": [file["name"] for file in _listed_files(options.release)],
             "selection": options.selections,
             "node": options.nodes,
             "retrieval": options.retrieval,

@@ -21,9 +21,11 @@ from biohicl.errors import BioHiCLError
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 PARQUET_COMPRESSION = "zstd"
-PARQUET_LEVEL = 3
+# Level 3 takes 40 % more time than level 1 and makes 10 % smaller files.
+PARQUET_LEVEL = 1
 ROW_GROUP_ROWS = 10_000
 
 
@@ -105,21 +107,50 @@ def write_parquet(
     into the file's key-value metadata (for example the schema's version).
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     arrow = table if isinstance(table, pa.Table) else table.to_arrow()
-    if metadata:
-        merged = dict(arrow.schema.metadata or {})
-        merged.update({key.encode(): value.encode() for key, value in metadata.items()})
-        arrow = arrow.replace_schema_metadata(merged)
-    with whole_files(path) as (temporary,):
-        pq.write_table(
-            arrow,
-            temporary,
-            compression=PARQUET_COMPRESSION,
-            compression_level=PARQUET_LEVEL,
-            row_group_size=ROW_GROUP_ROWS,
-        )
+    with whole_files(path) as (temporary,), parquet_writer(temporary, arrow.schema, metadata or {}) as writer:
+        writer.write(arrow)
+
+
+class RowGroups:
+    """Collects batches, and writes them in row groups of about ``size`` rows."""
+
+    def __init__(self, writer: pq.ParquetWriter, size: int) -> None:
+        self._writer = writer
+        self._size = size
+        self._waiting: list[pa.RecordBatch] = []
+
+    def write(self, rows: pa.RecordBatch | pa.Table) -> None:
+        import pyarrow as pa
+
+        self._waiting += rows.to_batches() if isinstance(rows, pa.Table) else [rows]
+        if sum(batch.num_rows for batch in self._waiting) >= self._size:
+            self.flush()
+
+    def flush(self) -> None:
+        import pyarrow as pa
+
+        if self._waiting:
+            table = pa.Table.from_batches(self._waiting)
+            self._writer.write_table(table, row_group_size=self._size)
+            self._waiting = []
+
+
+@contextmanager
+def parquet_writer(
+    path: Path, schema: pa.Schema, metadata: Mapping[str, str], row_group_rows: int = ROW_GROUP_ROWS
+) -> Iterator[RowGroups]:
+    """A zstd Parquet file that is written batch by batch; ``path`` should be a temporary name."""
+    import pyarrow.parquet as pq
+
+    merged = {**(schema.metadata or {}), **{key.encode(): value.encode() for key, value in metadata.items()}}
+    with pq.ParquetWriter(
+        path, schema.with_metadata(merged or None), compression=PARQUET_COMPRESSION, compression_level=PARQUET_LEVEL
+    ) as writer:
+        groups = RowGroups(writer, row_group_rows)
+        yield groups
+        groups.flush()
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

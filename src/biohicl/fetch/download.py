@@ -5,32 +5,58 @@ Goes in: a place (server or folder). Comes out: a PubMed or MeSH file, a benchma
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import re
 import shutil
-import tempfile
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from biohicl.errors import BioHiCLError
-from biohicl.fetch.places import as_url, joined, open_stream, read_text
+from biohicl.fetch.partial import DiskError, Partial
+from biohicl.fetch.places import as_url, bring, joined, local_path, read_text
 from biohicl.progress import say
 from biohicl.storage import sha256_of, whole_files
 
+# What is wrong with a file that has come, or None.
+Fault = Callable[[Partial], str | None]
+
 GZIP_MAGIC = b"\x1f\x8b"
+ZIP_MAGIC = b"PK"
+# A PubMed file has some 50 MB, MeSH 20 MB.
+LARGEST_FILE_BYTES = 2 << 30
 LARGEST_ARCHIVE_BYTES = 20 << 30
 
 
 def fetch_pubmed_file(mirrors: Sequence[str], kind: str, name: str, output: Path) -> None:
     """``<mirror>/<kind>/<name>.xml.gz``, compared with the .md5 beside it."""
-    _from_first_mirror(mirrors, (kind, f"{name}.xml.gz"), output, with_md5=True)
+
+    def fetch(base: str) -> None:
+        url = joined(base, kind, f"{name}.xml.gz")
+        _fetch_verified(url, output, lambda: _md5_of_sidecar(url), _md5_fault)
+
+    _from_first_mirror(mirrors, fetch)
 
 
 def fetch_mesh_file(mirrors: Sequence[str], name: str, output: Path) -> None:
-    """``<mirror>/<name>.gz``; NLM publishes no checksum for it, so its SHA-256 is said for the record."""
-    _from_first_mirror(mirrors, (f"{name}.gz",), output, with_md5=False)
-    say(f"{output}: sha256 {sha256_of(output)}")
+    """``<mirror>/<name>.gz``, and its SHA-256 in ``<output>.sha256``, in the format of sha256sum.
+
+    NLM publishes no checksum for it, and replaces it within a year: a hash that changed is said.
+    """
+    _from_first_mirror(
+        mirrors, lambda base: _fetch_verified(joined(base, f"{name}.gz"), output, lambda: None, _gzip_fault)
+    )
+    record = output.with_name(f"{output.name}.sha256")
+    before = record.read_text(encoding="utf-8").split()[:1] if record.exists() else []
+    found = sha256_of(output)
+    with whole_files(record) as (temporary,):
+        temporary.write_text(f"{found}  {output.name}\n", encoding="utf-8")
+    if before and before != [found]:
+        say(f"{output.name} changed: sha256 {before[0]} -> {found}")
+    else:
+        say(f"{output}: sha256 {found}")
 
 
 def fetch_benchmark(url: str | None, path: str | None, sha256: str | None, files: Sequence[str], output: Path) -> None:
@@ -46,16 +72,17 @@ def fetch_benchmark(url: str | None, path: str | None, sha256: str | None, files
                 shutil.copyfile(folder / file, temporary)
         return
     assert url is not None
-    with tempfile.TemporaryDirectory() as scratch:
-        archive = Path(scratch) / "archive.zip"
-        with archive.open("wb") as sink, open_stream(url) as pieces:
-            for piece in pieces:
-                sink.write(piece)
-        found = sha256_of(archive)
-        if sha256 is not None and found != sha256:
-            raise BioHiCLError(f"{url}: its SHA-256 is {found}, but config.yaml expects {sha256}")
-        say(f"{url}: sha256 {found}")
-        _unpack(archive, url, files, output)
+    with Partial(output.with_name(f"{output.name}.zip"), sha256) as part:
+        bring(url, part, ZIP_MAGIC, LARGEST_ARCHIVE_BYTES)
+        found = sha256_of(part.path)
+        try:
+            if sha256 is not None and found != sha256:
+                raise BioHiCLError(f"{url}: its SHA-256 is {found}, but config.yaml expects {sha256}")
+            say(f"{url}: sha256 {found}")
+            _unpack(part.path, url, files, output)
+        finally:
+            # What came is whole: where it is not what was wanted, it would not be the next time either.
+            part.discard()
 
 
 def fetch_backbone(hub: str | None, path: str | None, revision: str | None, output: Path) -> None:
@@ -98,40 +125,65 @@ def hub_snapshot(hub: str, revision: str | None = None, folder: Path | None = No
     return Path(where)
 
 
-def _from_first_mirror(mirrors: Sequence[str], parts: tuple[str, ...], output: Path, with_md5: bool) -> None:
+def _from_first_mirror(mirrors: Sequence[str], fetch: Callable[[str], None]) -> None:
+    """Calls ``fetch`` with each mirror's URL until one succeeds; else one error that tells each failure."""
     failures = []
     for mirror in mirrors:
-        url = joined(as_url(mirror), *parts)
         try:
-            _fetch_one(url, output, with_md5)
+            fetch(as_url(mirror))
             return
+        except DiskError:
+            raise
         except BioHiCLError as error:
             failures.append(str(error))
-            say(f"{error}" + ("; trying the next mirror" if mirror != mirrors[-1] else ""))
+            if mirror != mirrors[-1]:
+                say(f"{error}; trying the next mirror")
     raise BioHiCLError("; ".join(failures))
 
 
-def _fetch_one(url: str, output: Path, with_md5: bool) -> None:
-    expected = _md5_of_sidecar(url) if with_md5 else None
-    digest = hashlib.md5(usedforsecurity=False)
-    with whole_files(output) as (temporary,):
-        with temporary.open("wb") as sink, open_stream(url) as pieces:
-            for piece in pieces:
-                digest.update(piece)
-                sink.write(piece)
-        with temporary.open("rb") as stream:
-            if stream.read(2) != GZIP_MAGIC:
-                raise BioHiCLError(f"{url}: what came is not a gzip file")
-        if expected is not None and digest.hexdigest() != expected:
-            raise BioHiCLError(f"{url}: its MD5 is {digest.hexdigest()}, but {url}.md5 says {expected}; fetch it again")
+def _fetch_verified(url: str, output: Path, checksum: Callable[[], str | None], fault: Fault) -> None:
+    """The gzip file behind ``url``, under its final name only if ``fault`` finds none."""
+    for last in (local_path(url) is not None, True):
+        # Asked again for the second round: the server's file may have been replaced between the two.
+        with Partial(output, checksum()) as part:
+            bring(url, part, GZIP_MAGIC, LARGEST_FILE_BYTES)
+            wrong = fault(part)
+            if wrong is None:
+                part.finish()
+                return
+            part.discard()
+        if last:
+            raise BioHiCLError(f"{url}: {wrong}; the file there is damaged: run again later, or use another mirror")
+        say(f"{url}: {wrong}; fetching it once more, whole")
+
+
+def _md5_fault(part: Partial) -> str | None:
+    with part.path.open("rb") as stream:
+        found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return None if found == part.checksum else f"its MD5 is {found}, but the .md5 beside it says {part.checksum}"
+
+
+def _gzip_fault(part: Partial) -> str | None:
+    """Where nobody publishes a checksum, gzip's own at the end tells a whole file from one cut off."""
+    try:
+        with gzip.open(part.path) as stream:
+            while stream.read(1 << 20):
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        return f"not a whole gzip file ({error})"
+    return None
 
 
 def _md5_of_sidecar(url: str) -> str:
-    text = read_text(url + ".md5")
-    match = re.search(r"\b[0-9a-fA-F]{32}\b", text)
-    if not match:
-        raise BioHiCLError(f"{url}.md5: holds no MD5 checksum")
-    return match[0].lower()
+    """The checksum in ``url``.md5: ``MD5(name)= digest`` as NLM writes it, ``digest  name``, or the digest alone."""
+    text = read_text(url + ".md5").strip()
+    match = re.fullmatch(r"(?:MD5 ?\(([^()]+)\) ?= ?)?([0-9a-fA-F]{32})(?:\s+\*?(\S+))?", text)
+    name = url.rsplit("/", 1)[-1]
+    if not match or any(given and PurePosixPath(given).name != name for given in match.group(1, 3)):
+        raise BioHiCLError(
+            f"{url}.md5: holds no MD5 checksum of {name}; without one the file cannot be verified: use another mirror"
+        )
+    return match[2].lower()
 
 
 def _check_benchmark_folder(folder: Path, files: Sequence[str]) -> None:
@@ -166,5 +218,8 @@ def _unpack(archive: Path, url: str, files: Sequence[str], output: Path) -> None
             raise BioHiCLError(f"{url}: unpacks to more than {LARGEST_ARCHIVE_BYTES >> 30} GB; not unpacked")
         with whole_files(*(output / file for file in files)) as temporaries:
             for file, temporary in zip(files, temporaries, strict=True):
-                with bundle.open(members[file]) as source, temporary.open("wb") as sink:
-                    shutil.copyfileobj(source, sink)
+                try:
+                    with bundle.open(members[file]) as source, temporary.open("wb") as sink:
+                        shutil.copyfileobj(source, sink)
+                except (zipfile.BadZipFile, zlib.error, EOFError):
+                    raise BioHiCLError(f"{url}: {file} in the archive is damaged; run again") from None

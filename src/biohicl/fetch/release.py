@@ -18,14 +18,15 @@ from typing import Any, Literal, TypeVar
 
 from biohicl.configuration import file_numbers
 from biohicl.errors import BioHiCLError
-from biohicl.fetch.places import as_url, joined, list_directory
+from biohicl.fetch.places import as_url, issue_of, joined, list_directory
+from biohicl.progress import say
 from biohicl.storage import read_json
 
 Answer = TypeVar("Answer")
 Kind = Literal["baseline", "updatefiles"]
 KINDS: tuple[Kind, Kind] = ("baseline", "updatefiles")
-_PUBMED_FILE = re.compile(r"(pubmed(\d\d)n(\d{4,5}))\.xml\.gz")
-_MESH_FILE = re.compile(r"(desc(\d{4}))\.gz")
+_PUBMED_FILE = re.compile(r"(pubmed(\d\d)n(\d{4,5}))\.xml\.gz", re.ASCII)
+_MESH_FILE = re.compile(r"(desc(\d{4}))\.gz", re.ASCII)
 
 
 def parse_name(name: str) -> tuple[int, int]:
@@ -42,16 +43,15 @@ def pubmed_release(
     baseline: str | Sequence[int | str],
     updates: str | Sequence[int | str],
 ) -> dict[str, Any]:
-    """Asks the first mirror that answers for its files, and keeps those that are wanted."""
+    """The record of the first mirror that has what is wanted."""
     wanted = {"baseline": file_numbers(baseline), "updatefiles": file_numbers(updates)}
+    return _first_that_answers(mirrors, lambda base: _pubmed_release_of(base, release, wanted))
 
-    def ask(base: str) -> dict[Kind, list[str]]:
-        return {kind: list_directory(joined(base, kind)) if wanted[kind] != [] else [] for kind in KINDS}
 
-    base, listing = _first_that_answers(mirrors, ask)
+def _pubmed_release_of(base: str, release: str | int, wanted: dict[str, list[range] | None]) -> dict[str, Any]:
     listed: list[dict[str, Any]] = []
     for kind in KINDS:
-        for file_name in listing[kind]:
+        for file_name in list_directory(joined(base, kind)) if wanted[kind] != [] else []:
             if match := _PUBMED_FILE.fullmatch(file_name):
                 year, number = parse_name(match[1])
                 listed.append({"name": match[1], "kind": kind, "year": year, "number": number})
@@ -98,19 +98,23 @@ def _check_all_there(
 
 
 def mesh_release(mirrors: Sequence[str], release: str | int) -> dict[str, Any]:
-    """The descriptor file of the year wanted: ``{"mirror": ..., "year": 2026, "name": "desc2026"}``."""
+    """The descriptor file of the year wanted: ``{"mirror": ..., "year": 2026, "name": "desc2026", "issue": {...}}``.
 
-    def ask(base: str) -> list[int]:
-        return sorted(int(match[2]) for file in list_directory(base) if (match := _MESH_FILE.fullmatch(file)))
+    ``issue`` is what changes when NLM replaces the file within a year: its date and length (or, in a folder, its hash).
+    """
 
-    base, years = _first_that_answers(mirrors, ask)
-    if not years:
-        raise BioHiCLError(f"{base}: lists no MeSH descriptor file (descYYYY.gz)")
-    year = years[-1] if release == "current" else int(release)
-    if year not in years:
-        shown = ", ".join(str(known) for known in years)
-        raise BioHiCLError(f"{base}: has no desc{year}.gz; it has {shown}. Change mesh.release in config.yaml")
-    return {"mirror": base, "year": year, "name": f"desc{year}"}
+    def ask(base: str) -> dict[str, Any]:
+        years = sorted(int(match[2]) for file in list_directory(base) if (match := _MESH_FILE.fullmatch(file)))
+        if not years:
+            raise BioHiCLError(f"{base}: lists no MeSH descriptor file (descYYYY.gz)")
+        year = years[-1] if release == "current" else int(release)
+        if year not in years:
+            shown = ", ".join(str(known) for known in years)
+            raise BioHiCLError(f"{base}: has no desc{year}.gz; it has {shown}. Change mesh.release in config.yaml")
+        name = f"desc{year}"
+        return {"mirror": base, "year": year, "name": name, "issue": issue_of(joined(base, f"{name}.gz"))}
+
+    return _first_that_answers(mirrors, ask)
 
 
 def describe_news(new: dict[str, Any], record: Path) -> list[str]:
@@ -126,16 +130,32 @@ def describe_news(new: dict[str, Any], record: Path) -> list[str]:
         after = {file["name"] for file in new["files"]}
         lines += [f"new: {name}" for name in sorted(after - before)]
         lines += [f"no longer listed: {name}" for name in sorted(before - after)]
+    elif old.get("name") == new.get("name"):
+        lines += _news_of_issue(f"{new.get('name')}.gz", old.get("issue") or {}, new.get("issue") or {})
     return lines or ["nothing new"]
 
 
-def _first_that_answers(mirrors: Sequence[str], ask: Callable[[str], Answer]) -> tuple[str, Answer]:
-    """The first mirror for which ``ask`` succeeds, with its answer; else one error that tells each failure."""
+def _news_of_issue(file: str, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """That a file was replaced under its name, as far as the two records can be compared."""
+    words = {"sha256": "SHA-256", "last_modified": "Last-Modified", "etag": "ETag", "bytes": "length"}
+    changes = [
+        f"{word} {old[key]} -> {new[key]}"
+        for key, word in words.items()
+        if key in old.keys() & new.keys() and old[key] != new[key]
+    ]
+    if changes:
+        return [f"{file} was re-issued ({', '.join(changes)})"]
+    return [f"{file} may be another issue: it is fetched again"] if old != new else []
+
+
+def _first_that_answers(mirrors: Sequence[str], ask: Callable[[str], Answer]) -> Answer:
+    """What ``ask`` says of the first mirror for which it succeeds; else one error that tells each failure."""
     failures = []
     for mirror in mirrors:
-        base = as_url(mirror)
         try:
-            return base, ask(base)
+            return ask(as_url(mirror))
         except BioHiCLError as error:
             failures.append(str(error))
+            if mirror != mirrors[-1]:
+                say(f"{error}; asking the next mirror")
     raise BioHiCLError("; ".join(failures))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 METADATA = {"biohicl.schema": f"mesh-{SCHEMA_VERSION}"}
 
 # Key: descriptor_ui.
@@ -23,6 +23,14 @@ CONCEPTS = pa.schema(
         ("concept_ui", pa.string()),
         ("name", pa.string()),
         ("preferred", pa.bool_()),
+    ]
+)
+# Key: (descriptor_ui, concept_ui); for the concepts that have one.
+SCOPE_NOTES = pa.schema(
+    [
+        ("descriptor_ui", pa.string()),
+        ("concept_ui", pa.string()),
+        ("preferred", pa.bool_()),  # of the descriptor's preferred concept
         ("scope_note", pa.string()),
     ]
 )
@@ -39,12 +47,30 @@ TERMS = pa.schema(
 )
 # Key: (descriptor_ui, tree_number).
 TREE_NUMBERS = pa.schema([("descriptor_ui", pa.string()), ("tree_number", pa.string())])
-TABLES = {"descriptors": DESCRIPTORS, "concepts": CONCEPTS, "terms": TERMS, "tree_numbers": TREE_NUMBERS}
+# Which qualifiers indexers may put to a descriptor. Key: (descriptor_ui, qualifier_ui).
+ALLOWED_QUALIFIERS = pa.schema(
+    [
+        ("descriptor_ui", pa.string()),
+        ("qualifier_ui", pa.string()),
+        ("name", pa.string()),
+        ("abbreviation", pa.string()),  # two letters
+    ]
+)
+TABLES = {
+    "descriptors": DESCRIPTORS,
+    "concepts": CONCEPTS,
+    "scope_notes": SCOPE_NOTES,
+    "terms": TERMS,
+    "tree_numbers": TREE_NUMBERS,
+    "allowed_qualifiers": ALLOWED_QUALIFIERS,
+}
 KEYS = {
     "descriptors": ["descriptor_ui"],
     "concepts": ["descriptor_ui", "concept_ui"],
+    "scope_notes": ["descriptor_ui", "concept_ui"],
     "terms": ["descriptor_ui", "concept_ui", "term_ui", "term"],
     "tree_numbers": ["descriptor_ui", "tree_number"],
+    "allowed_qualifiers": ["descriptor_ui", "qualifier_ui"],
 }
 
 # results/mesh/hierarchy.parquet. Key: descriptor_ui. A descriptor's id elsewhere (label tables) is its row here.

@@ -42,11 +42,21 @@ VIEWS: dict[str, View] = {
         "results/pubmed/mesh_headings/{name}.parquet", "file", {"file": 1}, "MeSH headings of every record, one a row"
     ),
     "deleted": View("results/pubmed/deleted/{name}.parquet", "file", {"file": 1}, "PMIDs that a file deletes"),
+    "quarantine": View(
+        "results/pubmed/quarantine/{name}.parquet", "file", {"file": 1}, "citations that were left out, and why"
+    ),
     "current": View("results/corpus/current.parquet", "", {}, "which record of each PMID is the current one"),
+    "corpus_anomalies": View(
+        "results/corpus/anomalies.parquet", "", {}, "gaps and mixed years in the files' numbering"
+    ),
     "descriptors": View("results/mesh/descriptors.parquet", "", {}, "MeSH descriptors with their scope notes"),
     "concepts": View("results/mesh/concepts.parquet", "", {}, "the concepts of each descriptor"),
+    "scope_notes": View("results/mesh/scope_notes.parquet", "", {}, "what each concept means"),
     "terms": View("results/mesh/terms.parquet", "", {}, "names and synonyms of each concept"),
     "tree_numbers": View("results/mesh/tree_numbers.parquet", "", {}, "positions of each descriptor in the tree"),
+    "allowed_qualifiers": View(
+        "results/mesh/allowed_qualifiers.parquet", "", {}, "qualifiers that a descriptor may have"
+    ),
     "hierarchy": View("results/mesh/hierarchy.parquet", "", {}, "parents, ancestors and depth of each descriptor"),
     "anomalies": View("results/mesh/anomalies.parquet", "", {}, "what is odd in the hierarchy"),
     "selections": View(

@@ -22,10 +22,17 @@ from biohicl.storage import read_json, whole_files
 # Okabe and Ito's colours, told apart by colour-blind readers too; and line styles for print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 STYLES = ("-", "--", "-.", ":")
+ANOMALIES_SHOWN = 20
 
 
 def write_report(
-    summary: Path, nodes: Sequence[Path], current: Path, mesh: Path, pubmed_record: Path, output: Path
+    summary: Path,
+    nodes: Sequence[Path],
+    current: Path,
+    corpus_anomalies: Path,
+    mesh: Path,
+    pubmed_record: Path,
+    output: Path,
 ) -> None:
     """Writes the page. ``nodes``: model folders; ``mesh``: the folder of the MeSH tables."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -33,7 +40,7 @@ def write_report(
     environment = Environment(loader=PackageLoader("biohicl.report"), autoescape=True, undefined=StrictUndefined)
     header, rows = score_rows(summary)
     release = read_json(pubmed_record)
-    by_file = pl.scan_parquet(current).group_by("file").agg(pl.len().alias("citations")).sort("file").collect()
+    by_file = pl.scan_parquet(current).group_by("file").agg(citations=pl.len()).sort("file").collect(engine="streaming")
     hierarchy = pl.read_parquet(mesh / "hierarchy.parquet")
     html = environment.get_template("report.html.j2").render(
         version=biohicl.__version__,
@@ -43,13 +50,21 @@ def write_report(
         release=release,
         citations=by_file["citations"].sum(),
         files=by_file.to_dicts(),
+        corpus_anomalies=pl.read_parquet(corpus_anomalies).to_dicts(),
+        shown=ANOMALIES_SHOWN,
         descriptors=hierarchy.height,
         several_parents=hierarchy.filter(pl.col("parents").list.len() > 1).height,
         deepest=hierarchy["depth_max"].max(),
         anomalies=pl.read_parquet(mesh / "anomalies.parquet").to_dicts(),
         nodes=[_node(node) for node in nodes],
         curves=_training_curves(nodes),
-        sources={"summary": summary, "current": current, "mesh": mesh, "pubmed": pubmed_record},
+        sources={
+            "summary": summary,
+            "current": current,
+            "numbering": corpus_anomalies,
+            "mesh": mesh,
+            "pubmed": pubmed_record,
+        },
     )
     with whole_files(output) as (temporary,):
         temporary.write_text(html, encoding="utf-8")

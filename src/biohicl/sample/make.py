@@ -72,12 +72,12 @@ def _sentences(xml_files: list[str]) -> list[str]:
     """The titles and abstracts in these files, for the backbone's vocabulary."""
     from lxml import etree
 
-    from biohicl.nlm_xml import text_of
-
     texts = []
     for xml in xml_files:
         root = etree.fromstring(
             xml.encode("utf-8"), etree.XMLParser(load_dtd=False, no_network=True, resolve_entities=False)
         )
-        texts += [text_of(element) or "" for element in root.iter("ArticleTitle", "AbstractText")]
+        texts += [
+            " ".join("".join(element.itertext()).split()) for element in root.iter("ArticleTitle", "AbstractText")
+        ]
     return texts
