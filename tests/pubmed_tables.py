@@ -1,7 +1,11 @@
 """What the parser makes of a file, as the tables that it writes."""
 
+from contextlib import nullcontext
+from unittest import mock
+
 import pyarrow.parquet as pq
 
+from biohicl.nlm_xml import stream
 from biohicl.pubmed.parse import parse_pubmed_file
 from biohicl.pubmed.schema import ARTICLES, DELETED, MESH_HEADINGS, QUARANTINE
 
@@ -20,3 +24,12 @@ def parsed(source, folder, skip_bad=False):
     assert [counts[name] for name in NAMES] == [table.num_rows for table in tables[:3]]
     assert skip_bad or tables[3].num_rows == 0
     return tables if skip_bad else tables[:3]
+
+
+def in_pieces(size):
+    """The parser takes a file in pieces of about ``size`` bytes, so that they end anywhere; as it likes where 0."""
+    if not size:
+        return nullcontext()
+    return mock.patch.multiple(
+        stream, BLOCK_BYTES=size, READ_BYTES=max(1, size // 3), UNPACKED_BYTES=max(1, size // 2), CHECKED_BYTES=size
+    )

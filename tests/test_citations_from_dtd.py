@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from citations_from_dtd import Style, rows_of, serialised, sets, styles, tree_of
 from pubmed_reference import assert_equal_to_reference, assert_same_rows, difference, read
-from pubmed_tables import parsed
+from pubmed_tables import in_pieces, parsed
 
 FEW = settings(
     max_examples=60,
@@ -78,16 +78,15 @@ def test_how_the_xml_is_written_does_not_matter(folder, model, style, other):
     assert_two_writings_agree(folder, model, style, other)
 
 
-def assert_pieces_do_not_matter(folder, model, style):
-    """The same records again and again: a reader that takes a file in pieces ends one anywhere in some of them."""
-    again = model | {"records": model["records"] * (1 + 400_000 // len(serialised(tree_of(model))))}
-    assert_parser_agrees(folder, again, style)
+def assert_pieces_do_not_matter(folder, model, style, size):
+    with in_pieces(size):
+        assert_parser_agrees(folder, model, style)
 
 
-@given(model=sets.filter(lambda model: model["records"]), style=styles)
-@settings(FEW, max_examples=5)
-def test_pieces_may_end_anywhere(folder, model, style):
-    assert_pieces_do_not_matter(folder, model, style)
+@given(model=sets, style=styles, size=st.integers(40, 3000))
+@FEW
+def test_pieces_may_end_anywhere(folder, model, style, size):
+    assert_pieces_do_not_matter(folder, model, style, size)
 
 
 @given(model=sets, seed=st.integers(0, 2**32))
@@ -121,7 +120,7 @@ def test_many_pairs_of_writings(folder, model, style, other):
 
 
 @pytest.mark.faults
-@given(model=sets.filter(lambda model: model["records"]), style=styles)
-@settings(MANY, max_examples=100)
-def test_many_pieces(folder, model, style):
-    assert_pieces_do_not_matter(folder, model, style)
+@given(model=sets, style=styles, size=st.integers(40, 3000))
+@MANY
+def test_many_pieces(folder, model, style, size):
+    assert_pieces_do_not_matter(folder, model, style, size)

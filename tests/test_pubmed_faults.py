@@ -12,11 +12,12 @@ from collections import Counter
 
 import pytest
 
+import conftest
 from biohicl.errors import BioHiCLError
 from nlm_records import NOTED, slice_of
 from pubmed_faults import FAULTS, Fault, Reading, Refusal, broken, judged, outcome, verdict
 from pubmed_reference import assert_equal_to_reference, assert_same_rows
-from pubmed_tables import NAMES, parsed
+from pubmed_tables import NAMES, in_pieces, parsed
 
 HEAD = b'<?xml version="1.0" encoding="utf-8"?>\n<PubmedArticleSet>\n'
 TAIL = b"</PubmedArticleSet>\n"
@@ -89,7 +90,9 @@ def assert_faults_are_survived(pages, fault, seeds, folder, counts):
         for seed in seeds:
             path.write_bytes(broken(xml, fault, seed))
             try:
-                ending = verdict(path, folder)
+                # Every other one in small pieces: a fault then stands at, before and after their ends.
+                with in_pieces(random.Random(seed).randint(500, 20_000) if seed % 2 else 0):
+                    ending = verdict(path, folder)
             except Exception as error:
                 ending = "WRONG"
                 wrong.append(f"{name}, seed {seed}: {type(error).__name__}: {error}"[:600])
@@ -110,7 +113,7 @@ def test_a_broken_file_of_nlm_is_read_exactly_or_refused(real_pages, tmp_path, f
 @pytest.mark.faults
 @pytest.mark.parametrize("fault", FAULTS)
 def test_many_broken_files_are_read_exactly_or_refused(pages, request, tmp_path, fault, counts, seeds):
-    if (request.config.rootpath.parent / "shared/data").is_dir():
+    if (conftest.SHARED / "data").is_dir():
         pages = pages | request.getfixturevalue("real_pages")
     assert_faults_are_survived(pages, fault, seeds, tmp_path, counts)
 
@@ -579,6 +582,16 @@ def test_a_broken_file_is_an_error_also_where_bad_citations_are_set_aside(tmp_pa
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "fault", ["wrong root", "empty", "unclosed root", "text after the end", "a second root", "an own entity", "zeros"]
+)
+def test_a_file_that_is_no_set_is_an_error_also_where_bad_citations_are_set_aside(tmp_path, fault):
+    path = tmp_path / "wrong.xml"
+    path.write_bytes(WRONG_XML[fault])
+    with pytest.raises(BioHiCLError, match=re.escape(str(path))):
+        parsed(path, tmp_path / "out", skip_bad=True)
+
+
 def assert_set_aside_exactly(pages, seeds, folder):
     """A fault inside one record: all others equal the reference, and so does this one unless it is set aside."""
     endings, wrong = Counter(), []
@@ -634,6 +647,6 @@ def test_a_fault_in_one_record_leaves_the_others_as_they_are(pages, tmp_path):
 
 @pytest.mark.faults
 def test_many_faults_in_one_record_leave_the_others_as_they_are(pages, request, tmp_path, seeds):
-    if (request.config.rootpath.parent / "shared/data").is_dir():
+    if (conftest.SHARED / "data").is_dir():
         pages = pages | request.getfixturevalue("real_pages")
     assert_set_aside_exactly(pages, range(seeds.start * 10, seeds.stop * 10), tmp_path)
