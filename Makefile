@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 # snakefmt calls shfmt, which lies in the environment too.
 SNAKEFMT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakefmt
 # What is listed here is what `make` offers; each target's comment says what it does.
-.PHONY: help install demo test test-faults test-real bench-merge lint format clean-demo
+.PHONY: help install demo test test-faults test-real bench-parse bench-mesh bench-merge lint format clean-demo
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,13 @@ test-faults: $(STAMP)  ## run the PubMed parser on thousands of broken and drawn
 
 test-real: $(STAMP)  ## run the tests that need all of the real data beside the project
 	$(BIN)/python -m pytest -m real $(PYTEST)
+
+bench-parse: $(STAMP)  ## the PubMed parser beside pubmed_parser and the floor (4 minutes; needs ../shared or BENCH="FILE ...")
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python tests/bench_parse.py $(BENCH)
+
+bench-mesh: $(STAMP)  ## time and memory of the MeSH parser at the size of NLM's file
+	$(BIN)/python tests/bench_mesh.py $(BENCH)
 
 bench-merge: $(STAMP)  ## time and memory of the merge at the size of all of PubMed (5 minutes, 1.5 GB of disk)
 	$(BIN)/python tests/bench_merge.py $(BENCH)

@@ -128,7 +128,8 @@ def numbers(spec):
 
 
 PUBMED_NUMBERS = f"--baseline {numbers(CONFIG['pubmed']['baseline'])} --updates {numbers(CONFIG['pubmed']['updates'])}"
-PUBMED_WANTED = f"--release {CONFIG['pubmed']['release']} {PUBMED_NUMBERS}"
+STRICT_SEQUENCE = "--strict-sequence" if CONFIG["pubmed"]["strict_sequence"] else ""
+PUBMED_WANTED = f"--release {CONFIG['pubmed']['release']} {PUBMED_NUMBERS} {STRICT_SEQUENCE}"
 
 
 def issue_of_mesh(wildcards):

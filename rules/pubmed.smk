@@ -33,7 +33,7 @@ rule parse_pubmed:
 rule merge_citations:
     """The current record of each citation: latest version, deletes applied."""
     input:
-        tables("articles", "deleted"),
+        tables("articles", "deleted", "quarantine"),
         release=ancient("resources/pubmed/release.json"),
     output:
         current="results/corpus/current.parquet",
@@ -48,11 +48,13 @@ rule merge_citations:
         mem_mb=2000,
     params:
         schema=PUBMED_SCHEMA,
-        sequence=PUBMED_NUMBERS + (" --strict-sequence" if CONFIG["pubmed"]["strict_sequence"] else ""),
-    # The log's one line of warning is shown too.
+        sequence=f"{PUBMED_NUMBERS} {STRICT_SEQUENCE}",
+        skip_bad=os.environ["PARSE_OPTIONS"],
+    # The log's warnings are shown too.
     shell:
         "python -m biohicl --threads {threads} corpus --release {input.release} --pubmed results/pubmed "
-        "--output {output.current} --anomalies {output.anomalies} {params.sequence} > {log} 2>&1 "
+        "--output {output.current} --anomalies {output.anomalies} {params.sequence} "
+        "{params.skip_bad} > {log} 2>&1 "
         "&& (grep '^warning: ' {log} >&2 || true)"
 
 

@@ -4,6 +4,7 @@
 rule write_report:
     """The report page."""
     input:
+        tables("quarantine"),
         summary="results/summary.parquet",
         nodes=expand("results/models/{node}", node=NODES),
         current="results/corpus/current.parquet",
@@ -21,7 +22,7 @@ rule write_report:
         "../envs/tables.yaml"
     shell:
         "python -m biohicl report --summary {input.summary} --nodes {input.nodes} --current {input.current} "
-        "--anomalies {input.corpus_anomalies} --mesh results/mesh --pubmed-record {input.record} --output {output} > {log} 2>&1"
+        "--anomalies {input.corpus_anomalies} --pubmed results/pubmed --mesh results/mesh --pubmed-record {input.record} --output {output} > {log} 2>&1"
 
 
 rule report:

@@ -147,8 +147,15 @@ def test_nothing_names_a_machine_or_a_registry():
         (["list-pubmed", "--mirrors", "[bad", "--output", "o"], "not a JSON list"),
         (["list-pubmed", "--mirrors", "[]", "--output", "o"], "at least one place is needed"),
         (["list-pubmed", "--mirrors", ".", "--baseline", "9-3", "--output", "o"], "write 3-9"),
-        (["parse-pubmed", "{junk}", "--articles", "a", "--mesh-headings", "m", "--deleted", "d"], "ill-formed XML"),
-        (["parse-mesh", ".", "--output", "o"], "Is a directory"),
+        (
+            [
+                "parse-pubmed",
+                "{junk}",
+                *["--articles", "a", "--mesh-headings", "m", "--deleted", "d", "--quarantine", "q"],
+            ],
+            "ill-formed XML",
+        ),
+        (["parse-mesh", ".", "--output", "o"], "is a folder, not a file"),
         (["freeze", "--current", "c", "--hierarchy", "h", "--mesh-record", "{empty}", "--output", "o"], "no such file"),
     ],
 )

@@ -1,6 +1,7 @@
 """MeSH: descriptor XML to tables, and the hierarchy against a search written another way."""
 
 import gzip
+from xml.etree import ElementTree
 
 import networkx as nx
 import polars as pl
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from biohicl.errors import BioHiCLError
 from biohicl.mesh.hierarchy import anomaly_rows, hierarchy_rows, position_forest, write_hierarchy
 from biohicl.mesh.parse import parse_mesh_file
+from biohicl.mesh.schema import KEYS, TABLES
 
 STRABISMUS, OCULAR_MOTILITY, MALE, FEMALE, HUMANS = "D013285", "D015835", "D008297", "D005260", "D006801"
 
@@ -132,6 +134,92 @@ def test_real_mesh_has_its_known_counts(shared, tmp_path):
     assert kinds == ["cycle", "no tree number", "no tree number"]
 
 
+def read_obviously(path):
+    """The six tables by ElementTree, each a list of tuples in the order of its key."""
+    data = path.read_bytes()
+    root = ElementTree.fromstring(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
+
+    def text(element):
+        return " ".join("".join(element.itertext()).split()) or None if element is not None else None
+
+    rows = {name: [] for name in TABLES}
+    for record in root:
+        ui = text(record.find("DescriptorUI"))
+        notes = []
+        for concept in record.findall("ConceptList/Concept"):
+            concept_ui, preferred = text(concept.find("ConceptUI")), concept.get("PreferredConceptYN") == "Y"
+            note = text(concept.find("ScopeNote"))
+            rows["concepts"].append((ui, concept_ui, text(concept.find("ConceptName/String")), preferred))
+            if note:
+                rows["scope_notes"].append((ui, concept_ui, preferred, note))
+                notes += [note] if preferred else []
+            for term in concept.findall("TermList/Term"):
+                flags = [term.get(f"{kind}PreferredTermYN") == "Y" for kind in ("Concept", "Record")]
+                names = [text(term.find(tag)) for tag in ("TermUI", "String")]
+                rows["terms"].append((ui, concept_ui, *names, *flags))
+        name = text(record.find("DescriptorName/String"))
+        rows["descriptors"].append((ui, name, record.get("DescriptorClass"), notes[0] if notes else None))
+        rows["tree_numbers"] += [(ui, text(number)) for number in record.findall("TreeNumberList/TreeNumber")]
+        for allowed in record.findall("AllowableQualifiersList/AllowableQualifier"):
+            paths = ("QualifierReferredTo/QualifierUI", "QualifierReferredTo/QualifierName/String", "Abbreviation")
+            rows["allowed_qualifiers"].append((ui, *(text(allowed.find(path)) for path in paths)))
+    columns = {name: schema.names for name, schema in TABLES.items()}
+    return {
+        name: sorted(table, key=lambda row, name=name: [row[columns[name].index(key)] for key in KEYS[name]])
+        for name, table in rows.items()
+    }
+
+
+def assert_equals_the_obvious_reading(source, folder):
+    counts = parse_mesh_file(source, folder)
+    for name, rows in read_obviously(source).items():
+        assert pl.read_parquet(folder / f"{name}.parquet").rows() == rows, name
+        assert counts[name] == len(rows)
+    return counts
+
+
+def test_all_of_real_mesh_equals_the_obvious_reading(shared, tmp_path):
+    counts = assert_equals_the_obvious_reading(shared / "data/nlm/mesh/desc2024.gz", tmp_path)
+    assert counts["terms"] == 168_173
+
+
+def test_the_sample_equals_the_obvious_reading(sample, tmp_path):
+    assert assert_equals_the_obvious_reading(sample / "mesh/desc2099.gz", tmp_path)["scope_notes"] == 309
+
+
+# Two concepts, the preferred one last; qualifiers; look-alikes where the tables must not find them; white space.
+FULL = """<DescriptorRecord  DescriptorClass = '2' ><!-- <DescriptorUI>D999</DescriptorUI> -->
+<DescriptorUI>{ui}</DescriptorUI><DescriptorName>
+ <String>A &amp; B,\n <![CDATA[<C>]]></String></DescriptorName>
+<AllowableQualifiersList><AllowableQualifier><QualifierReferredTo><QualifierUI>Q000002</QualifierUI><QualifierName>
+<String>two</String></QualifierName></QualifierReferredTo><Abbreviation>TW</Abbreviation></AllowableQualifier>
+<AllowableQualifier><QualifierReferredTo><QualifierUI>Q000001</QualifierUI><QualifierName><String>one</String>
+</QualifierName></QualifierReferredTo></AllowableQualifier></AllowableQualifiersList>
+<SeeRelatedList><SeeRelatedDescriptor><DescriptorReferredTo><DescriptorUI>D888</DescriptorUI><DescriptorName>
+<String>other</String></DescriptorName></DescriptorReferredTo></SeeRelatedDescriptor></SeeRelatedList>
+<TreeNumberList><TreeNumber>C02.100</TreeNumber><TreeNumber>B01</TreeNumber></TreeNumberList>
+<ConceptList><Concept PreferredConceptYN="N"><ConceptUI>M2{ui}</ConceptUI><ConceptName><String>second</String></ConceptName>
+<ScopeNote>not the one</ScopeNote><TermList><Term RecordPreferredTermYN="N" ConceptPreferredTermYN="Y"><TermUI>T2</TermUI>
+<String>x &gt; y</String></Term></TermList></Concept>
+<Concept PreferredConceptYN="Y"><ConceptUI>M1{ui}</ConceptUI><ConceptName><String>first</String></ConceptName>
+<ScopeNote> What it is.\n    </ScopeNote><ConceptRelationList><ConceptRelation><Concept1UI>M9</Concept1UI></ConceptRelation>
+</ConceptRelationList><TermList><Term ConceptPreferredTermYN="Y" RecordPreferredTermYN="Y"><TermUI>T1</TermUI>
+<String>term</String></Term><?pi a>b?></TermList></Concept></ConceptList></DescriptorRecord>"""
+BARE = """<DescriptorRecord><DescriptorUI>{ui}</DescriptorUI><DescriptorName><String>bare</String></DescriptorName>
+</DescriptorRecord>"""
+
+
+def test_nasty_records_in_no_order_equal_the_obvious_reading(tmp_path):
+    records = [FULL.format(ui="D000009"), BARE.format(ui="D000004"), FULL.format(ui="D000001"), BARE.format(ui="D000030")]
+    source = tmp_path / "desc2099.xml"
+    source.write_text(f"<DescriptorRecordSet>{''.join(records)}</DescriptorRecordSet>")
+    assert_equals_the_obvious_reading(source, tmp_path / "out")
+    first = pl.read_parquet(tmp_path / "out/descriptors.parquet").row(0)
+    assert first == ("D000001", "A & B, <C>", "2", "What it is.")
+    allowed = pl.read_parquet(tmp_path / "out/allowed_qualifiers.parquet").rows()
+    assert allowed[:2] == [("D000001", "Q000001", "one", None), ("D000001", "Q000002", "two", "TW")]
+
+
 RECORD = """<DescriptorRecord DescriptorClass="1"><DescriptorUI>{ui}</DescriptorUI><DescriptorName><String>{name}</String>
 </DescriptorName><TreeNumberList><TreeNumber>{number}</TreeNumber></TreeNumberList></DescriptorRecord>"""
 
@@ -158,4 +246,4 @@ def test_wrong_mesh_files_are_errors_and_write_nothing(tmp_path, xml, said):
     source.write_bytes(gzip.compress(xml.encode()))
     with pytest.raises(BioHiCLError, match=said):
         parse_mesh_file(source, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []

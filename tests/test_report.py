@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from biohicl.errors import BioHiCLError
-from biohicl.pubmed.schema import CORPUS_ANOMALIES
+from biohicl.pubmed.schema import CORPUS_ANOMALIES, QUARANTINE
 from biohicl.report.catalog import VIEWS, query, write_catalog
 from biohicl.report.page import write_report
 from biohicl.report.summary import score_rows, score_text
@@ -130,17 +130,22 @@ def test_the_report_is_whole_and_asks_for_nothing(finished):
     count = pl.scan_parquet(finished.folder / "results/corpus/current.parquet").select(pl.len()).collect().item()
     assert f"{count:,} current citations" in html
     assert "The release's files are one unbroken sequence." in html
+    assert "No citation was left out." in html
 
 
-def test_the_report_shows_what_is_missing_in_the_numbering(finished, tmp_path):
+def test_the_report_shows_what_is_missing_in_the_numbering_and_what_was_left_out(finished, tmp_path):
     rows = [{"kind": "gap", "subject": f"pubmed26n{number:04d}", "detail": "1 file <missing>"} for number in range(25)]
     write_parquet(pa.Table.from_pylist(rows, CORPUS_ANOMALIES), tmp_path / "anomalies.parquet")
     results, resources = finished.folder / "results", finished.folder / "resources"
+    for number in (1, 2, 3):
+        bad = [{"pmid": 7, "byte": 50, "line": 2345, "reason": "no <title>", "xml": "<x/>"}] if number == 2 else []
+        write_parquet(pa.Table.from_pylist(bad, QUARANTINE), tmp_path / f"quarantine/pubmed99n000{number}.parquet")
     write_report(
         results / "summary.parquet",
         [results / "models/default"],
         results / "corpus/current.parquet",
         tmp_path / "anomalies.parquet",
+        tmp_path,
         results / "mesh",
         resources / "pubmed/release.json",
         tmp_path / "report.html",
@@ -149,3 +154,5 @@ def test_the_report_shows_what_is_missing_in_the_numbering(finished, tmp_path):
     assert "25 anomalies, of which the first 20 are shown" in html
     assert "pubmed26n0019</td><td>1 file &lt;missing&gt;" in html
     assert "pubmed26n0020" not in html
+    assert "left out because they cannot be read: 1." in html
+    assert '<td>pubmed99n0002</td><td>7</td><td class="number">2,345</td><td>no &lt;title&gt;</td>' in html

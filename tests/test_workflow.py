@@ -199,6 +199,10 @@ def test_a_new_year_replaces_the_corpus_and_leaves_the_models(mirrored):
     assert models == times(results / "models/default")
 
 
+@readme_row(
+    "a MeSH that NLM has issued again, once `snakemake refresh` has seen it",
+    "`fetch_mesh`, `parse_mesh`, `hierarchy`, report and catalog; no training, no evaluation",
+)
 def test_mesh_issued_again_is_parsed_again_and_neither_trains_nor_evaluates(copied):
     """NLM replaces the file of a year under its name."""
     mirror = copied.folder / "mirror"
@@ -226,7 +230,7 @@ def test_mesh_issued_again_is_parsed_again_and_neither_trains_nor_evaluates(copi
     assert "Tumours" in set(pl.read_parquet(copied.folder / "results/mesh/descriptors.parquet")["name"])
 
 
-@readme_row("`pubmed.strict_sequence`", "the merge, report and catalog")
+@readme_row("`pubmed.strict_sequence`", "the listing is asked again; the merge, report and catalog")
 def test_a_gap_is_one_warning_and_strictly_an_error(mirrored):
     publish(mirrored.mirror, "updatefiles", "pubmed99n0006")
     mirrored.snakemake("refresh")
@@ -235,11 +239,19 @@ def test_a_gap_is_one_warning_and_strictly_an_error(mirrored):
     assert "gap, pubmed99n0004 to pubmed99n0005: 2 files missing: not listed by the server" in said
     assert "1 anomaly" in (mirrored.folder / "results/report.html").read_text()
     strict = overlay(mirrored.folder, {"pubmed": {"strict_sequence": True}})
-    assert mirrored.jobs("all", overlays=[strict]) == MERGED
+    assert set(mirrored.jobs("all", overlays=[strict])) == {"list_pubmed", *MERGED}
+    publish(mirrored.mirror, "updatefiles", "pubmed99n0007")
     done = mirrored.snakemake("corpus", overlays=[strict], check=False)
     assert done.returncode != 0
     assert "error: the release is not one unbroken sequence of files: gap, pubmed99n0004" in done.output
-    assert "set pubmed.strict_sequence: false" in done.output
+    assert not list((mirrored.folder / "resources/pubmed").rglob("pubmed99n0007*")), "fetched before it was refused"
+
+
+@readme_row("`pubmed.skip_bad_citations`", "the merge, report and catalog")
+def test_leaving_out_bad_citations_parses_nothing_again(finished, tmp_path):
+    """A file that was parsed without it has none."""
+    skip = overlay(tmp_path, {"pubmed": {"skip_bad_citations": True}})
+    assert finished.jobs("all", overlays=[skip]) == MERGED
 
 
 @readme_row(

@@ -132,8 +132,11 @@ def _sample_commands(commands: Any) -> None:
 def _list_commands(commands: Any) -> None:
     def list_pubmed(options: argparse.Namespace) -> None:
         from biohicl.fetch.release import pubmed_release
+        from biohicl.pubmed.numbering import numbering_anomalies, refuse_anomalies
 
         release = pubmed_release(options.mirrors, options.release, options.baseline, options.updates)
+        if options.strict_sequence:
+            refuse_anomalies(numbering_anomalies(release["files"], options.baseline, options.updates))
         _record_release(release, options.output, f"PubMed {release['year']}, {len(release['files'])} files")
 
     parser = _command(
@@ -143,6 +146,7 @@ def _list_commands(commands: Any) -> None:
     parser.add_argument("--release", default="current", help="year of the baseline, or current")
     parser.add_argument("--baseline", type=numbers, default="all", help="all, none, or numbers such as 1,7,20-29")
     parser.add_argument("--updates", type=numbers, default="all", help="all, none, or numbers such as 1335-1340")
+    parser.add_argument("--strict-sequence", action="store_true", help="refuse a release with gaps or of several years")
     parser.add_argument("--output", type=Path, required=True, help="JSON file; what is new in it is printed")
 
     def list_mesh(options: argparse.Namespace) -> None:
@@ -305,12 +309,15 @@ def _table_commands(commands: Any) -> None:
     def corpus(options: argparse.Namespace) -> None:
         from biohicl.pubmed.current import write_current
         from biohicl.pubmed.numbering import numbering_anomalies, refuse_anomalies, write_anomalies
+        from biohicl.pubmed.quarantine import check_quarantine
 
         files = _listed_files(options.release)
+        names = [file["name"] for file in files]
         anomalies = numbering_anomalies(files, options.baseline, options.updates)
         if options.strict_sequence:
             refuse_anomalies(anomalies)
-        write_current([file["name"] for file in files], options.pubmed, options.output)
+        check_quarantine(names, options.pubmed, allowed=options.skip_bad_citations)
+        write_current(names, options.pubmed, options.output)
         write_anomalies(anomalies, options.anomalies)
 
     parser = _command(
@@ -320,7 +327,12 @@ def _table_commands(commands: Any) -> None:
         "The current record of each citation: latest file, then version; deletes applied",
     )
     parser.add_argument("--release", type=Path, required=True, help="the record that list-pubmed made")
-    parser.add_argument("--pubmed", type=Path, required=True, metavar="DIR", help="folder with articles/ and deleted/")
+    parser.add_argument(
+        "--pubmed", type=Path, required=True, metavar="DIR", help="folder with articles/, deleted/ and quarantine/"
+    )
+    parser.add_argument(
+        "--skip-bad-citations", action="store_true", help="go on where some were left out; else that is an error"
+    )
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument(
         "--anomalies",
@@ -485,6 +497,7 @@ def _report_commands(commands: Any) -> None:
             options.nodes,
             options.current,
             options.anomalies,
+            options.pubmed,
             options.mesh,
             options.pubmed_record,
             options.output,
@@ -495,6 +508,7 @@ def _report_commands(commands: Any) -> None:
     parser.add_argument("--nodes", type=Path, nargs="+", required=True, metavar="DIR", help="model folders")
     parser.add_argument("--current", type=Path, required=True)
     parser.add_argument("--anomalies", type=Path, required=True, help="the table of that name that corpus made")
+    parser.add_argument("--pubmed", type=Path, required=True, metavar="DIR", help="folder with quarantine/")
     parser.add_argument("--mesh", type=Path, required=True, metavar="DIR")
     parser.add_argument("--pubmed-record", type=Path, required=True, help="the record that list-pubmed made")
     parser.add_argument("--output", type=Path, required=True)

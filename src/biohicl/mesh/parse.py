@@ -7,9 +7,12 @@ Goes in: ``descYYYY.gz`` (or plain XML). Comes out: a Parquet file a table in on
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from biohicl.errors import BioHiCLError
 from biohicl.mesh.columns import Descriptors
@@ -24,24 +27,41 @@ def parse_mesh_file(source: Path, output: Path) -> dict[str, int]:
 
     Raises :class:`BioHiCLError` naming file, line and last good descriptor, and then writes nothing.
     """
-    batches: dict[str, list[pa.RecordBatch]] = {name: [] for name in TABLES}
-    for tables in Reading(source, Descriptors()).tables():
-        for name, batch in tables.items():
-            batches[name].append(batch)
-    _check_uis(source, batches["descriptors"])
-    counts = {}
     with whole_files(*(output / f"{name}.parquet" for name in TABLES)) as temporaries:
-        for (name, schema), temporary in zip(TABLES.items(), temporaries, strict=True):
-            table = pa.Table.from_batches(batches.pop(name), schema)
-            counts[name] = table.num_rows
-            with parquet_writer(temporary, schema, METADATA) as writer:
-                writer.write(table.sort_by([(key, "ascending") for key in KEYS[name]]))
+        paths = dict(zip(TABLES, temporaries, strict=True))
+        counts, uis = _write_as_they_come(source, paths)
+        _check_uis(source, uis)
+        # NLM's file is in the order of UIs; another one is put into it.
+        if uis != sorted(uis):
+            for name, path in paths.items():
+                table = _by_key(name, pq.read_table(path, schema=TABLES[name]))
+                with parquet_writer(path, TABLES[name], METADATA) as writer:
+                    writer.write(table)
     say(f"{source.name}: " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()))
     return counts
 
 
-def _check_uis(source: Path, descriptors: list[pa.RecordBatch]) -> None:
-    uis = [ui for batch in descriptors for ui in batch["descriptor_ui"].to_pylist()]
+def _write_as_they_come(source: Path, paths: Mapping[str, Path]) -> tuple[dict[str, int], list[str]]:
+    """Writes the tables block by block, each sorted by its key within a block; returns row counts and all UIs."""
+    counts = dict.fromkeys(paths, 0)
+    uis: list[str] = []
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(parquet_writer(path, TABLES[name], METADATA)) for name, path in paths.items()
+        }
+        for tables in Reading(source, Descriptors()).tables():
+            uis += tables["descriptors"]["descriptor_ui"].to_pylist()
+            for name, batch in tables.items():
+                writers[name].write(_by_key(name, pa.Table.from_batches([batch])))
+                counts[name] += batch.num_rows
+    return counts, uis
+
+
+def _by_key(name: str, table: pa.Table) -> pa.Table:
+    return table.sort_by([(key, "ascending") for key in KEYS[name]])
+
+
+def _check_uis(source: Path, uis: list[str]) -> None:
     if not uis:
         raise BioHiCLError(f"{source}: holds no descriptors")
     if len(set(uis)) < len(uis):

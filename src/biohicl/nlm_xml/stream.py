@@ -25,7 +25,7 @@ BLOCK_BYTES = 8 << 20
 READ_BYTES = 1 << 18
 UNPACKED_BYTES = 1 << 20
 # libxml2 holds 10 MB at most.
-CHECKED_BYTES = 4 << 20
+CHECKED_BYTES = 1 << 20
 LARGEST_RECORD_BYTES = 32 << 20
 LARGEST_PROLOGUE_BYTES = 1 << 20
 # NLM's files unpack to 6-11 times their size.

@@ -53,18 +53,19 @@ class Tags:
         self._depth = whole.depth
         is_start = whole.step >= 0
         is_start[whole.markup] = False
-        self._order = np.flatnonzero(is_start).astype(np.int32)
-        self.begin = whole.opened[self._order]
-        self.inner = whole.closed[self._order] + 1
-        step = whole.step[self._order]
-        self._level = whole.depth[self._order] - step
+        order = np.flatnonzero(is_start)
+        self._order = order.astype(np.int32)
+        self.begin = whole.opened.take(order)
+        self.inner = whole.closed.take(order) + 1
+        step = whole.step.take(order)
+        self._level = whole.depth.take(order) - step
         self._is_empty = step == 0
         tags = spans(self.buffer, self.begin + 1, self.inner - 1).dictionary_encode()
         self.tag_of = tags.indices.to_numpy()
         self.distinct_tags: pa.StringArray = tags.dictionary
         # 16 bits are sorted faster; with more names than that the document is not NLM's, and still read right.
         codes = _codes_of(tags.dictionary)
-        self._name = codes.astype(np.min_scalar_type(max(len(_codes), 1 << 15)))[self.tag_of]
+        self._name = codes.astype(np.min_scalar_type(max(len(_codes), 1 << 15))).take(self.tag_of)
         self._parent = self._parents()
         # All elements by name, and within a name in order; those of one name lie between two of the bounds.
         self._by_name = np.argsort(self._name, kind="stable").astype(np.int32)
@@ -79,8 +80,8 @@ class Tags:
         above = self._at_level(0)
         level = 1
         while len(here := self._at_level(level)):
-            # The parent is the last element one level up that began before.
-            parent[here] = above[np.searchsorted(above, here) - 1]
+            # The parent is the last element one level up that began before: each has those up to the next.
+            parent[here] = np.repeat(above, np.diff(np.searchsorted(here, above), append=len(here)))
             above, level = here, level + 1
         return parent
 
@@ -109,7 +110,7 @@ class Tags:
             return candidates[:0]
         wanted: Flags = np.zeros(len(self) + 1, np.bool_)  # one more, so that parent -1 finds False there
         wanted[parents] = True
-        return candidates[wanted[self._parent[candidates]]]
+        return candidates[wanted.take(self._parent.take(candidates), mode="wrap")]
 
     def path(self, parents: Elements, path: str) -> Elements:
         """The elements at ``path`` ("Journal/JournalIssue/PubDate") inside ``parents``."""
@@ -119,13 +120,13 @@ class Tags:
 
     def close(self, elements: Elements) -> Positions:
         """Where the end tag of each of ``elements`` begins; its own ``inner`` for an empty-element tag."""
-        order = self._order[elements]
+        order = self._order.take(elements)
         following = np.minimum(order + 1, len(self._opened) - 1)
-        close = self._opened[following]
-        empty = self._is_empty[elements]
+        close = self._opened.take(following)
+        empty = self._is_empty.take(elements)
         close[empty] = self.inner[elements[empty]]
         # Where no end tag follows the start tag, there is markup inside.
-        nested = np.flatnonzero((self._step[following] >= 0) & ~empty)
+        nested = np.flatnonzero((self._step.take(following) >= 0) & ~empty)
         levels = self._level[elements[nested]]
         for level in np.unique(levels):
             these = nested[levels == level]
@@ -147,7 +148,7 @@ def whole_elements(data: bytes) -> Whole | None:
     signs = np.frombuffer(data, np.uint8)
     step = 1 - 2 * (second == SLASH).view(np.int8)
     starts = np.flatnonzero(step > 0)
-    step[starts[signs[closed[starts] - 1] == SLASH]] = 0
+    step[starts[signs.take(closed.take(starts) - 1) == SLASH]] = 0
     markup = np.flatnonzero((second == QUESTION) | (second == EXCLAMATION))
     step[markup] = 0
     # libxml2 refuses what is nested deeper than 16 bits can tell.

@@ -16,6 +16,7 @@ import polars as pl
 import biohicl
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
+from biohicl.pubmed.quarantine import quarantined
 from biohicl.report.summary import score_rows
 from biohicl.storage import read_json, whole_files
 
@@ -30,11 +31,12 @@ def write_report(
     nodes: Sequence[Path],
     current: Path,
     corpus_anomalies: Path,
+    pubmed: Path,
     mesh: Path,
     pubmed_record: Path,
     output: Path,
 ) -> None:
-    """Writes the page. ``nodes``: model folders; ``mesh``: the folder of the MeSH tables."""
+    """Writes the page. ``nodes``: model folders; ``pubmed``, ``mesh``: the folders of their tables."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(loader=PackageLoader("biohicl.report"), autoescape=True, undefined=StrictUndefined)
@@ -51,6 +53,7 @@ def write_report(
         citations=by_file["citations"].sum(),
         files=by_file.to_dicts(),
         corpus_anomalies=pl.read_parquet(corpus_anomalies).to_dicts(),
+        quarantined=quarantined([file["name"] for file in release["files"]], pubmed).to_dicts(),
         shown=ANOMALIES_SHOWN,
         descriptors=hierarchy.height,
         several_parents=hierarchy.filter(pl.col("parents").list.len() > 1).height,
@@ -62,6 +65,7 @@ def write_report(
             "summary": summary,
             "current": current,
             "numbering": corpus_anomalies,
+            "quarantine": pubmed / "quarantine",
             "mesh": mesh,
             "pubmed": pubmed_record,
         },

@@ -52,13 +52,19 @@ def write_selection(release: Path, pubmed: Path, settings: Mapping[str, Any], ou
     files = read_json(release / "release.json")["files"]
     filters = _filters(settings)
     left = dict.fromkeys(["current citations", *filters], 0)
-    citations = pl.read_parquet(release / "citations.parquet")
+    citations = pl.read_parquet(release / "citations.parquet").partition_by("file", as_dict=True, include_key=False)
     kept: list[pl.DataFrame] = []
     for name in track(files, len(files), "reading articles", "files"):
-        articles = _articles(pubmed / "articles" / f"{name}.parquet").join(
-            citations.filter(pl.col("file") == name).lazy(), on=["pmid", "version", "position"], how="semi"
-        )
-        frame = articles.collect()
+        path = pubmed / "articles" / f"{name}.parquet"
+        wanted = citations.pop((name,), None)
+        if wanted is None:
+            continue
+        frame = _articles(path).join(wanted.lazy(), on=["pmid", "version", "position"], how="semi").collect()
+        if frame.height < wanted.height:
+            raise BioHiCLError(
+                f"{path}: lacks {wanted.height - frame.height:,} of the {wanted.height:,} records that the training "
+                "release refers to: it is not the file that was frozen. Name a new training.release in config.yaml"
+            )
         left["current citations"] += frame.height
         for said, condition in filters.items():
             frame = frame.filter(condition)
