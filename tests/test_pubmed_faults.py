@@ -380,7 +380,7 @@ def outcome_in(path, folder):
 # ---- too much of everything
 
 MEASURE = """
-import json, resource, sys, time
+import json, re, sys, time
 from pathlib import Path
 from biohicl.errors import BioHiCLError
 from biohicl.pubmed.parse import parse_pubmed_file
@@ -391,7 +391,9 @@ try:
 except BioHiCLError as error:
     ending = str(error)
 seconds = time.monotonic() - started
-print(json.dumps([ending, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+# Not getrusage's ru_maxrss: that of a new process begins with its parent's.
+most = re.search("VmHWM:\\s+([0-9]+) kB", Path("/proc/self/status").read_text())
+print(json.dumps([ending, seconds, int(most[1]) / 1024]))
 """
 
 
