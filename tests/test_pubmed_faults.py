@@ -392,7 +392,7 @@ except BioHiCLError as error:
     ending = str(error)
 seconds = time.monotonic() - started
 # Not getrusage's ru_maxrss: that of a new process begins with its parent's.
-most = re.search("VmHWM:\\s+([0-9]+) kB", Path("/proc/self/status").read_text())
+most = re.search("VmHWM:[^0-9]*([0-9]+) kB", Path("/proc/self/status").read_text())
 print(json.dumps([ending, seconds, int(most[1]) / 1024]))
 """
 
