@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 # snakefmt calls shfmt, which lies in the environment too.
 SNAKEFMT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakefmt
 # What is listed here is what `make` offers; each target's comment says what it does.
-.PHONY: help install demo test test-real bench-parse bench-mesh bench-merge lint format clean-demo
+.PHONY: help install demo test test-faults test-real bench-parse bench-mesh bench-merge lint format clean-demo
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -35,7 +35,10 @@ demo: $(STAMP)  ## run the whole workflow on the built-in sample, and show the s
 	@echo "Then:      README.md, 'Your own data'"
 
 test: $(STAMP)  ## run the tests (15 minutes at most on 2 cores)
-	$(BIN)/python -m pytest -m "not real" $(PYTEST)
+	$(BIN)/python -m pytest -m "not real and not faults" $(PYTEST)
+
+test-faults: $(STAMP)  ## run the PubMed parser on thousands of broken and drawn files (PYTEST="--seeds 0:40" names which)
+	$(BIN)/python -m pytest -m faults $(PYTEST)
 
 test-real: $(STAMP)  ## run the tests that need all of the real data beside the project
 	$(BIN)/python -m pytest -m real $(PYTEST)

@@ -18,6 +18,10 @@ def pytest_addoption(parser):
         "--seconds", type=float, default=None, help="leave out tests on real data that would not end within this time"
     )
 
+    parser.addoption(
+        "--seeds", default="0:40", help="which faults and drawn citations the tests marked `faults` try, such as 0:40"
+    )
+
 
 def pytest_collection_modifyitems(items):
     # Short ones first, so that a limit on the time leaves out as few as possible.
@@ -37,6 +41,12 @@ def shared():
     if not (SHARED / "data").is_dir():
         pytest.skip("needs the real data in ../shared, which is not there")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def seeds(request):
+    """The range that --seeds names."""
+    return range(*map(int, request.config.getoption("--seeds").split(":")))
 
 
 @pytest.fixture(scope="session")

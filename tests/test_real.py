@@ -8,9 +8,9 @@ import torch
 import yaml
 
 from biohicl.evaluation.evaluate import evaluate
-from biohicl.pubmed.parse import read_pubmed_file
 from conftest import ROOT, Workflow
 from pubmed_reference import assert_equal_to_reference
+from pubmed_tables import parsed
 
 FILES = ["baseline/pubmed20n9001", "updatefiles/pubmed21n1298", "baseline/pubmed20n0014"]
 
@@ -23,9 +23,9 @@ FILES = ["baseline/pubmed20n9001", "updatefiles/pubmed21n1298", "baseline/pubmed
         pytest.param(FILES[2], (30_000, 288_334, 0), marks=pytest.mark.real(70)),
     ],
 )
-def test_every_column_of_every_record_equals_the_reference_reading(shared, name, expected):
+def test_every_column_of_every_record_equals_the_reference_reading(shared, tmp_path, name, expected):
     path = shared / "data/nlm/pubmed" / f"{name}.xml.gz"
-    assert assert_equal_to_reference(read_pubmed_file(path), path) == expected
+    assert assert_equal_to_reference(parsed(path, tmp_path), path) == expected
 
 
 @pytest.mark.real(240)
