@@ -59,7 +59,7 @@ class _Records:
 
     def columns(self) -> dict[str, list[pa.Array]]:
         tags, rows = self._tags, self._rows
-        concepts = tags.path(rows, "ConceptList/Concept")
+        concepts = tags.path(rows, "ConceptList/Concept*")
         concept_ui = self._needed(concepts, "ConceptUI")
         preferred = has_attribute(tags, concepts, "PreferredConceptYN", "Y")
         notes = self._one(concepts, "ScopeNote")
@@ -67,11 +67,11 @@ class _Records:
         main = noted & preferred
         first = np.flatnonzero(main)[firsts(self._owner(concepts[main]))]
 
-        terms = tags.path(concepts, "TermList/Term")
+        terms = tags.path(concepts, "TermList/Term*")
         of_term = ordinals(concepts, len(tags)).take(terms)
-        numbers = tags.path(rows, "TreeNumberList/TreeNumber")
-        allowed = tags.path(rows, "AllowableQualifiersList/AllowableQualifier")
-        referred = self._only(allowed, tags.children(allowed, "QualifierReferredTo"))
+        numbers = tags.path(rows, "TreeNumberList/TreeNumber*")
+        allowed = tags.path(rows, "AllowableQualifiersList/AllowableQualifier*")
+        referred = tags.child(allowed, "QualifierReferredTo")
         return {
             "descriptors": [
                 self._ui,
@@ -121,13 +121,10 @@ class _Records:
         """The UI of the descriptor that each element belongs to."""
         return self._ui.take(pa.array(self._owner(elements)))
 
-    def _only(self, above: Elements, elements: Elements) -> Elements:
-        return elements[firsts(ordinals(above, len(self._tags)).take(elements))]
-
     def _one(self, above: Elements, path: str, of: Elements | None = None) -> pa.StringArray:
         """The text of the first element at ``path`` in each of ``above``, an ``of`` each; null where it has none."""
         of = above if of is None else of
-        found = self._only(above, self._tags.path(above, path))
+        found = self._tags.path(above, path)
         return or_null(texts_at(self._tags, found, ordinals(of, len(self._tags)).take(found), len(of)))
 
     def _needed(self, above: Elements, path: str) -> pa.StringArray:

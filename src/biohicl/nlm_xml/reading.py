@@ -71,6 +71,7 @@ class Reading(Generic[Tables]):
         names = "|".join(map(re.escape, extract.records))
         self._record = re.compile(rf"<({names})[\s>].*?</\1\s*>".encode(), re.DOTALL)
         self._key = re.compile(rf"<{extract.key}[^>]*>\s*([0-9A-Z]+)\s*<".encode())
+        self._root: re.Pattern[bytes] | None = None
         self._skipped: list[Skipped] = []
 
     def tables(self) -> Iterator[Tables]:
@@ -83,6 +84,7 @@ class Reading(Generic[Tables]):
                 if document.root not in extract.roots:
                     wanted = " or ".join(extract.roots)
                     raise DamagedError(f"the root is {document.root}, but {wanted} is needed: is this the right file?")
+                self._root = re.compile(rf"</?{re.escape(document.root)}[\s>]".encode())
                 for block in document.blocks():
                     yield from self._of_block(block)
         except DamagedError as fault:
@@ -121,7 +123,8 @@ class Reading(Generic[Tables]):
     def _records(self, block: Block, written: bytes) -> Iterator[tuple[int, int]]:
         """Where each record of a block begins and ends; by name where the block is not well-formed.
 
-        What then stands between two records is none, and counts as a bad one.
+        What then stands between two records is none, and counts as a bad one; but where the root ends, or begins
+        anew, it is the file that is wrong.
         """
         if block.fault is None:
             yield from outermost(written)
@@ -129,8 +132,11 @@ class Reading(Generic[Tables]):
         place = 0
         for found in [*self._record.finditer(written), None]:
             begin = found.start() if found else len(written)
-            if written[place:begin].strip():
-                yield begin - len(written[place:begin].lstrip()), begin
+            between = written[place:begin]
+            if self._root and self._root.search(between):
+                raise block.fault
+            if between.strip():
+                yield begin - len(between.lstrip()), begin
             if found:
                 yield found.span()
                 place = found.end()

@@ -35,11 +35,11 @@ ALWAYS_ALLOWED_BYTES = 1 << 30
 GZIP_MAGIC = b"\x1f\x8b"
 
 _QUOTED = rb"""(?:"[^"]*"|'[^']*')"""
-_PROLOGUE = re.compile(
-    rb"(?P<before>(?:\xef\xbb\xbf)?(?:<\?xml\s.*?\?>)?(?:\s|<!--.*?-->|<\?.*?\?>)*)"
-    rb"(?P<doctype><!DOCTYPE\s+[^\s\[>]+\s*(?:(?:PUBLIC\s*" + _QUOTED + rb"|SYSTEM)\s*" + _QUOTED + rb"\s*)?>)?"
-    rb"(?P<after>(?:\s|<!--.*?-->|<\?.*?\?>)*)"
-    rb"""(?P<root><(?P<name>[^\s!?/>]+)(?:[^>"']|"[^"]*"|'[^']*')*>)""",
+# What may stand before the root, one after the other.
+_PROLOGUE_PART = re.compile(
+    rb"(?P<space>\s+)|(?P<markup><!--.*?-->|<\?.*?\?>)"
+    rb"|(?P<doctype><!DOCTYPE\s+[^\s\[>]+\s*(?:(?:PUBLIC\s*" + _QUOTED + rb"|SYSTEM)\s*" + _QUOTED + rb"\s*)?>)"
+    rb"""|(?P<root><(?P<name>[^\s!?/>]+)(?:[^>"']|"[^"]*"|'[^']*')*>)""",
     re.DOTALL,
 )
 _DECLARED = re.compile(rb"""<\?xml\s[^>]*?encoding\s*=\s*(["'])([A-Za-z0-9._-]+)\1[^>]*\?>""")
@@ -79,19 +79,18 @@ class Document:
     def __init__(self, pieces: Iterator[bytes], record: re.Pattern[bytes]) -> None:
         self._pieces, self._record = pieces, record
         head = b""
-        while (match := _PROLOGUE.match(head)) is None:
+        while (parts := _prologue(head)) is None:
             piece = next(pieces, None)
             if piece is None or len(head) > LARGEST_PROLOGUE_BYTES:
                 raise DamagedError(_fault_of_prologue(head))
             head += piece
-        self.root = match["name"].decode()
-        self._begin = match.end()
-        self._head = head[match.end() :]
-        start = match["root"]
+        prologue, root = parts
+        self.root = root["name"].decode()
+        self._begin = root.end()
+        self._head = head[root.end() :]
+        start = root["root"]
         empty = start.endswith(b"/>")
-        # The DOCTYPE is left out of what libxml2 sees, its lines are not.
-        prologue = match["before"] + b"\n" * (match["doctype"] or b"").count(b"\n") + match["after"]
-        self._end = b"" if empty else b"</" + match["name"] + b">"
+        self._end = b"" if empty else b"</" + root["name"] + b">"
         check(prologue, start, len(start), self._end, 0)
         self._start = b"<_/>" if empty else start.replace(b"\n", b" ")  # so that a block's lines count from 1
 
@@ -283,6 +282,9 @@ def check(before: bytes, content: bytes, length: int, after: bytes, begin: int) 
             parser.feed(content[place : min(place + CHECKED_BYTES, length)])
         parser.feed(after)
         parser.close()
+        # A prefix without a namespace is told, and not raised.
+        for error in parser.feed_error_log.filter_from_errors():
+            raise DamagedError(f"ill-formed XML: {error.message}", begin, error.line or 1)
     except etree.XMLSyntaxError as error:
         raise DamagedError(f"ill-formed XML: {_without_place(error)}", begin, error.lineno or 1) from None
 
@@ -306,6 +308,25 @@ def lines_at(source: Path, places: Iterable[int]) -> dict[int, int]:
 def _without_place(error: etree.XMLSyntaxError) -> str:
     """libxml2's words, without its line and column, which are those of a block."""
     return str(error.msg).rpartition(", line ")[0] or str(error.msg)
+
+
+def _prologue(head: bytes) -> tuple[bytes, re.Match[bytes]] | None:
+    """What stands before the root's start tag, and that tag; None where ``head`` ends before it.
+
+    The DOCTYPE is left out of what libxml2 will see; its lines are not.
+    """
+    place = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+    seen = [head[:place]]
+    declared = False
+    while part := _PROLOGUE_PART.match(head, place):
+        if part.lastgroup == "root":
+            return b"".join(seen), part
+        # A second DOCTYPE is left for libxml2 to find.
+        leave_out = part.lastgroup == "doctype" and not declared
+        declared |= leave_out
+        seen.append(b"\n" * part[0].count(b"\n") if leave_out else part[0])
+        place = part.end()
+    return None
 
 
 def _fault_of_prologue(head: bytes) -> str:

@@ -14,7 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from biohicl.nlm_xml.plain import EXCLAMATION, QUESTION, SLASH, Flags, Positions, in_plain_form, tag_positions
+from biohicl.nlm_xml.plain import (
+    EXCLAMATION,
+    QUESTION,
+    SLASH,
+    Flags,
+    Positions,
+    TagPositions,
+    in_plain_form,
+    tag_positions,
+)
 
 Elements = NDArray[np.int32]
 
@@ -113,10 +122,22 @@ class Tags:
         wanted[parents] = True
         return candidates[wanted.take(self._parent.take(candidates), mode="wrap")]
 
+    def child(self, parents: Elements, name: str) -> Elements:
+        """The first element ``name`` directly inside each of ``parents`` that has one."""
+        found = self.children(parents, name)
+        around = self._parent.take(found)
+        first = np.ones(len(found), np.bool_)
+        first[1:] = around[1:] != around[:-1]
+        return found if first.all() else found[first]
+
     def path(self, parents: Elements, path: str) -> Elements:
-        """The elements at ``path`` ("Journal/JournalIssue/PubDate") inside ``parents``."""
-        for name in path.split("/"):
-            parents = self.children(parents, name)
+        """The elements at ``path`` inside ``parents``: ``KeywordList*/Keyword*`` are all keywords of all lists.
+
+        A step takes the first child of that name, or all of them where it ends in ``*``, as in NLM's DTD.
+        """
+        for step in path.split("/"):
+            name = step.removesuffix("*")
+            parents = self.children(parents, name) if name != step else self.child(parents, name)
         return parents
 
     def close(self, elements: Elements) -> Positions:
@@ -139,12 +160,17 @@ class Tags:
 
 
 def whole_elements(data: bytes) -> Whole | None:
-    """The whole elements at the start of ``data``; None where none is whole."""
+    """The whole elements at the start of ``data``; None where none is whole, or ``data`` is not well-formed."""
     positions = tag_positions(data)
-    if positions is None:
-        plain, length = in_plain_form(data)
-        whole = whole_elements(plain) if length else None
-        return whole and whole._replace(length=length)
+    if positions is not None:
+        return _whole(data, positions)
+    plain, length = in_plain_form(data)
+    positions = tag_positions(plain)
+    whole = _whole(plain, positions) if positions is not None else None
+    return whole and whole._replace(length=length)
+
+
+def _whole(data: bytes, positions: TagPositions) -> Whole | None:
     opened, closed, second = positions
     signs = np.frombuffer(data, np.uint8)
     step = 1 - 2 * (second == SLASH).view(np.int8)

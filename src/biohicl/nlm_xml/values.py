@@ -26,7 +26,6 @@ _SPACES = re.compile(r"[ \t\r\n]+")
 _REFERENCE = re.compile(r"&(#[xX]?)?(\w+);")
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _ATTRIBUTE = re.compile(r"""([^\s=]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
-_SPACE_IN_VALUE = re.compile(r"\r\n|[\t\r\n]")
 _AMPERSAND, _LESS, _SPACE = (ord(sign) for sign in "&< ")
 
 
@@ -71,7 +70,10 @@ def parts(written: str) -> list[tuple[str, str]]:
 
 
 def attributes(tag: str) -> dict[str, str]:
-    """The attributes of a start tag (without its "<" and ">"): ``PMID Version="1"`` gives ``{"Version": "1"}``."""
+    """The attributes of a start tag (without its "<" and ">"): ``PMID Version="1"`` gives ``{"Version": "1"}``.
+
+    White space in them is treated as in text.
+    """
     if "'" in tag:
         pairs = [(name, double or single) for name, double, single in _ATTRIBUTE.findall(tag)]
     else:
@@ -85,14 +87,12 @@ def attributes(tag: str) -> dict[str, str]:
 
 
 def _value(written: str) -> str:
-    if "\n" in written or "\t" in written or "\r" in written:
-        written = _SPACE_IN_VALUE.sub(" ", written)
-    return _REFERENCE.sub(_decoded, written) if "&" in written else written
+    return _with_single_spaces(_REFERENCE.sub(_decoded, written) if "&" in written else written)
 
 
-def attribute(tags: Tags, elements: Elements, name: str) -> pa.StringArray:
-    """The value of an attribute, for each element; null where it has none."""
-    values, index = _by_tag(tags, elements, lambda tag: attributes(tag).get(name))
+def attribute(tags: Tags, elements: Elements, name: str, absent: str | None = None) -> pa.StringArray:
+    """The value of an attribute, for each element; ``absent`` where it has none, null where it is empty."""
+    values, index = _by_tag(tags, elements, lambda tag: attributes(tag).get(name, absent) or None)
     return pa.array(values, pa.string()).take(pa.array(index))
 
 

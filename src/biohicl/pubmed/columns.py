@@ -7,6 +7,7 @@ starts at the record's own children: a PMID further down belongs to a comment or
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,8 +48,7 @@ from biohicl.pubmed.schema import (
 
 LARGEST_PMID = 2**31 - 1
 LARGEST_VERSION = 2**15 - 1
-RETRACTED_PUBLICATION = "D016441"
-_SIXTEEN = re.compile(r"(\d{4})-?(\d{4})-?(\d{4})-?(\d{3}[\dX])(?![\dA-Za-z])")
+_USUAL_ORCID = re.compile(r"(?:https?://orcid\.org/)?([0-9]{4}-[0-9]{4}-[0-9]{4}-[0-9]{3}[0-9X])")
 
 
 class Batch(NamedTuple):
@@ -77,15 +77,16 @@ class Citations(Extractor[Batch]):
         text, flag = pa.string(), pa.bool_()
 
         def named(given: dict[str, str], written: str) -> tuple[Any, ...]:
-            return given.get("UI"), clean(written) or None
+            return given.get("UI") or None, clean(written) or None
 
         def topic(given: dict[str, str], written: str) -> tuple[Any, ...]:
-            return given.get("UI"), given.get("MajorTopicYN") == "Y", clean(written) or None
+            return given.get("UI") or None, given.get("MajorTopicYN") == "Y", clean(written) or None
 
         self._named = Remembered(named, _columns(ui=text, name=text))
         self._topic = Remembered(topic, _columns(ui=text, major=flag, name=text))
         self._supplementary = Remembered(
-            lambda given, written: (*named(given, written), given.get("Type")), _columns(ui=text, name=text, type=text)
+            lambda given, written: (*named(given, written), given.get("Type") or None),
+            _columns(ui=text, name=text, type=text),
         )
         self._word = Remembered(lambda given, written: (clean(written) or None,), _columns(word=text))
         self._exact = Remembered(lambda given, written: (exact_date(written),), _columns(date=pa.date32()))
@@ -128,6 +129,8 @@ class _Records:
         self.article = united(self._only(tags.children(self.citation, "Article")), documents)
         self._require(self.article, "Article")
         self.is_book = np.isin(self.rows, books, assume_unique=True)
+        # What a book has not, whatever stands in it.
+        self.medline, self.medline_article = self.citation[~self.is_book], self.article[~self.is_book]
         self.pmid = self._pmids(self._only(tags.children(self.citation, "PMID")))
 
     def __len__(self) -> int:
@@ -148,25 +151,25 @@ class _Records:
             "version": self.version,
             "position": position,
             "is_book": pa.array(self.is_book),
-            "status": self._per_row(self.citation, attribute(self._tags, self.citation, "Status")),
+            "status": self._per_row(self.medline, attribute(self._tags, self.medline, "Status")),
             "title": self._title(),
-            "vernacular_title": self._text(self.article, "VernacularTitle"),
+            "vernacular_title": self._text(self.medline_article, "VernacularTitle"),
             "abstract": abstract,
             "abstract_sections": sections,
-            "journal": self._text(self.article, "Journal", "Title"),
-            "journal_iso": self._text(self.article, "Journal", "ISOAbbreviation"),
-            "nlm_journal_id": self._text(self.citation, "MedlineJournalInfo", "NlmUniqueID"),
-            "issn": self._text(self.article, "Journal", "ISSN"),
+            "journal": self._text(self.medline_article, "Journal", "Title"),
+            "journal_iso": self._text(self.medline_article, "Journal", "ISOAbbreviation"),
+            "nlm_journal_id": self._text(self.medline, "MedlineJournalInfo", "NlmUniqueID"),
+            "issn": self._text(self.medline_article, "Journal", "ISSN"),
             "publication_date": given,
             "published": day,
             "published_precision": precision,
             "year": pc.cast(pc.year(day), pa.int16()),
-            "date_completed": self._date("DateCompleted"),
-            "date_revised": self._date("DateRevised"),
+            "date_completed": self._date(self.medline, "DateCompleted"),
+            "date_revised": self._date(self.citation, "DateRevised"),
             "languages": self._words(self._tags.children(self.article, "Language")),
             "publication_types": types,
             **self._article_ids(),
-            "keywords": self._texts(self._tags.path(self.citation, "KeywordList/Keyword")),
+            "keywords": self._texts(self._tags.path(self.citation, "KeywordList*/Keyword*")),
             "authors": self._authors(),
             "references": self._references(),
             "chemicals": self._chemicals(),
@@ -203,6 +206,19 @@ class _Records:
         """``values`` of ``elements`` as a list a row."""
         return listed(self._owner(elements), values, len(self))
 
+    def _structs(self, elements: Elements, columns: Sequence[pa.Array], struct: pa.StructType) -> pa.ListArray:
+        """A list of structs a row, an element each; without those that say nothing at all."""
+        said = np.zeros(len(elements), np.bool_)
+        for column in columns:
+            if said.all():
+                break
+            if pa.types.is_list(column.type):
+                said |= pc.greater(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+            elif not pa.types.is_boolean(column.type):
+                said |= pc.is_valid(column).to_numpy(zero_copy_only=False)
+        values = pa.StructArray.from_arrays(columns, fields=list(struct))
+        return self._grouped(elements[said], where(values, said))
+
     def _fail(self, bad: NDArray[np.bool_], elements: Elements, reason: str) -> None:
         """Raises for the first row whose element is ``bad``."""
         if bad.any():
@@ -226,7 +242,7 @@ class _Records:
         pmid, bad = integers(written, LARGEST_PMID)
         if bad.any():
             raise BadRecordError(f"'{written.filter(pa.array(bad))[0]}' is not a PMID")
-        given = pc.fill_null(attribute(self._tags, elements, "Version"), "1")
+        given = pc.fill_null(attribute(self._tags, elements, "Version", absent="1"), "")
         version, bad = integers(given, LARGEST_VERSION)
         if bad.any():
             wrong = pa.array(bad)
@@ -273,19 +289,19 @@ class _Records:
 
     def _publication_date(self) -> tuple[pa.Array, pa.Array, pa.Array]:
         tags = self._tags
-        issues = self._only(tags.path(self.article, "Journal/JournalIssue"))
-        books = self._only(tags.children(self.article, "Book"))
+        issues = self._only(tags.path(self.medline_article, "Journal/JournalIssue"))
+        books = tags.child(self.article[self.is_book], "Book")
         dates = self._only(tags.children(united(issues, books), "PubDate"))
         given, day, precision = (self._per_row(dates, column) for column in self._read._published(tags, dates))
         if day.null_count:
-            electronic = self._only(tags.children(self.article, "ArticleDate"))
+            electronic = self._only(tags.children(self.medline_article, "ArticleDate"))
             _, second, how = (self._per_row(electronic, column) for column in self._read._published(tags, electronic))
             precision = pc.if_else(pc.is_null(day), how, precision)
             day = pc.coalesce(day, second)
         return given, day, precision
 
-    def _date(self, name: str) -> pa.Array:
-        dates = self._only(self._tags.children(self.citation, name))
+    def _date(self, above: Elements, name: str) -> pa.Array:
+        dates = self._tags.child(above, name)
         (days,) = self._read._exact(self._tags, dates)
         self._fail(pc.is_null(days).to_numpy(zero_copy_only=False), dates, f"its {name} is no date")
         return self._per_row(dates, days)
@@ -296,16 +312,16 @@ class _Records:
         tags = self._tags
         # A book has them without a list around.
         found = united(
-            tags.path(self.article, "PublicationTypeList/PublicationType"),
+            tags.path(self.medline_article, "PublicationTypeList/PublicationType*"),
             tags.children(self.article[self.is_book], "PublicationType"),
         )
         columns = self._read._named(tags, found)
-        return self._grouped(found, pa.StructArray.from_arrays(columns, fields=list(PUBLICATION_TYPE)))
+        return self._structs(found, columns, PUBLICATION_TYPE)
 
     def _article_ids(self) -> dict[str, pa.Array]:
         tags = self._tags
-        ids = tags.path(self.rows, "PubmedData/ArticleIdList/ArticleId")
-        located = tags.children(self.article[~self.is_book], "ELocationID")
+        ids = tags.path(self.rows[~self.is_book], "PubmedData/ArticleIdList/ArticleId*")
+        located = tags.children(self.medline_article, "ELocationID")
         located = located[has_attribute(tags, located, "EIdType", "doi")]
         own = {kind: self._first_text(ids[has_attribute(tags, ids, "IdType", kind)]) for kind in ("doi", "pmc")}
         return {"doi": pc.coalesce(own["doi"], self._first_text(located)), "pmc_id": own["pmc"]}
@@ -322,7 +338,7 @@ class _Records:
 
     def _authors(self) -> pa.ListArray:
         tags = self._tags
-        lists = self._only(tags.children(self.article[~self.is_book], "AuthorList"))
+        lists = self._only(tags.children(self.medline_article, "AuthorList"))
         if self.is_book.any():
             lists = united(lists, self._book_authors())
         authors = tags.children(lists, "Author")
@@ -336,23 +352,26 @@ class _Records:
 
         identifiers = tags.children(authors, "Identifier")
         identifiers = identifiers[has_attribute(tags, identifiers, "Source", "ORCID")]
-        owner = author_of.take(identifiers)
+        written = texts(tags, identifiers)
+        full = is_full(written)
+        owner = author_of.take(identifiers[full])
         first = firsts(owner)
-        orcids = [_orcid(text) for text in texts(tags, identifiers[first]).to_pylist()]
-        affiliations = united(tags.path(authors, "AffiliationInfo/Affiliation"), tags.children(authors, "Affiliation"))
+        orcids = [_orcid(text) for text in where(where(written, full), first).to_pylist()]
+        affiliations = united(tags.path(authors, "AffiliationInfo*/Affiliation"), tags.children(authors, "Affiliation"))
         columns = [
             *(one(name) for name in ("LastName", "ForeName", "Initials", "Suffix", "CollectiveName")),
             placed(pa.array(orcids, pa.string()), owner[first], len(authors)),
             text_lists(tags, affiliations, author_of.take(affiliations), len(authors)),
             pa.array(~has_attribute(tags, authors, "ValidYN", "N")),
         ]
-        return self._grouped(authors, pa.StructArray.from_arrays(columns, fields=list(AUTHOR)))
+        return self._structs(authors, columns, AUTHOR)
 
     def _book_authors(self) -> Elements:
         """A chapter's list of authors, else that of its book; not that of the editors."""
         tags, documents = self._tags, self.article[self.is_book]
-        found = [tags.children(above, "AuthorList") for above in (documents, tags.children(documents, "Book"))]
+        found = [tags.children(above, "AuthorList") for above in (documents, tags.child(documents, "Book"))]
         chapter, book = (self._only(lists[~has_attribute(tags, lists, "Type", "editors")]) for lists in found)
+        chapter = chapter[np.isin(self._owner(chapter), self._owner(tags.children(chapter, "Author")))]
         return united(chapter, book[~np.isin(self._owner(book), self._owner(chapter))])
 
     # --- what it refers to ------------------------------------------------------------------------------
@@ -360,26 +379,26 @@ class _Records:
     def _references(self) -> pa.ListArray:
         tags = self._tags
         lists = united(
-            tags.path(self.rows, "PubmedData/ReferenceList"),
+            tags.path(self.rows[~self.is_book], "PubmedData/ReferenceList*"),
             tags.children(self.article[self.is_book], "ReferenceList"),
         )
         inner = lists
         while len(inner := tags.children(inner, "ReferenceList")):
             lists = united(lists, inner)
-        ids = tags.path(lists, "Reference/ArticleIdList/ArticleId")
+        ids = tags.path(lists, "Reference*/ArticleIdList/ArticleId*")
         ids = ids[has_attribute(tags, ids, "IdType", "pubmed")]
         pmids, full = self._other_pmids(ids)
         return self._grouped(ids[full], where(pmids, full))
 
     def _comments_corrections(self) -> pa.ListArray:
         tags = self._tags
-        found = tags.path(self.citation, "CommentsCorrectionsList/CommentsCorrections")
+        found = tags.path(self.medline, "CommentsCorrectionsList/CommentsCorrections*")
         others = tags.children(found, "PMID")
         owner = ordinals(found, len(tags)).take(others)
         first = firsts(owner)
         pmids, _ = self._other_pmids(others[first])
         columns = [attribute(tags, found, "RefType"), placed(pmids, owner[first], len(found))]
-        return self._grouped(found, pa.StructArray.from_arrays(columns, fields=list(COMMENT_OR_CORRECTION)))
+        return self._structs(found, columns, COMMENT_OR_CORRECTION)
 
     def _other_pmids(self, elements: Elements) -> tuple[pa.Array, NDArray[np.bool_]]:
         """PMIDs of other citations, null where empty; and which are not."""
@@ -394,7 +413,8 @@ class _Records:
 
     def _retracted(self, types: pa.ListArray, comments: pa.ListArray) -> pa.Array:
         retracted = np.zeros(len(self), np.bool_)
-        for lists, field, value in ((types, "ui", RETRACTED_PUBLICATION), (comments, "type", "RetractionIn")):
+        signs = [(types, "ui", "D016441"), (types, "name", "Retracted Publication"), (comments, "type", "RetractionIn")]
+        for lists, field, value in signs:
             hits = pc.fill_null(pc.equal(pc.struct_field(lists.values, field), value), False)
             retracted[pc.list_parent_indices(lists).to_numpy()[hits.to_numpy(zero_copy_only=False)]] = True
         return pa.array(retracted)
@@ -403,22 +423,22 @@ class _Records:
 
     def _chemicals(self) -> pa.ListArray:
         tags = self._tags
-        found = tags.path(self.citation, "ChemicalList/Chemical")
+        found = tags.path(self.medline, "ChemicalList/Chemical*")
         names, numbers = (tags.children(found, name) for name in ("NameOfSubstance", "RegistryNumber"))
         columns = [*self._read._named(tags, names), *self._read._word(tags, numbers)]
         chemical_of = ordinals(found, len(tags))
         owner = [chemical_of.take(elements) for elements in (names, names, numbers)]
         fields = [placed_first(column, of, len(found)) for column, of in zip(columns, owner, strict=True)]
-        return self._grouped(found, pa.StructArray.from_arrays(fields, fields=list(CHEMICAL)))
+        return self._structs(found, fields, CHEMICAL)
 
     def _supplementary_concepts(self) -> pa.ListArray:
-        found = self._tags.path(self.citation, "SupplMeshList/SupplMeshName")
+        found = self._tags.path(self.medline, "SupplMeshList/SupplMeshName*")
         columns = self._read._supplementary(self._tags, found)
-        return self._grouped(found, pa.StructArray.from_arrays(columns, fields=list(SUPPLEMENTARY_CONCEPT)))
+        return self._structs(found, columns, SUPPLEMENTARY_CONCEPT)
 
     def _mesh_headings(self, position: pa.Array) -> tuple[pa.ListArray, pa.RecordBatch]:
         tags = self._tags
-        headings = tags.path(self.citation, "MeshHeadingList/MeshHeading")
+        headings = tags.path(self.medline, "MeshHeadingList/MeshHeading*")
         descriptors = tags.children(headings, "DescriptorName")
         missing = np.ones(len(headings), np.bool_)
         heading_of = ordinals(headings, len(tags))
@@ -434,17 +454,24 @@ class _Records:
         # A quarter of NLM's major topics are marked on the descriptor, the rest on a qualifier only.
         any_major = major.to_numpy(zero_copy_only=False).copy()
         any_major[owner[qualifier_major.to_numpy(zero_copy_only=False)]] = True
+        named = pc.is_valid(qualifier_ui).to_numpy(zero_copy_only=False)
         row = pa.array(self._owner(headings))
         flat = [
             *(column.take(row) for column in (self.pmid, self.version, position)),
             ui,
             name,
             pa.array(any_major),
-            listed(owner, qualifier_ui, len(headings)),
+            listed(owner[named], where(qualifier_ui, named), len(headings)),
         ]
         return self._grouped(headings, nested), pa.RecordBatch.from_arrays(flat, schema=MESH_HEADINGS)
 
 
-def _orcid(text: str) -> str | None:
-    found = _SIXTEEN.search(text)
-    return "-".join(found.groups()) if found else text or None
+def _orcid(text: str) -> str:
+    """0000-0002-1825-0097 of a URL, of 16 digits in another grouping; as given where there are not 16."""
+    usual = _USUAL_ORCID.fullmatch(text)
+    if usual:
+        return usual[1]
+    digits = re.sub("[^0-9]", "", text)
+    if len(digits) == 15 and re.search("[xX][^0-9A-Za-z]*$", text):
+        digits += "X"
+    return "-".join(re.findall("....", digits)) if len(digits) == 16 else text

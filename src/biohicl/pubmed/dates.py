@@ -6,42 +6,33 @@ Goes in: the content of PubDate, ArticleDate, DateRevised and the like, as writt
 from __future__ import annotations
 
 import re
-from calendar import monthrange
 from datetime import date
 
 from biohicl.nlm_xml.values import parts
 
 Published = tuple[date, str]
 
-_MONTHS = {
-    name: number
-    for number, name in enumerate(
-        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], start=1
-    )
-}
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
 # As PubMed sorts them (its help, under publication date).
-_SEASONS = {"win": 1, "spr": 4, "sum": 7, "fal": 10, "aut": 10}
-_QUARTERS = {"1st": 1, "2nd": 4, "3rd": 7, "4th": 10}
-_YEAR = re.compile(r"(?<!\d)(1[5-9]\d\d|20\d\d)(?!\d)")
-_WORD = re.compile(r"[a-z]+|\d(?:st|nd|rd|th)\b|\d+")
+_SEASONS = {"winter": 1, "spring": 4, "summer": 7, "fall": 10, "autumn": 10}
+_QUARTERS = {"1st": 1, "2nd": 4, "3rd": 7, "4th": 10, "first": 1, "second": 4, "third": 7, "fourth": 10}
+_YEAR = re.compile(r"(?<![0-9])[0-9]{4}(?![0-9])")
+_RANGE = re.compile("[-\u2013/]")
 
 
 def exact_date(written: str) -> date | None:
     """The day that DateRevised or DateCompleted names; None if it names none."""
     found = _first_of_each(written)
-    year, month, day = (found.get(part, "") for part in ("Year", "Month", "Day"))
-    number = _month(month)
-    if not (_is_number(year) and _is_number(day) and number):
-        return None
-    try:
-        return date(int(year), number, int(day))
-    except ValueError:
-        return None
+    year, month = _year(found.get("Year", "")), _month(found.get("Month", ""))
+    return _day(year, month, found.get("Day", "")) if year and month else None
 
 
 def as_given(written: str) -> str | None:
     """The parts of a date, as they stand there."""
-    return " ".join(text for _, text in parts(written) if text) or None
+    return " ".join(text for text in _first_of_each(written).values() if text) or None
 
 
 def published(written: str) -> Published | None:
@@ -50,48 +41,59 @@ def published(written: str) -> Published | None:
     Precision: day, month, season, quarter or year. See ``published`` in :mod:`biohicl.pubmed.schema`.
     """
     found = _first_of_each(written)
-    if year := _YEAR.fullmatch(found.get("Year", "")):
-        month = found.get("Month", "")
-        if number := _month(month):
-            return _first_day(int(year[0]), number, found.get("Day", ""))
-        return _first_day_of_words(int(year[0]), month or found.get("Season", ""))
-    text = found.get("MedlineDate", "")
-    if year := _YEAR.search(text):
-        return _first_day_of_words(
-            int(year[0]), text.replace(year[0], " ", 1) if text.find("-") > year.start() else text
-        )
+    if year := _year(found.get("Year", "")):
+        if month := _month(found.get("Month", "")):
+            return _first_day(year, month, found.get("Day", ""))
+        season = _SEASONS.get(_RANGE.split(found.get("Season", ""))[0].strip().lower())
+        return (date(year, season, 1), "season") if season else (date(year, 1, 1), "year")
+    medline = found.get("MedlineDate", "")
+    if (named := _YEAR.search(medline)) and (year := _year(named[0])):
+        # The year may stand behind its range: Spring-Summer 1980.
+        return _of_words(year, _RANGE.split(medline)[0].lower().split())
     return None
 
 
-def _first_day_of_words(year: int, text: str) -> Published:
-    """Of "Nov-1980 May", "3rd Quarter", "Apr 17-21" or "Spring": what stands before the first range counts."""
-    words = _WORD.findall(text.partition("-")[0].lower())
-    for place, word in enumerate(words):
-        following = words[place + 1] if place + 1 < len(words) else ""
-        if word[:3] in _MONTHS:
-            return _first_day(year, _MONTHS[word[:3]], following)
-        if word[:3] in _SEASONS:
-            return date(year, _SEASONS[word[:3]], 1), "season"
-        if word in _QUARTERS and following.startswith("quarter"):
+def _of_words(year: int, words: list[str]) -> Published:
+    """Of "1979 nov", "2021 3rd quarter" or "spring"."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if not word.isdigit() and (month := _month(word)):
+            return _first_day(year, month, following)
+        if word in _SEASONS:
+            return date(year, _SEASONS[word], 1), "season"
+        if word in _QUARTERS and following == "quarter":
             return date(year, _QUARTERS[word], 1), "quarter"
     return date(year, 1, 1), "year"
 
 
 def _first_day(year: int, month: int, day: str) -> Published:
-    if _is_number(day) and 1 <= int(day) <= monthrange(year, month)[1]:
-        return date(year, month, int(day)), "day"
+    if exact := _day(year, month, day):
+        return exact, "day"
     return date(year, month, 1), "month"
+
+
+def _day(year: int, month: int, text: str) -> date | None:
+    """None where ``text`` is no day of that month."""
+    try:
+        return date(year, month, _number(text, 2))
+    except ValueError:
+        return None
 
 
 def _month(text: str) -> int | None:
     """Of "Jun", "June", "6" or "06"."""
-    if _is_number(text):
-        return int(text) if 1 <= int(text) <= 12 else None
-    return _MONTHS.get(text[:3].lower()) if text.isalpha() else None
+    if number := _number(text, 2):
+        return number if number <= 12 else None
+    name = text.lower()
+    return next((place for place, month in enumerate(_MONTHS, 1) if len(name) >= 3 and month.startswith(name)), None)
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 4
+def _year(text: str) -> int:
+    return _number(text, 4) if len(text) == 4 else 0
+
+
+def _number(text: str, digits: int) -> int:
+    """0 where ``text`` is none of so many digits at most."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else 0
 
 
 def _first_of_each(written: str) -> dict[str, str]:

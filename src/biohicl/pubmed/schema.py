@@ -6,8 +6,9 @@ params: a change of the parser that alters its output raises it, and every file 
 Text, in every column: the text of the element with that of its inline markup (``<i>``, ``<sub>``, MathML);
 references such as ``&lt;`` decoded once; runs of XML white space (space, tab, line break) as one space; none
 at the ends. Other white space, such as a no-break space, is the author's and stays. What is then empty is
-null, and where a list is meant, leaves no element (abstract_sections keep theirs, with the text ""). Where
-the DTD allows one element and a record has several, the first counts. A list is never null.
+null, and where a list is meant, leaves no element, as does a struct in which all is empty (abstract_sections keep
+theirs, with the text ""). Attributes are text too. Where the DTD allows one element and a record has several, the
+first counts. A list is never null.
 
 Paths are those of a PubmedArticle. A PubmedBookArticle has its own for the same columns: title is
 BookDocument/ArticleTitle or else Book/BookTitle; abstract, authors, languages, publication types, keywords and
