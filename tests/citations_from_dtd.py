@@ -776,7 +776,8 @@ def book_row(model, position):
         "doi": None,
         "pmc_id": None,
         "keywords": keyword_rows(model),
-        "authors": author_rows(model["authors"]) or author_rows(model["book_authors"]),
+        # A chapter's own list counts where it has an author, even one of whom nothing is said.
+        "authors": author_rows(model["authors"] or model["book_authors"]),
         "references": [n for part in model["references"] for n in reference_rows(part)],
         "chemicals": [],
         "supplementary_concepts": [],

@@ -477,9 +477,12 @@ def book(record, position):
     parts = sections(document)
     types = publication_types(document.findall("PublicationType"))
 
-    def written_by(holder):
+    def list_of(holder):
         lists = [] if holder is None else holder.findall("AuthorList")
-        return authors(next((part for part in lists if attribute(part, "Type") != "editors"), None))
+        return next((part for part in lists if attribute(part, "Type") != "editors"), None)
+
+    own = list_of(document)
+    author_list = own if own is not None and own.find("Author") is not None else list_of(whole)
 
     return {
         "pmid": pmid,
@@ -506,7 +509,7 @@ def book(record, position):
         "doi": None,
         "pmc_id": None,
         "keywords": texts(word for part in document.findall("KeywordList") for word in part.findall("Keyword")),
-        "authors": written_by(document) or written_by(whole),
+        "authors": authors(author_list),
         "references": references(document, pmid),
         "chemicals": [],
         "supplementary_concepts": [],

@@ -1,6 +1,7 @@
 """Whole NLM files, the whole workflow on real citations, and published scores. Run by `make test-real`."""
 
 import json
+import shutil
 
 import polars as pl
 import pytest
@@ -28,9 +29,12 @@ def test_every_column_of_every_record_equals_the_reference_reading(shared, tmp_p
     assert assert_equal_to_reference(parsed(path, tmp_path), path) == expected
 
 
-@pytest.mark.real(240)
-def test_the_workflow_runs_on_real_citations(shared, tmp_path):
-    """The overlay of the README, with fewer citations and the two small benchmarks."""
+@pytest.mark.real(270)
+def test_the_workflow_runs_on_real_citations_and_takes_in_an_update(shared, tmp_path):
+    """The overlay of the README, with fewer citations and the two small benchmarks; NLM's update file comes later."""
+    source, mirror = shared / "data/nlm/pubmed", tmp_path / "mirror"
+    shutil.copytree(source / "baseline", mirror / "baseline")
+    (mirror / "updatefiles").mkdir()
     overlay = yaml.safe_load((ROOT / "workflow/configs/real-small.yaml").read_text())
 
     def found(value):
@@ -41,6 +45,7 @@ def test_the_workflow_runs_on_real_citations(shared, tmp_path):
         return value.replace("../shared", str(shared)) if isinstance(value, str) else value
 
     overlay = found(overlay)
+    overlay["pubmed"]["mirrors"] = [str(mirror)]
     overlay["training"]["selections"]["abstracts"]["citations"] = 256
     overlay["evaluation"]["benchmarks"] = ["pubmedqa", "biosses"]
     (tmp_path / "real.yaml").write_text(yaml.safe_dump(overlay))
@@ -48,6 +53,21 @@ def test_the_workflow_runs_on_real_citations(shared, tmp_path):
     workflow.overlays = [tmp_path / "real.yaml"]
     workflow.snakemake("all", timeout=900)
     assert workflow.jobs("all") == {}
+
+    for file in (source / "updatefiles").iterdir():
+        shutil.copy(file, mirror / "updatefiles")
+    workflow.snakemake("refresh")
+    assert workflow.jobs("all") == {
+        **{"fetch_pubmed": 1, "parse_pubmed": 1, "merge_citations": 1, "write_report": 1, "write_catalog": 1}
+    }
+    workflow.snakemake("all")
+    anomalies = pl.read_parquet(tmp_path / "results/corpus/anomalies.parquet").select("kind", "subject").rows()
+    assert anomalies == [
+        ("mixed years", "2020 and 2021"),
+        ("gap", "pubmed20n0001 to pubmed20n0013"),
+        ("gap", "pubmed20n0015 to pubmed20n9000"),
+        ("updates without baseline", "pubmed21n1298"),
+    ]
 
     current = pl.read_parquet(tmp_path / "results/corpus/current.parquet")
     deleted = pl.read_parquet(tmp_path / "results/pubmed/deleted/pubmed21n1298.parquet")
