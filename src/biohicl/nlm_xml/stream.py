@@ -8,6 +8,7 @@ DTDs are neither fetched nor believed; a document that declares entities is refu
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ class Document:
         while (parts := _prologue(head)) is None:
             piece = next(pieces, None)
             if piece is None or len(head) > LARGEST_PROLOGUE_BYTES:
-                raise DamagedError(_fault_of_prologue(head))
+                raise DamagedError(_fault_of_prologue(head), 0 if head else None)
             head += piece
         prologue, root = parts
         self.root = root["name"].decode()
@@ -290,11 +291,11 @@ def check(before: bytes, content: bytes, length: int, after: bytes, begin: int) 
 
 
 def lines_at(source: Path, places: Iterable[int]) -> dict[int, int]:
-    """The line (from 1) of each byte of the unpacked file."""
+    """The line (from 1) of each byte of the unpacked file; of those behind a fault, nothing."""
     lines: dict[int, int] = {}
     wanted = sorted(set(places), reverse=True)
     begin, line = 0, 1
-    with source.open("rb") as stream:
+    with source.open("rb") as stream, contextlib.suppress(DamagedError):
         for piece in _utf8_pieces(source, stream):
             while wanted and wanted[-1] <= begin + len(piece):
                 place = wanted.pop()
