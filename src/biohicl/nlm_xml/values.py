@@ -115,30 +115,28 @@ class Remembered:
         self._forget()
 
     def _forget(self) -> None:
-        self._rows: dict[str, int] = {}
+        self._written = pa.array([], pa.string())
         self._columns = [pa.array([], field.type) for field in self._schema]
 
     def __call__(self, tags: Tags, elements: Elements) -> list[pa.Array]:
         """The columns of ``schema``, a value an element."""
         if not len(elements):
             return [column[:0] for column in self._columns]
-        written = spans(tags.buffer, tags.begin[elements] + 1, tags.close(elements)).dictionary_encode()
-        distinct = written.dictionary.to_pylist()
-        if len(self._rows) > MOST_REMEMBERED:
+        written = spans(tags.buffer, tags.begin[elements] + 1, tags.close(elements))
+        if len(self._written) > MOST_REMEMBERED:
             self._forget()
-        new = [element for element in distinct if element not in self._rows]
-        if new:
-            self._learn(new)
-        rows = self._rows
-        place = np.array([rows[element] for element in distinct], np.int32)[written.indices.to_numpy()]
-        return [column.take(pa.array(place)) for column in self._columns]
+        place = pc.index_in(written, self._written)
+        if place.null_count:
+            self._learn(written.filter(place.is_null()).unique())
+            place = pc.index_in(written, self._written)
+        return [column.take(place) for column in self._columns]
 
-    def _learn(self, new: list[str]) -> None:
+    def _learn(self, new: pa.StringArray) -> None:
         values = []
-        for element in new:
-            self._rows[element] = len(self._rows)
+        for element in new.to_pylist():
             tag, _, content = element.partition(">")
             values.append(self._read(attributes(tag), content))
+        self._written = pa.concat_arrays([self._written, new])
         for place, (column, field) in enumerate(zip(zip(*values, strict=True), self._schema, strict=True)):
             self._columns[place] = pa.concat_arrays([self._columns[place], pa.array(column, field.type)])
 
