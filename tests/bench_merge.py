@@ -33,7 +33,7 @@ def generate(folder, files, keys):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from biohicl.pubmed.schema import ARTICLES, DELETED, METADATA
+    from biohicl.pubmed.schema import ARTICLES, DELETED, METADATA, QUARANTINE
 
     draw = np.random.default_rng(1)
 
@@ -48,6 +48,7 @@ def generate(folder, files, keys):
             "deleted": pa.table(
                 {"pmid": np.sort(deleted), "version": np.ones(len(deleted))}, schema=DELETED.with_metadata(METADATA)
             ),
+            "quarantine": QUARANTINE.with_metadata(METADATA).empty_table(),
         }
         for kind, table in tables.items():
             path = folder / kind / f"pubmed26n{number:04d}.parquet"

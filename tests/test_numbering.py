@@ -90,11 +90,11 @@ def run(run_biohicl, folder, files, *words):
     """`biohicl corpus` on empty tables."""
     import pyarrow as pa
 
-    from biohicl.pubmed.schema import ARTICLES, DELETED
+    from biohicl.pubmed.schema import ARTICLES, DELETED, QUARANTINE
     from biohicl.storage import write_parquet
 
     for file in files:
-        for kind, schema in (("articles", ARTICLES), ("deleted", DELETED)):
+        for kind, schema in (("articles", ARTICLES), ("deleted", DELETED), ("quarantine", QUARANTINE)):
             write_parquet(pa.Table.from_pylist([], schema), folder / kind / f"{file['name']}.parquet")
     (folder / "release.json").write_text(json.dumps({"year": 2026, "files": files}))
     places = ["--output", folder / "out/current.parquet", "--anomalies", folder / "out/anomalies.parquet"]

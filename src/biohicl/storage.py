@@ -6,6 +6,7 @@ A reader therefore never sees half a file, whatever ends the writer.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -46,9 +47,10 @@ def _remove(path: Path) -> None:
 def whole_files(*paths: str | os.PathLike[str]) -> Iterator[list[Path]]:
     """Yields one temporary path for each of ``paths``; renames all on success, removes all otherwise.
 
-    A failure while writing leaves every final name as it was before.
+    A failure while writing leaves every final name as it was before, and no folder that was not there.
     """
     targets = [Path(path) for path in paths]
+    new = [folder for target in targets for folder in target.parents if not folder.exists()]
     temporaries = [_temporary_beside(target) for target in targets]
     try:
         yield temporaries
@@ -57,6 +59,10 @@ def whole_files(*paths: str | os.PathLike[str]) -> Iterator[list[Path]]:
     finally:
         for temporary in temporaries:
             _remove(temporary)
+        for folder in sorted(set(new), reverse=True):
+            # One in which something is stays.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 @contextmanager
@@ -134,7 +140,7 @@ class RowGroups:
         if self._waiting:
             table = pa.Table.from_batches(self._waiting)
             # Groups of one size, rather than full ones and a small rest.
-            groups = max(table.num_rows // self._size, 1)
+            groups = max(round(table.num_rows / self._size), 1)
             self._writer.write_table(table, row_group_size=max(-(-table.num_rows // groups), 1))
             self._waiting = []
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
@@ -22,11 +23,14 @@ def quarantined(names: Sequence[str], pubmed: Path) -> pl.DataFrame:
         if not path.is_file():
             raise BioHiCLError(f"{path}: no such file; parse it first (biohicl parse-pubmed --help)")
     columns = ["pmid", "line", "reason"]
+    # Nearly all of them are empty.
     tables = [
-        pl.scan_parquet(path).select(pl.lit(name).alias("file"), *columns)
+        pl.read_parquet(path, columns=columns).select(pl.lit(name).alias("file"), *columns)
         for path, name in zip(paths, names, strict=True)
+        if pq.read_metadata(path).num_rows
     ]
-    return pl.concat(tables).collect(engine="streaming")
+    empty = pl.DataFrame(schema={"file": pl.String, "pmid": pl.Int32, "line": pl.Int64, "reason": pl.String})
+    return pl.concat([empty, *tables])
 
 
 def check_quarantine(names: Sequence[str], pubmed: Path, allowed: bool) -> None:
