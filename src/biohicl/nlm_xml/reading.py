@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -77,6 +78,9 @@ class Reading(Generic[Tables]):
     def tables(self) -> Iterator[Tables]:
         """The tables of block after block."""
         _keep_freed_memory()
+        # A block's thousands of small values refer to nobody: looking for cycles among them finds none.
+        collecting = gc.isenabled()
+        gc.disable()
         extract = self._extract
         try:
             with self._source.open("rb") as stream:
@@ -93,6 +97,9 @@ class Reading(Generic[Tables]):
             raise BioHiCLError(f"{self._source}: no such file") from None
         except IsADirectoryError:
             raise BioHiCLError(f"{self._source}: is a folder, not a file") from None
+        finally:
+            if collecting:
+                gc.enable()
 
     def skipped(self) -> list[Skipped]:
         """The records that were left out, in the file's order."""

@@ -48,7 +48,7 @@ from biohicl.pubmed.schema import (
 
 LARGEST_PMID = 2**31 - 1
 LARGEST_VERSION = 2**15 - 1
-_USUAL_ORCID = re.compile(r"(?:https?://orcid\.org/)?([0-9]{4}-[0-9]{4}-[0-9]{4}-[0-9]{3}[0-9X])")
+_USUAL_ORCID = "^(https?://orcid[.]org/)?[0-9]{4}-[0-9]{4}-[0-9]{4}-[0-9]{3}[0-9X]$"
 
 
 class Batch(NamedTuple):
@@ -356,11 +356,11 @@ class _Records:
         full = is_full(written)
         owner = author_of.take(identifiers[full])
         first = firsts(owner)
-        orcids = [_orcid(text) for text in where(where(written, full), first).to_pylist()]
+        orcids = _orcids(where(where(written, full), first))
         affiliations = united(tags.path(authors, "AffiliationInfo*/Affiliation"), tags.children(authors, "Affiliation"))
         columns = [
             *(one(name) for name in ("LastName", "ForeName", "Initials", "Suffix", "CollectiveName")),
-            placed(pa.array(orcids, pa.string()), owner[first], len(authors)),
+            placed(orcids, owner[first], len(authors)),
             text_lists(tags, affiliations, author_of.take(affiliations), len(authors)),
             pa.array(~has_attribute(tags, authors, "ValidYN", "N")),
         ]
@@ -466,11 +466,17 @@ class _Records:
         return self._grouped(headings, nested), pa.RecordBatch.from_arrays(flat, schema=MESH_HEADINGS)
 
 
+def _orcids(written: pa.StringArray) -> pa.StringArray:
+    """0000-0002-1825-0097 of a URL, or of 16 digits in another grouping; as given where there are not 16."""
+    usual = pc.match_substring_regex(written, _USUAL_ORCID)
+    found = pc.utf8_slice_codeunits(written, -19)
+    if usual.true_count == len(usual):
+        return found
+    rest = [_orcid(text) for text in written.filter(pc.invert(usual)).to_pylist()]
+    return pc.replace_with_mask(found, pc.invert(usual), pa.array(rest, pa.string()))
+
+
 def _orcid(text: str) -> str:
-    """0000-0002-1825-0097 of a URL, of 16 digits in another grouping; as given where there are not 16."""
-    usual = _USUAL_ORCID.fullmatch(text)
-    if usual:
-        return usual[1]
     digits = re.sub("[^0-9]", "", text)
     if len(digits) == 15 and re.search("[xX][^0-9A-Za-z]*$", text):
         digits += "X"
