@@ -3,7 +3,7 @@
 In one interleaved run, each in a process of its own, from the .xml.gz file to Parquet:
 
 1. biohicl: `biohicl parse-pubmed`, everything included;
-2. pubmed_parser: `parse_medline_xml` to Parquet, as its README says (no authors' list, no references);
+2. pubmed_parser: `parse_medline_xml` as its README calls it (whole dates, no authors' list, no references), to Parquet;
 3. floor: isal unpacks, libxml2 checks with no handler called, nothing is kept.
 
 Prints the medians of the CPU seconds (user and system, the start of Python included) and the largest resident memory.
@@ -42,7 +42,11 @@ parser.close()
 PUBMED_PARSER = """
 import sys
 import pubmed_parser, pyarrow, pyarrow.parquet
-rows = list(pubmed_parser.parse_medline_xml(sys.argv[1]))
+rows = list(
+    pubmed_parser.parse_medline_xml(
+        sys.argv[1], year_info_only=False, nlm_category=False, author_list=False, reference_list=False
+    )
+)
 pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), sys.argv[2])
 """
 
