@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+GZIP_MAGIC = b"\x1f\x8b"
+
 PARQUET_COMPRESSION = "zstd"
 # Level 3 takes 40 % more time than level 1 and makes 10 % smaller files.
 PARQUET_LEVEL = 1

@@ -15,16 +15,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from biohicl.errors import BioHiCLError
-from biohicl.fetch.partial import DiskError, Partial
-from biohicl.fetch.places import as_url, bring, joined, local_path, read_text
+from biohicl.fetch.partial import Partial
+from biohicl.fetch.places import ZIP_MAGIC, bring, first_that_serves, joined, local_path, read_text
 from biohicl.progress import say
-from biohicl.storage import sha256_of, whole_files
+from biohicl.storage import GZIP_MAGIC, sha256_of, whole_files
 
 # What is wrong with a file that has come, or None.
 Fault = Callable[[Partial], str | None]
 
-GZIP_MAGIC = b"\x1f\x8b"
-ZIP_MAGIC = b"PK"
 # A PubMed file has some 50 MB, MeSH 20 MB.
 LARGEST_FILE_BYTES = 2 << 30
 LARGEST_ARCHIVE_BYTES = 20 << 30
@@ -37,7 +35,7 @@ def fetch_pubmed_file(mirrors: Sequence[str], kind: str, name: str, output: Path
         url = joined(base, kind, f"{name}.xml.gz")
         _fetch_verified(url, output, lambda: _md5_of_sidecar(url), _md5_fault)
 
-    _from_first_mirror(mirrors, fetch)
+    first_that_serves(mirrors, fetch)
 
 
 def fetch_mesh_file(mirrors: Sequence[str], name: str, output: Path) -> None:
@@ -45,7 +43,7 @@ def fetch_mesh_file(mirrors: Sequence[str], name: str, output: Path) -> None:
 
     NLM publishes no checksum for it, and replaces it within a year: a hash that changed is said.
     """
-    _from_first_mirror(
+    first_that_serves(
         mirrors, lambda base: _fetch_verified(joined(base, f"{name}.gz"), output, lambda: None, _gzip_fault)
     )
     record = output.with_name(f"{output.name}.sha256")
@@ -123,22 +121,6 @@ def hub_snapshot(hub: str, revision: str | None = None, folder: Path | None = No
             "here and name it as this backbone's `path` in config.yaml"
         ) from None
     return Path(where)
-
-
-def _from_first_mirror(mirrors: Sequence[str], fetch: Callable[[str], None]) -> None:
-    """Calls ``fetch`` with each mirror's URL until one succeeds; else one error that tells each failure."""
-    failures = []
-    for mirror in mirrors:
-        try:
-            fetch(as_url(mirror))
-            return
-        except DiskError:
-            raise
-        except BioHiCLError as error:
-            failures.append(str(error))
-            if mirror != mirrors[-1]:
-                say(f"{error}; trying the next mirror")
-    raise BioHiCLError("; ".join(failures))
 
 
 def _fetch_verified(url: str, output: Path, checksum: Callable[[], str | None], fault: Fault) -> None:

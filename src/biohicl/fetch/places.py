@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from biohicl.errors import BioHiCLError
 from biohicl.fetch.https import PassingError, Reply, check_scheme, patiently, request
-from biohicl.fetch.partial import Origin, Partial
-from biohicl.storage import sha256_of
+from biohicl.fetch.partial import DiskError, Partial, origin_of
+from biohicl.progress import say
+from biohicl.storage import GZIP_MAGIC, sha256_of
+
+Answer = TypeVar("Answer")
+
+ZIP_MAGIC = b"PK"
+KINDS = {GZIP_MAGIC: "a gzip file", ZIP_MAGIC: "a zip archive"}
 
 CHUNK_BYTES = 1 << 20
 LARGEST_PAGE_BYTES = 16 << 20
@@ -48,6 +54,21 @@ def local_path(url: str) -> Path | None:
     if parts.netloc not in ("", "localhost"):
         raise BioHiCLError(f"{url}: names the machine {parts.netloc}; a folder of this one begins with file:///")
     return Path(urllib.parse.unquote(parts.path))
+
+
+def first_that_serves(mirrors: Sequence[str], ask: Callable[[str], Answer]) -> Answer:
+    """What ``ask`` makes of the first mirror's URL for which it succeeds; else one error that tells each failure."""
+    failures = []
+    for mirror in mirrors:
+        try:
+            return ask(as_url(mirror))
+        except DiskError:
+            raise
+        except BioHiCLError as error:
+            failures.append(str(error))
+            if mirror != mirrors[-1]:
+                say(f"{error}; asking the next mirror")
+    raise BioHiCLError("; ".join(failures))
 
 
 # --- listings and small texts -------------------------------------------------------------------------------
@@ -190,9 +211,7 @@ def _one_try(url: str, part: Partial, magic: bytes, largest: int) -> None:
             _check_size(url, total, largest)
             # Looked at before what is there already is thrown away: an error page is no reason to.
             pieces = _of_its_kind(url, reply.pieces(), magic, reply.headers.get("Content-Type", ""))
-            part.restart(
-                Origin(url, part.checksum, total, reply.headers.get("ETag"), reply.headers.get("Last-Modified"))
-            )
+            part.restart(origin_of(url, part.checksum, total, reply.headers))
         else:
             total = _total_if_it_continues(reply, url, part)
             _check_size(url, total, largest)
@@ -232,7 +251,7 @@ def _of_its_kind(url: str, pieces: Iterator[bytes], magic: bytes, content_type: 
             break
     if head.startswith(magic):
         return _chained(head, pieces)
-    kind = {b"\x1f\x8b": "a gzip file", b"PK": "a zip archive"}.get(magic, "such a file")
+    kind = KINDS[magic]
     if head.lstrip().startswith(b"<") or content_type.startswith("text/html"):
         raise PassingError(
             f"{url}: what came is not {kind} but an HTML page; the server may be busy: run again later, or add a mirror"

@@ -12,17 +12,15 @@ a new year's baseline replaces everything of the old year.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from biohicl.configuration import file_numbers
 from biohicl.errors import BioHiCLError
-from biohicl.fetch.places import as_url, issue_of, joined, list_directory
-from biohicl.progress import say
+from biohicl.fetch.places import first_that_serves, issue_of, joined, list_directory
 from biohicl.storage import read_json
 
-Answer = TypeVar("Answer")
 Kind = Literal["baseline", "updatefiles"]
 KINDS: tuple[Kind, Kind] = ("baseline", "updatefiles")
 _PUBMED_FILE = re.compile(r"(pubmed(\d\d)n(\d{4,5}))\.xml\.gz", re.ASCII)
@@ -45,7 +43,7 @@ def pubmed_release(
 ) -> dict[str, Any]:
     """The record of the first mirror that has what is wanted."""
     wanted = {"baseline": file_numbers(baseline), "updatefiles": file_numbers(updates)}
-    return _first_that_answers(mirrors, lambda base: _pubmed_release_of(base, release, wanted))
+    return first_that_serves(mirrors, lambda base: _pubmed_release_of(base, release, wanted))
 
 
 def _pubmed_release_of(base: str, release: str | int, wanted: dict[str, list[range] | None]) -> dict[str, Any]:
@@ -114,7 +112,7 @@ def mesh_release(mirrors: Sequence[str], release: str | int) -> dict[str, Any]:
         name = f"desc{year}"
         return {"mirror": base, "year": year, "name": name, "issue": issue_of(joined(base, f"{name}.gz"))}
 
-    return _first_that_answers(mirrors, ask)
+    return first_that_serves(mirrors, ask)
 
 
 def describe_news(new: dict[str, Any], record: Path) -> list[str]:
@@ -146,16 +144,3 @@ def _news_of_issue(file: str, old: dict[str, Any], new: dict[str, Any]) -> list[
     if changes:
         return [f"{file} was re-issued ({', '.join(changes)})"]
     return [f"{file} may be another issue: it is fetched again"] if old != new else []
-
-
-def _first_that_answers(mirrors: Sequence[str], ask: Callable[[str], Answer]) -> Answer:
-    """What ``ask`` says of the first mirror for which it succeeds; else one error that tells each failure."""
-    failures = []
-    for mirror in mirrors:
-        try:
-            return ask(as_url(mirror))
-        except BioHiCLError as error:
-            failures.append(str(error))
-            if mirror != mirrors[-1]:
-                say(f"{error}; asking the next mirror")
-    raise BioHiCLError("; ".join(failures))

@@ -20,6 +20,7 @@ from lxml import etree
 
 from biohicl.errors import BioHiCLError
 from biohicl.nlm_xml.tags import Tags, whole_elements
+from biohicl.storage import GZIP_MAGIC
 
 # Smaller blocks cost more calls of numpy; 12 MB are not faster than 8, and take more memory.
 BLOCK_BYTES = 8 << 20
@@ -32,8 +33,6 @@ LARGEST_PROLOGUE_BYTES = 1 << 20
 # NLM's files unpack to 6-11 times their size.
 LARGEST_INFLATION = 100
 ALWAYS_ALLOWED_BYTES = 1 << 30
-
-GZIP_MAGIC = b"\x1f\x8b"
 
 _QUOTED = rb"""(?:"[^"]*"|'[^']*')"""
 # What may stand before the root, one after the other.
