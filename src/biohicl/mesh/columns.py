@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from biohicl.mesh.schema import TABLES
-from biohicl.nlm_xml.owners import firsts, or_null, ordinals, placed, where
+from biohicl.nlm_xml.owners import or_null, ordinals, placed, where
 from biohicl.nlm_xml.reading import BadRecordError, Extractor
-from biohicl.nlm_xml.tags import Elements, Tags
+from biohicl.nlm_xml.tags import Elements, Tags, firsts
 from biohicl.nlm_xml.values import attribute, has_attribute, texts, texts_at
 
 _TREE_NUMBER = r"^[A-Z][0-9]{2}(\.[0-9]{3})*$"
@@ -52,9 +52,6 @@ class _Records:
         self._tags = tags
         self._rows = tags.roots()
         self._row_of = ordinals(self._rows, len(tags))
-        for row in self._rows:
-            if tags.name(int(row)) not in Descriptors.records:
-                raise BadRecordError(f"{tags.name(int(row))} is not expected among the descriptors")
         self._ui = self._needed(self._rows, "DescriptorUI")
 
     def columns(self) -> dict[str, list[pa.Array]]:

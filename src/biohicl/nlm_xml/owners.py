@@ -33,13 +33,6 @@ def united(*sets: Elements) -> Elements:
     return np.sort(np.concatenate(filled))
 
 
-def firsts(owner: Owners) -> NDArray[np.bool_]:
-    """Where a new owner begins."""
-    first = np.ones(len(owner), np.bool_)
-    first[1:] = owner[1:] != owner[:-1]
-    return first
-
-
 def placed(values: pa.Array, owner: Owners, count: int) -> pa.Array:
     """``values`` at the places ``owner`` of an array of ``count``, null elsewhere."""
     if len(values) == count:
@@ -47,12 +40,6 @@ def placed(values: pa.Array, owner: Owners, count: int) -> pa.Array:
     place = np.full(count, -1, np.int32)
     place[owner] = np.arange(len(owner), dtype=np.int32)
     return values.take(pa.array(place, mask=place < 0))
-
-
-def placed_first(values: pa.Array, owner: Owners, count: int) -> pa.Array:
-    """As :func:`placed`, with the first of several values of one owner."""
-    first = firsts(owner)
-    return placed(where(values, first), owner[first], count)
 
 
 def listed(owner: Owners, values: pa.Array, count: int) -> pa.ListArray:

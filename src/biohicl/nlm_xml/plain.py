@@ -19,7 +19,7 @@ Flags = NDArray[np.bool_]
 # What fits into a processor's cache.
 SCANNED_BYTES = 1 << 20
 
-LESS, GREATER, SLASH, QUESTION, EXCLAMATION, HYPHEN = (ord(sign) for sign in "<>/?!-")
+LESS, GREATER, SLASH, QUESTION, EXCLAMATION = (ord(sign) for sign in "<>/?!")
 
 # One alternative a kind of token; what matches none is cut off by the end of the bytes.
 _TOKEN = re.compile(

@@ -109,7 +109,7 @@ class Reading(Generic[Tables]):
     def _of_block(self, block: Block) -> Iterator[Tables]:
         if block.tags is not None:
             try:
-                yield self._extract(block.tags)
+                yield self._taken(block.tags)
                 return
             except BadRecordError:
                 pass
@@ -154,7 +154,13 @@ class Reading(Generic[Tables]):
         whole = whole_elements(record + b"</_>")
         if whole is None:
             raise DamagedError("ill-formed XML: text where a record should be")
-        return self._extract(Tags(whole))
+        return self._taken(Tags(whole))
+
+    def _taken(self, tags: Tags) -> Tables:
+        for name in tags.names(tags.roots()):
+            if name not in self._extract.records:
+                raise BadRecordError(f"{name} is not expected among the {self._extract.kind}s")
+        return self._extract(tags)
 
     def _skip(self, written: bytes, byte: int, fault: BadRecordError | DamagedError) -> None:
         found = self._key.search(written)

@@ -113,6 +113,11 @@ class Tags:
         """The name of one element."""
         return _name_of(self.distinct_tags[int(self.tag_of[element])].as_py())
 
+    def names(self, elements: Elements) -> list[str]:
+        """The different names of ``elements``."""
+        _, one_of_each = np.unique(self._name.take(elements), return_index=True)
+        return [self.name(int(element)) for element in elements[one_of_each]]
+
     def children(self, parents: Elements, name: str) -> Elements:
         """The elements ``name`` directly inside one of ``parents``."""
         candidates = self.named(name)
@@ -125,9 +130,7 @@ class Tags:
     def child(self, parents: Elements, name: str) -> Elements:
         """The first element ``name`` directly inside each of ``parents`` that has one."""
         found = self.children(parents, name)
-        around = self._parent.take(found)
-        first = np.ones(len(found), np.bool_)
-        first[1:] = around[1:] != around[:-1]
+        first = firsts(self._parent.take(found))
         return found if first.all() else found[first]
 
     def path(self, parents: Elements, path: str) -> Elements:
@@ -188,6 +191,13 @@ def _whole(data: bytes, positions: TagPositions) -> Whole | None:
     count = int(ends[-1]) + 1
     length = int(closed[count - 1]) + 1
     return Whole(data, opened[:count], closed[:count], step[:count], depth[:count], markup[markup < count], length)
+
+
+def firsts(owner: NDArray[np.int32]) -> Flags:
+    """Where a new owner begins, in an array of which equal values stand together."""
+    first = np.ones(len(owner), np.bool_)
+    first[1:] = owner[1:] != owner[:-1]
+    return first
 
 
 def spans(buffer: pa.Buffer, begin: Positions, end: Positions) -> pa.Array:

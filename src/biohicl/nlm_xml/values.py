@@ -6,7 +6,8 @@ Goes in: :class:`~biohicl.nlm_xml.tags.Tags` and elements of it. Comes out: Arro
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,10 +21,11 @@ from biohicl.nlm_xml.tags import Elements, Tags, spans
 Value = TypeVar("Value")
 
 MOST_REMEMBERED = 100_000
+MOST_TAGS_REMEMBERED = 10_000
 
 _MARKUP = re.compile(r"<[^>]*>")
 _SPACES = re.compile(r"[ \t\r\n]+")
-_REFERENCE = re.compile(r"&(#[xX]?)?(\w+);")
+_REFERENCE = re.compile(r"&(#x?)?(\w+);")
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _ATTRIBUTE = re.compile(r"""([^\s=]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 _AMPERSAND, _LESS, _SPACE = (ord(sign) for sign in "&< ")
@@ -69,7 +71,8 @@ def parts(written: str) -> list[tuple[str, str]]:
     return [(part.tag, _with_single_spaces("".join(part.itertext()))) for part in content]
 
 
-def attributes(tag: str) -> dict[str, str]:
+@lru_cache(MOST_TAGS_REMEMBERED)
+def attributes(tag: str) -> Mapping[str, str]:
     """The attributes of a start tag (without its "<" and ">"): ``PMID Version="1"`` gives ``{"Version": "1"}``.
 
     White space in them is treated as in text.
@@ -109,7 +112,7 @@ class Remembered:
     written (plain form), and returns a tuple, one value a column.
     """
 
-    def __init__(self, read: Callable[[dict[str, str], str], tuple[Any, ...]], schema: pa.Schema) -> None:
+    def __init__(self, read: Callable[[Mapping[str, str], str], tuple[Any, ...]], schema: pa.Schema) -> None:
         self._read = read
         self._schema = schema
         self._forget()

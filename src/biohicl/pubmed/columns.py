@@ -7,7 +7,7 @@ starts at the record's own children: a PMID further down belongs to a comment or
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,19 +17,17 @@ from numpy.typing import NDArray
 
 from biohicl.nlm_xml.owners import (
     Owners,
-    firsts,
     is_full,
     listed,
     or_null,
     ordinals,
     placed,
-    placed_first,
     text_lists,
     united,
     where,
 )
 from biohicl.nlm_xml.reading import BadRecordError, Extractor
-from biohicl.nlm_xml.tags import Elements, Tags
+from biohicl.nlm_xml.tags import Elements, Tags, firsts
 from biohicl.nlm_xml.values import Remembered, attribute, clean, has_attribute, integers, texts, texts_at
 from biohicl.pubmed.dates import as_given, exact_date, published
 from biohicl.pubmed.schema import (
@@ -76,10 +74,10 @@ class Citations(Extractor[Batch]):
         self._last: int | None = None
         text, flag = pa.string(), pa.bool_()
 
-        def named(given: dict[str, str], written: str) -> tuple[Any, ...]:
+        def named(given: Mapping[str, str], written: str) -> tuple[Any, ...]:
             return given.get("UI") or None, clean(written) or None
 
-        def topic(given: dict[str, str], written: str) -> tuple[Any, ...]:
+        def topic(given: Mapping[str, str], written: str) -> tuple[Any, ...]:
             return given.get("UI") or None, given.get("MajorTopicYN") == "Y", clean(written) or None
 
         self._named = Remembered(named, _columns(ui=text, name=text))
@@ -117,21 +115,18 @@ class _Records:
         articles, books, old, self._deletes = (
             np.intersect1d(roots, tags.named(name), assume_unique=True) for name in Citations.records
         )
-        if sum(map(len, (articles, books, old, self._deletes))) < len(roots):
-            other = next(tags.name(int(root)) for root in roots if tags.name(int(root)) not in Citations.records)
-            raise BadRecordError(f"{other} is not expected among the citations")
         # The same columns stand at the same paths below these, so that books and old files need no path of their own.
         self.rows = united(articles, books, old)
         self._row_of = ordinals(self.rows, len(tags))
-        documents = self._only(tags.children(books, "BookDocument"))
-        self.citation = united(self._only(tags.children(articles, "MedlineCitation")), old, documents)
+        documents = tags.child(books, "BookDocument")
+        self.citation = united(tags.child(articles, "MedlineCitation"), old, documents)
         self._require(self.citation, "MedlineCitation")
-        self.article = united(self._only(tags.children(self.citation, "Article")), documents)
+        self.article = united(tags.child(self.citation, "Article"), documents)
         self._require(self.article, "Article")
         self.is_book = np.isin(self.rows, books, assume_unique=True)
         # What a book has not, whatever stands in it.
         self.medline, self.medline_article = self.citation[~self.is_book], self.article[~self.is_book]
-        self.pmid = self._pmids(self._only(tags.children(self.citation, "PMID")))
+        self.pmid = self._pmids(tags.child(self.citation, "PMID"))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -156,10 +151,10 @@ class _Records:
             "vernacular_title": self._text(self.medline_article, "VernacularTitle"),
             "abstract": abstract,
             "abstract_sections": sections,
-            "journal": self._text(self.medline_article, "Journal", "Title"),
-            "journal_iso": self._text(self.medline_article, "Journal", "ISOAbbreviation"),
-            "nlm_journal_id": self._text(self.medline, "MedlineJournalInfo", "NlmUniqueID"),
-            "issn": self._text(self.medline_article, "Journal", "ISSN"),
+            "journal": self._text(self.medline_article, "Journal/Title"),
+            "journal_iso": self._text(self.medline_article, "Journal/ISOAbbreviation"),
+            "nlm_journal_id": self._text(self.medline, "MedlineJournalInfo/NlmUniqueID"),
+            "issn": self._text(self.medline_article, "Journal/ISSN"),
             "publication_date": given,
             "published": day,
             "published_precision": precision,
@@ -251,23 +246,20 @@ class _Records:
 
     # --- text -------------------------------------------------------------------------------------------
 
-    def _text(self, above: Elements, *path: str) -> pa.StringArray:
+    def _text(self, above: Elements, path: str) -> pa.StringArray:
         """The text of the first element at ``path``; null where it is empty or absent."""
-        for name in path:
-            above = self._only(self._tags.children(above, name))
-        return or_null(texts_at(self._tags, above, self._owner(above), len(self)))
+        found = self._tags.path(above, path)
+        return or_null(texts_at(self._tags, found, self._owner(found), len(self)))
 
     def _title(self) -> pa.StringArray:
         title = self._text(self.article, "ArticleTitle")
         if not self.is_book.any():
             return title
-        return pc.coalesce(
-            title, pc.if_else(pa.array(self.is_book), self._text(self.article, "Book", "BookTitle"), None)
-        )
+        return pc.coalesce(title, pc.if_else(pa.array(self.is_book), self._text(self.article, "Book/BookTitle"), None))
 
     def _abstract(self) -> tuple[pa.ListArray, pa.StringArray]:
         tags = self._tags
-        parts = tags.children(self._only(tags.children(self.article, "Abstract")), "AbstractText")
+        parts = tags.path(self.article, "Abstract/AbstractText*")
         written = texts(tags, parts)
         fields = [attribute(tags, parts, "Label"), attribute(tags, parts, "NlmCategory"), written]
         sections = self._grouped(parts, pa.StructArray.from_arrays(fields, fields=list(SECTION)))
@@ -289,12 +281,12 @@ class _Records:
 
     def _publication_date(self) -> tuple[pa.Array, pa.Array, pa.Array]:
         tags = self._tags
-        issues = self._only(tags.path(self.medline_article, "Journal/JournalIssue"))
+        issues = tags.path(self.medline_article, "Journal/JournalIssue")
         books = tags.child(self.article[self.is_book], "Book")
-        dates = self._only(tags.children(united(issues, books), "PubDate"))
+        dates = tags.child(united(issues, books), "PubDate")
         given, day, precision = (self._per_row(dates, column) for column in self._read._published(tags, dates))
         if day.null_count:
-            electronic = self._only(tags.children(self.medline_article, "ArticleDate"))
+            electronic = tags.child(self.medline_article, "ArticleDate")
             _, second, how = (self._per_row(electronic, column) for column in self._read._published(tags, electronic))
             precision = pc.if_else(pc.is_null(day), how, precision)
             day = pc.coalesce(day, second)
@@ -338,17 +330,15 @@ class _Records:
 
     def _authors(self) -> pa.ListArray:
         tags = self._tags
-        lists = self._only(tags.children(self.medline_article, "AuthorList"))
+        lists = tags.child(self.medline_article, "AuthorList")
         if self.is_book.any():
             lists = united(lists, self._book_authors())
         authors = tags.children(lists, "Author")
         author_of = ordinals(authors, len(tags))
 
         def one(name: str) -> pa.Array:
-            found = tags.children(authors, name)
-            owner = author_of.take(found)
-            first = firsts(owner)
-            return or_null(texts_at(tags, found[first], owner[first], len(authors)))
+            found = tags.child(authors, name)
+            return or_null(texts_at(tags, found, author_of.take(found), len(authors)))
 
         identifiers = tags.children(authors, "Identifier")
         identifiers = identifiers[has_attribute(tags, identifiers, "Source", "ORCID")]
@@ -393,11 +383,10 @@ class _Records:
     def _comments_corrections(self) -> pa.ListArray:
         tags = self._tags
         found = tags.path(self.medline, "CommentsCorrectionsList/CommentsCorrections*")
-        others = tags.children(found, "PMID")
-        owner = ordinals(found, len(tags)).take(others)
-        first = firsts(owner)
-        pmids, _ = self._other_pmids(others[first])
-        columns = [attribute(tags, found, "RefType"), placed(pmids, owner[first], len(found))]
+        others = tags.child(found, "PMID")
+        pmids, _ = self._other_pmids(others)
+        comment_of = ordinals(found, len(tags))
+        columns = [attribute(tags, found, "RefType"), placed(pmids, comment_of.take(others), len(found))]
         return self._structs(found, columns, COMMENT_OR_CORRECTION)
 
     def _other_pmids(self, elements: Elements) -> tuple[pa.Array, NDArray[np.bool_]]:
@@ -424,11 +413,11 @@ class _Records:
     def _chemicals(self) -> pa.ListArray:
         tags = self._tags
         found = tags.path(self.medline, "ChemicalList/Chemical*")
-        names, numbers = (tags.children(found, name) for name in ("NameOfSubstance", "RegistryNumber"))
+        names, numbers = (tags.child(found, name) for name in ("NameOfSubstance", "RegistryNumber"))
         columns = [*self._read._named(tags, names), *self._read._word(tags, numbers)]
         chemical_of = ordinals(found, len(tags))
         owner = [chemical_of.take(elements) for elements in (names, names, numbers)]
-        fields = [placed_first(column, of, len(found)) for column, of in zip(columns, owner, strict=True)]
+        fields = [placed(column, of, len(found)) for column, of in zip(columns, owner, strict=True)]
         return self._structs(found, fields, CHEMICAL)
 
     def _supplementary_concepts(self) -> pa.ListArray:
@@ -439,12 +428,11 @@ class _Records:
     def _mesh_headings(self, position: pa.Array) -> tuple[pa.ListArray, pa.RecordBatch]:
         tags = self._tags
         headings = tags.path(self.medline, "MeshHeadingList/MeshHeading*")
-        descriptors = tags.children(headings, "DescriptorName")
-        missing = np.ones(len(headings), np.bool_)
+        descriptors = tags.child(headings, "DescriptorName")
         heading_of = ordinals(headings, len(tags))
+        missing = np.ones(len(headings), np.bool_)
         missing[heading_of.take(descriptors)] = False
         self._fail(missing, headings, "a MeshHeading without DescriptorName")
-        descriptors = descriptors[firsts(heading_of.take(descriptors))]
         ui, major, name = self._read._topic(tags, descriptors)
         qualifiers = tags.children(headings, "QualifierName")
         owner = heading_of.take(qualifiers)

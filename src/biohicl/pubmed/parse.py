@@ -63,17 +63,6 @@ def parse_pubmed_file(
     return counts
 
 
-def read_pubmed_file(source: Path) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """The articles, MeSH headings and deleted citations of one file, in memory."""
-    batches = list(Reading(source, Citations()).tables())
-    articles = pa.Table.from_batches([batch.articles for batch in batches], ARTICLES)
-    return (
-        articles,
-        _headings_table([batch.mesh_headings for batch in batches]),
-        _deleted_table([batch.deleted for batch in batches]),
-    )
-
-
 def _headings_table(batches: list[pa.RecordBatch]) -> pa.Table:
     table = pa.Table.from_batches(batches, MESH_HEADINGS).combine_chunks()
     if not table.num_rows:
