@@ -13,6 +13,7 @@ from biohicl.errors import BioHiCLError
 from biohicl.mesh.hierarchy import anomaly_rows, hierarchy_rows, position_forest, write_hierarchy
 from biohicl.mesh.parse import parse_mesh_file
 from biohicl.mesh.schema import KEYS, TABLES
+from biohicl.nlm_xml import stream
 
 STRABISMUS, OCULAR_MOTILITY, MALE, FEMALE, HUMANS = "D013285", "D015835", "D008297", "D005260", "D006801"
 
@@ -229,10 +230,23 @@ RECORD = """<DescriptorRecord DescriptorClass="1"><DescriptorUI>{ui}</Descriptor
 </DescriptorName><TreeNumberList><TreeNumber>{number}</TreeNumber></TreeNumberList></DescriptorRecord>"""
 
 
+def test_comments_behind_the_last_record_are_no_records(tmp_path, monkeypatch):
+    """Even where they come in a piece of their own."""
+    monkeypatch.setattr(stream, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(stream, "UNPACKED_BYTES", 20)
+    source = tmp_path / "desc2099.gz"
+    record = RECORD.format(ui="D1", name="x", number="A01")
+    xml = f"<DescriptorRecordSet>{record}<!-- the -->\n<?end?></DescriptorRecordSet>"
+    source.write_bytes(gzip.compress(xml.encode()))
+    assert parse_mesh_file(source, tmp_path / "out")["descriptors"] == 1
+
+
 @pytest.mark.parametrize(
     ("xml", "said"),
     [
         ("<DescriptorRecordSet></DescriptorRecordSet>", "holds no descriptors"),
+        ("<DescriptorRecordSet><!-- none --><?nor here?></DescriptorRecordSet>", "holds no descriptors"),
+        ("<DescriptorRecordSet><QualifierRecord/></DescriptorRecordSet>", "QualifierRecord is not expected among the"),
         ("<QualifierRecordSet/>", "the root is QualifierRecordSet"),
         (
             "<DescriptorRecordSet><DescriptorRecord/></DescriptorRecordSet>",

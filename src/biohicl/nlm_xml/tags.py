@@ -185,7 +185,9 @@ def _whole(data: bytes, positions: TagPositions) -> Whole | None:
     depth = np.cumsum(step, dtype=np.int16)
     outside = np.flatnonzero(depth < 0)
     within = int(outside[0]) if len(outside) else len(depth)
-    ends = np.flatnonzero((depth[:within] == 0) & (step[:within] <= 0))
+    closes = (depth[:within] == 0) & (step[:within] <= 0)
+    closes[markup[markup < within]] = False
+    ends = np.flatnonzero(closes)
     if not len(ends):
         return None
     count = int(ends[-1]) + 1
