@@ -6,7 +6,6 @@ A reader therefore never sees half a file, whatever ends the writer.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -49,10 +48,10 @@ def _remove(path: Path) -> None:
 def whole_files(*paths: str | os.PathLike[str]) -> Iterator[list[Path]]:
     """Yields one temporary path for each of ``paths``; renames all on success, removes all otherwise.
 
-    A failure while writing leaves every final name as it was before, and no folder that was not there.
+    A failure while writing leaves every final name as it was before. Folders that were made for it stay: another
+    process may be about to write there.
     """
     targets = [Path(path) for path in paths]
-    new = [folder for target in targets for folder in target.parents if not folder.exists()]
     temporaries = [_temporary_beside(target) for target in targets]
     try:
         yield temporaries
@@ -61,10 +60,6 @@ def whole_files(*paths: str | os.PathLike[str]) -> Iterator[list[Path]]:
     finally:
         for temporary in temporaries:
             _remove(temporary)
-        for folder in sorted(set(new), reverse=True):
-            # One in which something is stays.
-            with contextlib.suppress(OSError):
-                folder.rmdir()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from biohicl.errors import BioHiCLError
-from biohicl.mesh.columns import Descriptors
+from biohicl.mesh.columns import Batches, Descriptors
 from biohicl.mesh.schema import KEYS, METADATA, TABLES
 from biohicl.nlm_xml.reading import Reading
 from biohicl.progress import say
@@ -27,9 +27,10 @@ def parse_mesh_file(source: Path, output: Path) -> dict[str, int]:
 
     Raises :class:`BioHiCLError` naming file, line and last good descriptor, and then writes nothing.
     """
-    with whole_files(*(output / f"{name}.parquet" for name in TABLES)) as temporaries:
+    targets = [output / f"{name}.parquet" for name in TABLES]
+    with Reading(source, Descriptors()) as reading, whole_files(*targets) as temporaries:
         paths = dict(zip(TABLES, temporaries, strict=True))
-        counts, uis = _write_as_they_come(source, paths)
+        counts, uis = _write_as_they_come(reading, paths)
         _check_uis(source, uis)
         # NLM's file is in the order of UIs; another one is put into it.
         if uis != sorted(uis):
@@ -41,7 +42,7 @@ def parse_mesh_file(source: Path, output: Path) -> dict[str, int]:
     return counts
 
 
-def _write_as_they_come(source: Path, paths: Mapping[str, Path]) -> tuple[dict[str, int], list[str]]:
+def _write_as_they_come(reading: Reading[Batches], paths: Mapping[str, Path]) -> tuple[dict[str, int], list[str]]:
     """Writes the tables block by block, each sorted by its key within a block; returns row counts and all UIs."""
     counts = dict.fromkeys(paths, 0)
     uis: list[str] = []
@@ -49,7 +50,7 @@ def _write_as_they_come(source: Path, paths: Mapping[str, Path]) -> tuple[dict[s
         writers = {
             name: stack.enter_context(parquet_writer(path, TABLES[name], METADATA)) for name, path in paths.items()
         }
-        for tables in Reading(source, Descriptors()).tables():
+        for tables in reading.tables():
             uis += tables["descriptors"]["descriptor_ui"].to_pylist()
             for name, batch in tables.items():
                 writers[name].write(_by_key(name, pa.Table.from_batches([batch])))

@@ -14,7 +14,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, NamedTuple, Self, TypeVar
 
 from biohicl.errors import BioHiCLError
 from biohicl.nlm_xml.plain import outermost
@@ -23,6 +23,9 @@ from biohicl.nlm_xml.tags import Tags, whole_elements
 from biohicl.progress import say
 
 Tables = TypeVar("Tables")
+
+# Those, and processing instructions, of what libxml2 has accepted.
+_COMMENTS = re.compile(rb"<!--.*?-->|<\?.*?\?>", re.DOTALL)
 
 
 class BadRecordError(BioHiCLError):
@@ -65,15 +68,34 @@ class Extractor(ABC, Generic[Tables]):
 
 
 class Reading(Generic[Tables]):
-    """The reading of ``source`` by ``extract``; with ``skip_bad``, bad records are left out and kept in ``skipped``."""
+    """The reading of ``source`` by ``extract``; with ``skip_bad``, bad records are left out and kept in ``skipped``.
+
+    A context: the file is opened, and its root's name looked at, where the context begins; so what cannot be read at
+    all is told before anything is made for what is to be written.
+    """
 
     def __init__(self, source: Path, extract: Extractor[Tables], skip_bad: bool = False) -> None:
         self._source, self._extract, self._skip_bad = source, extract, skip_bad
         names = "|".join(map(re.escape, extract.records))
         self._record = re.compile(rf"<({names})[\s>].*?</\1\s*>".encode(), re.DOTALL)
         self._key = re.compile(rf"<{extract.key}[^>]*>\s*([0-9A-Z]+)\s*<".encode())
-        self._root: re.Pattern[bytes] | None = None
+        self._open = contextlib.ExitStack()
         self._skipped: list[Skipped] = []
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as opening, self._faults_told():
+            stream = opening.enter_context(self._source.open("rb"))
+            self._document = open_document(self._source, stream, self._record)
+            root = self._document.root
+            if root not in self._extract.roots:
+                wanted = " or ".join(self._extract.roots)
+                raise DamagedError(f"the root is {root}, but {wanted} is needed: is this the right file?")
+            self._root = re.compile(rf"</?{re.escape(root)}[\s>]".encode())
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._open.close()
 
     def tables(self) -> Iterator[Tables]:
         """The tables of block after block."""
@@ -81,25 +103,25 @@ class Reading(Generic[Tables]):
         # A block's thousands of small values refer to nobody: looking for cycles among them finds none.
         collecting = gc.isenabled()
         gc.disable()
-        extract = self._extract
         try:
-            with self._source.open("rb") as stream:
-                document = open_document(self._source, stream, self._record)
-                if document.root not in extract.roots:
-                    wanted = " or ".join(extract.roots)
-                    raise DamagedError(f"the root is {document.root}, but {wanted} is needed: is this the right file?")
-                self._root = re.compile(rf"</?{re.escape(document.root)}[\s>]".encode())
-                for block in document.blocks():
+            with self._faults_told():
+                for block in self._document.blocks():
                     yield from self._of_block(block)
+        finally:
+            if collecting:
+                gc.enable()
+
+    @contextlib.contextmanager
+    def _faults_told(self) -> Iterator[None]:
+        """What goes wrong with the file, as an error that names it."""
+        try:
+            yield
         except DamagedError as fault:
             raise self._error(str(fault), fault.begin, fault.line) from None
         except FileNotFoundError:
             raise BioHiCLError(f"{self._source}: no such file") from None
         except IsADirectoryError:
             raise BioHiCLError(f"{self._source}: is a folder, not a file") from None
-        finally:
-            if collecting:
-                gc.enable()
 
     def skipped(self) -> list[Skipped]:
         """The records that were left out, in the file's order."""
@@ -118,7 +140,7 @@ class Reading(Generic[Tables]):
         for begin, end in self._records(block, written):
             record = written[begin:end]
             try:
-                yield self._one(record)
+                yield from self._one(record)
             except (BadRecordError, DamagedError) as fault:
                 if not self._skip_bad:
                     line = fault.line if isinstance(fault, DamagedError) else 1
@@ -140,7 +162,7 @@ class Reading(Generic[Tables]):
         for found in [*self._record.finditer(written), None]:
             begin = found.start() if found else len(written)
             between = written[place:begin]
-            if self._root and self._root.search(between):
+            if self._root.search(between):
                 raise block.fault
             if between.strip():
                 yield begin - len(between.lstrip()), begin
@@ -148,13 +170,14 @@ class Reading(Generic[Tables]):
                 yield found.span()
                 place = found.end()
 
-    def _one(self, record: bytes) -> Tables:
+    def _one(self, record: bytes) -> Iterator[Tables]:
         check(b"<_>", record, len(record), b"</_>", 0)
         # The end tag of the element around it: what follows the last end tag is not read.
         whole = whole_elements(record + b"</_>")
-        if whole is None:
+        if whole is not None:
+            yield self._taken(Tags(whole))
+        elif _COMMENTS.sub(b"", record).strip():
             raise DamagedError("ill-formed XML: text where a record should be")
-        return self._taken(Tags(whole))
 
     def _taken(self, tags: Tags) -> Tables:
         for name in tags.names(tags.roots()):

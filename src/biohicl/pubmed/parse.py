@@ -35,13 +35,12 @@ def parse_pubmed_file(
     otherwise); a file that breaks off, or is no PubMed file, is an error all the same.
     """
     citations = Citations()
-    reading = Reading(source, citations, skip_bad=skip_bad_citations)
     targets = [articles, mesh_headings, deleted, quarantine]
     if len({path.resolve() for path in targets}) < len(targets):
         raise BioHiCLError("each table needs a file of its own: two of the outputs have the same path")
     headings: list[pa.RecordBatch] = []
     deletes: list[pa.RecordBatch] = []
-    with whole_files(*targets) as temporaries:
+    with Reading(source, citations, skip_bad=skip_bad_citations) as reading, whole_files(*targets) as temporaries:
         with parquet_writer(temporaries[0], ARTICLES, METADATA) as writer:
             for batch in reading.tables():
                 writer.write(batch.articles)
