@@ -6,9 +6,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from citations_from_dtd import Style, rows_of, serialised, sets, styles, tree_of
+from citation_rows import rows_of
+from citation_trees import tree_of
+from drawn_citations import sets
 from pubmed_reference import assert_equal_to_reference, assert_same_rows, difference, read
 from pubmed_tables import in_pieces, parsed
+from xml_writing import Style, serialised, styles
 
 FEW = settings(
     max_examples=60,
