@@ -11,7 +11,7 @@ Rooms of the package, lower ones first; a room imports only from those before it
     evaluation                     benchmarks, retrieval, metrics
     report                         summary, report page, catalog
     sample                         the generated copy of NLM's server
-    arguments, cli                 one subcommand a stage
+    cli                            one subcommand a stage
 """
 
 __version__ = "0.1.0"

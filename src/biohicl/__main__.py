@@ -2,6 +2,6 @@
 
 import sys
 
-from biohicl.cli import main
+from biohicl.cli.main import main
 
 sys.exit(main())

@@ -1,13 +1,17 @@
-"""What the command line takes: argument types that refuse bad input in words."""
+"""What subcommands are made of: argument types that refuse bad input in words, and options of several of them."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from biohicl.errors import BioHiCLError
+
+Command = Callable[[argparse.Namespace], None]
+Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def positive(text: str) -> int:
@@ -72,3 +76,27 @@ def numbers(text: str) -> str | list[int | str]:
             raise argparse.ArgumentTypeError(f"{part} is a range upside down; write {last}-{first}")
         parts.append(part if dash else int(part))
     return parts
+
+
+def command(commands: Subcommands, name: str, run: Command, summary: str, detail: str = "") -> argparse.ArgumentParser:
+    """A new subcommand that calls ``run``; ``--help`` shows ``summary`` in the list, and ``detail`` with its own."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=f"{summary}. {detail}".strip()
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def device_option(parser: argparse.ArgumentParser) -> None:
+    """``--device``."""
+    parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, or cuda")
+
+
+def listed_files(record: Path) -> list[dict[str, Any]]:
+    """The files that list-pubmed recorded, each with name, kind, year and number."""
+    from biohicl.storage import read_json
+
+    content = read_json(record)
+    if not isinstance(content, dict) or "files" not in content:
+        raise BioHiCLError(f"{record}: lists no files; it has to be the record that list-pubmed made")
+    return list(content["files"])

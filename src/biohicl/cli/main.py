@@ -1,0 +1,87 @@
+"""The command ``biohicl``: its parser, and what is said where a subcommand fails."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import biohicl
+from biohicl.cli import evaluation, fetching, report, sample, tables, training
+from biohicl.cli.arguments import positive
+from biohicl.errors import BioHiCLError
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one subcommand; returns the exit status: 0, or 2 with one line on standard error for bad input."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    _limit_threads(options.threads)
+    # A terminated stage cleans up like an interrupted one: temporary files go.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        options.run(options)
+    except BioHiCLError as error:
+        print(f"biohicl {options.command}: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"biohicl {options.command}: error: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        # Libraries that read tables raise errors of their own for a file that is damaged or of another kind.
+        if not type(error).__module__.startswith(("polars", "pyarrow")):
+            raise
+        given = [str(value) for value in vars(options).values() if isinstance(value, Path) and value.exists()]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        print(
+            f"biohicl {options.command}: error: a table cannot be read: {reason}. Is one of these damaged, or of "
+            f"another stage: {', '.join(given)}?",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:
+        print(f"biohicl {options.command}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _limit_threads(threads: int | None) -> None:
+    """Before the libraries are loaded, since they read these once. Polars ignores OMP_NUM_THREADS."""
+    if threads is not None:
+        for variable in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ[variable] = str(threads)
+        os.environ["RAYON_NUM_THREADS"] = str(threads)  # tokenizers
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="biohicl",
+        description="Dense biomedical retrieval trained from MeSH labels. Each subcommand is one stage.",
+    )
+    parser.add_argument("--version", action="version", version=f"biohicl {biohicl.__version__}")
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads to use (default: all cores)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (
+        sample.add_commands,
+        fetching.add_listing,
+        fetching.add_fetching,
+        tables.add_commands,
+        training.add_commands,
+        evaluation.add_commands,
+        report.add_commands,
+    ):
+        add(commands)
+    return parser
