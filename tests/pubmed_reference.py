@@ -82,10 +82,15 @@ def children_of_the_root(path):
         "PubmedArticleSet": ("PubmedArticle", "PubmedBookArticle", "DeleteCitation"),
         "MedlineCitationSet": ("MedlineCitation", "DeleteCitation"),
     }
-    depth = 0
+    depth, root, last = 0, None, None
     with gzip.open(path) if zipped else path.open("rb") as stream:
         for event, element in ET.iterparse(stream, events=("start", "end")):
             depth += 1 if event == "start" else -1
+            if (event, depth) in {("start", 2), ("end", 0)}:
+                # Only now is the text before this tag complete.
+                before = root.text if last is None else last.tail
+                if squeezed(before):
+                    raise WrongFileError(f"text in {root.tag}: {before}")
             if event == "start" and depth == 1:
                 root = element
                 if root.tag not in allowed:
@@ -94,6 +99,7 @@ def children_of_the_root(path):
                 raise WrongFileError(f"{element.tag} in {root.tag}")
             elif event == "end" and depth == 1:
                 yield element
+                last = element
                 root.clear()
 
 

@@ -225,9 +225,7 @@ def test_without_network_a_server_says_what_to_do(tmp_path, monkeypatch):
 
 def test_a_full_disk_is_named_and_no_other_mirror_asked(sample, tmp_path):
     """A limit on the size of files stands for the disk."""
-    limited = (
-        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); from biohicl.cli.main import run; run()"
-    )
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); from biohicl.cli.main import run; run()"
     command = [
         sys.executable,
         "-c",

@@ -154,6 +154,11 @@ WRONG_XML = {
     "unclosed root": document(citation(1), tail=b""),
     "unclosed record": document(citation(1), b"<PubmedArticle>"),
     "text between records": document(citation(1), b"<PMID>", citation(2)),
+    "a word before the first record": document(b"word", citation(1)),
+    "a word between two": document(citation(1), b"word", citation(2)),
+    "a word behind the last record": document(citation(1), b" <!-- 1 --> word "),
+    "a word in an empty set": document(b"word"),
+    "a section of text between two": document(citation(1), b"<![CDATA[<PubmedArticle/>]]>", citation(2)),
     "an unknown record": document(citation(1), b"<PubmedThing/>", citation(2)),
     "no MedlineCitation": document(citation(1), b"<PubmedArticle/>"),
     "no Article": document(
@@ -261,6 +266,7 @@ NO_CITATION_BEFORE = {
         "a doctype only",
     ),
     *("an unknown encoding", "UTF-16 in the declaration only"),
+    *("a word before the first record", "a word in an empty set"),
 }
 
 
@@ -553,6 +559,31 @@ def test_a_bad_citation_is_set_aside_and_the_others_are_read(tmp_path, fault):
     assert row["xml"].strip() == bad.decode(errors="replace").strip()
     unreadable = fault in {"no MedlineCitation", "no BookDocument", "no PMID", "PMID a word", "PMID 0", "PMID too high"}
     assert row["pmid"] == (None if unreadable else 2)
+
+
+@pytest.mark.parametrize("before", [[], [citation(1)], [b"<!-- 1 -->"], [citation(1), b"<?x?>"]])
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        (text, after)
+        for text in (b"word", b"<![CDATA[</PubmedArticle>]]>", b"&amp;", b"<!-- a -- b -->")
+        for after in ([], [b"<!-- 3 -->"], [citation(3)], [NAMED_BAD["no such day"], citation(3)])
+        # A file whose end is not well-formed is wrong as a file.
+        if citation(3) in after or b" -- " not in text
+    ],
+)
+def test_text_between_citations_is_set_aside(tmp_path, before, text, after):
+    path, without = tmp_path / "some.xml", tmp_path / "without.xml"
+    path.write_bytes(document(*before, text, *after))
+    without.write_bytes(document(*(part for part in before + after if part in (citation(1), citation(3)))))
+    with pytest.raises(BioHiCLError, match="text where a citation should be|ill-formed XML: .*omment"):
+        parsed(path, tmp_path / "out")
+    *tables, quarantine = parsed(path, tmp_path / "out", skip_bad=True)
+    assert_equal_to_reference(tables, without)
+    row, *others = quarantine.to_pylist()
+    assert text.decode() in row["xml"]
+    assert row["pmid"] is None
+    assert [other["pmid"] for other in others] == [2] * (len(after) == 2)
 
 
 def test_several_bad_citations_stand_in_the_order_of_the_file(tmp_path):

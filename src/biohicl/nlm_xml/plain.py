@@ -123,6 +123,15 @@ def outermost(data: bytes) -> Iterator[tuple[int, int]]:
             before = depth
 
 
+def text_at_end(data: bytes) -> int:
+    """How many bytes stand before the end tag that ``data`` leads to, if text is among them; 0 otherwise."""
+    length, has_text = 0, False
+    for token, _ in _tokens(data):
+        length = token.end()
+        has_text |= bool((token["text"] or token["cdata"] or b"").strip())
+    return length if has_text else 0
+
+
 def _tokens(data: bytes) -> Iterator[tuple[re.Match[bytes], int]]:
     """Each token and how many elements are open behind it, up to the end tag of the element around ``data``."""
     depth = place = 0

@@ -37,7 +37,10 @@ class BadRecordError(BioHiCLError):
 
 
 class Skipped(NamedTuple):
-    """A bad record: its key if known, the byte and line where it begins (from 0 and 1, unpacked), why, and itself."""
+    """A bad record: its key if known, the byte (from 0) and line (from 1) where it begins, why, and itself.
+
+    Bytes are those of the unpacked file in UTF-8.
+    """
 
     key: str | None
     byte: int
@@ -152,23 +155,23 @@ class Reading(Generic[Tables]):
     def _records(self, block: Block, written: bytes) -> Iterator[tuple[int, int]]:
         """Where each record of a block begins and ends; by name where the block is not well-formed.
 
-        What then stands between two records is none, and counts as a bad one; but where the root ends, or begins
-        anew, it is the file that is wrong.
+        What stands between two of them comes too, unless it is space. But where the root ends there, or begins anew,
+        it is the file that is wrong.
         """
         if block.fault is None:
-            yield from outermost(written)
-            return
+            spans = outermost(written)
+        else:
+            spans = (found.span() for found in self._record.finditer(written))
         place = 0
-        for found in [*self._record.finditer(written), None]:
-            begin = found.start() if found else len(written)
+        for begin, end in [*spans, (len(written), len(written))]:
             between = written[place:begin]
-            if self._root.search(between):
+            if block.fault and self._root.search(between):
                 raise block.fault
             if between.strip():
                 yield begin - len(between.lstrip()), begin
-            if found:
-                yield found.span()
-                place = found.end()
+            if begin < end:
+                yield begin, end
+            place = end
 
     def _one(self, record: bytes) -> Iterator[Tables]:
         check(b"<_>", record, len(record), b"</_>", 0)
@@ -177,7 +180,7 @@ class Reading(Generic[Tables]):
         if whole is not None:
             yield self._taken(Tags(whole))
         elif _COMMENTS.sub(b"", record).strip():
-            raise DamagedError("ill-formed XML: text where a record should be")
+            raise BadRecordError(f"text where a {self._extract.kind} should be")
 
     def _taken(self, tags: Tags) -> Tables:
         for name in tags.names(tags.roots()):

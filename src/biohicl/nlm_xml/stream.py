@@ -19,6 +19,7 @@ from isal import isal_zlib
 from lxml import etree
 
 from biohicl.errors import BioHiCLError
+from biohicl.nlm_xml.plain import text_at_end
 from biohicl.nlm_xml.tags import Tags, whole_elements
 from biohicl.storage import GZIP_MAGIC
 
@@ -58,7 +59,7 @@ class Block:
     """Whole records, or a stretch of the file in which something is wrong.
 
     It is the first ``length`` bytes of ``data``, and begins at byte ``begin`` of the unpacked file. ``tags``: its
-    elements; None where there is a ``fault``.
+    elements; None where there is a ``fault`` in the XML, or text where only records should be.
     """
 
     begin: int
@@ -111,6 +112,8 @@ class Document:
             yield block
             unread, begin = unread[block.length :], begin + block.length
         check(self._start, unread, len(unread), b"", begin)
+        if length := text_at_end(unread):
+            yield Block(begin, unread, length, None)
 
     def _cut(self, unread: bytes, begin: int, at_end: bool) -> Block | None:
         """The block that ``unread`` begins with, if it is there as a whole."""
@@ -120,7 +123,7 @@ class Document:
                 check(self._start, unread, whole.length, self._end, begin)
             except DamagedError as fault:
                 return self._faulty(unread, begin, fault, whole.length)
-            return Block(begin, unread, whole.length, Tags(whole))
+            return Block(begin, unread, whole.length, None if whole.has_text else Tags(whole))
         if at_end or len(unread) > LARGEST_RECORD_BYTES:
             # An element that does not end, or an end without a beginning.
             try:

@@ -36,7 +36,7 @@ class Whole(NamedTuple):
     ``data``: they, and perhaps more behind them. ``opened``, ``closed`` (int32): where each tag's "<" and ">" stand.
     ``step`` (int8): 1 for a start tag, -1 for an end tag, 0 for what opens and closes at once. ``depth`` (int16): how
     many elements are open behind it. ``markup``: which tags are comments or instructions. ``length``: how many bytes
-    the elements took before they were in plain form.
+    the elements took before they were in plain form. ``has_text``: whether text stands before or between them.
     """
 
     data: bytes
@@ -46,6 +46,7 @@ class Whole(NamedTuple):
     depth: NDArray[np.int16]
     markup: NDArray[np.int64]
     length: int
+    has_text: bool
 
 
 class Tags:
@@ -192,7 +193,11 @@ def _whole(data: bytes, positions: TagPositions) -> Whole | None:
         return None
     count = int(ends[-1]) + 1
     length = int(closed[count - 1]) + 1
-    return Whole(data, opened[:count], closed[:count], step[:count], depth[:count], markup[markup < count], length)
+    opened, closed, step, depth = opened[:count], closed[:count], step[:count], depth[:count]
+    before = np.flatnonzero(depth[:-1] == 0)
+    begins, stops = [0, *(closed[before] + 1).tolist()], [int(opened[0]), *opened[before + 1].tolist()]
+    has_text = any(begin < stop and not data[begin:stop].isspace() for begin, stop in zip(begins, stops, strict=True))
+    return Whole(data, opened, closed, step, depth, markup[markup < count], length, has_text)
 
 
 def firsts(owner: NDArray[np.int32]) -> Flags:

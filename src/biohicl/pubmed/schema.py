@@ -133,7 +133,7 @@ DELETED = pa.schema([("pmid", pa.int32()), ("version", pa.int16())])
 QUARANTINE = pa.schema(
     [
         ("pmid", pa.int32()),  # null where it cannot be read
-        ("byte", pa.int64()),  # where the record begins in the unpacked file, from 0
+        ("byte", pa.int64()),  # where the record begins in the unpacked file (as UTF-8), from 0
         ("line", pa.int64()),  # the same as a line, from 1
         ("reason", pa.string()),
         ("xml", pa.string()),  # the record; bytes that are not UTF-8 are replaced
