@@ -1,11 +1,11 @@
 """What the parser makes of a file, as the tables that it writes."""
 
-from contextlib import nullcontext
+from contextlib import contextmanager
 from unittest import mock
 
 import pyarrow.parquet as pq
 
-from biohicl.nlm_xml import stream
+from biohicl.nlm_xml import stream, values
 from biohicl.pubmed.parse import parse_pubmed_file
 from biohicl.pubmed.schema import ARTICLES, DELETED, MESH_HEADINGS, QUARANTINE
 
@@ -26,10 +26,18 @@ def parsed(source, folder, skip_bad=False):
     return tables if skip_bad else tables[:3]
 
 
+@contextmanager
 def in_pieces(size):
-    """The parser takes a file in pieces of about ``size`` bytes, so that they end anywhere; as it likes where 0."""
+    """The parser takes a file in pieces of about ``size`` bytes, so that they end anywhere; as it likes where 0.
+
+    What it remembers of repeated elements is soon forgotten, too.
+    """
     if not size:
-        return nullcontext()
-    return mock.patch.multiple(
-        stream, BLOCK_BYTES=size, READ_BYTES=max(1, size // 3), UNPACKED_BYTES=max(1, size // 2), CHECKED_BYTES=size
-    )
+        yield
+        return
+    pieces = {"BLOCK_BYTES": size, "READ_BYTES": size // 3, "UNPACKED_BYTES": size // 2, "CHECKED_BYTES": size}
+    with (
+        mock.patch.multiple(stream, **{name: max(1, count) for name, count in pieces.items()}),
+        mock.patch.object(values, "MOST_REMEMBERED", size // 1000),
+    ):
+        yield
