@@ -13,7 +13,7 @@ from biohicl.errors import BioHiCLError
 from biohicl.mesh.hierarchy import anomaly_rows, hierarchy_rows, position_forest, write_hierarchy
 from biohicl.mesh.parse import parse_mesh_file
 from biohicl.mesh.schema import KEYS, TABLES
-from biohicl.nlm_xml import stream
+from pubmed_tables import in_pieces
 
 STRABISMUS, OCULAR_MOTILITY, MALE, FEMALE, HUMANS = "D013285", "D015835", "D008297", "D005260", "D006801"
 
@@ -210,7 +210,8 @@ BARE = """<DescriptorRecord><DescriptorUI>{ui}</DescriptorUI><DescriptorName><St
 </DescriptorRecord>"""
 
 
-def test_nasty_records_in_no_order_equal_the_obvious_reading(tmp_path):
+@pytest.mark.parametrize("size", [0, 500])
+def test_nasty_records_in_no_order_equal_the_obvious_reading(tmp_path, size):
     records = [
         FULL.format(ui="D000009"),
         BARE.format(ui="D000004"),
@@ -219,7 +220,8 @@ def test_nasty_records_in_no_order_equal_the_obvious_reading(tmp_path):
     ]
     source = tmp_path / "desc2099.xml"
     source.write_text(f"<DescriptorRecordSet>{''.join(records)}</DescriptorRecordSet>")
-    assert_equals_the_obvious_reading(source, tmp_path / "out")
+    with in_pieces(size):
+        assert_equals_the_obvious_reading(source, tmp_path / "out")
     first = pl.read_parquet(tmp_path / "out/descriptors.parquet").row(0)
     assert first == ("D000001", "A & B, <C>", "2", "What it is.")
     allowed = pl.read_parquet(tmp_path / "out/allowed_qualifiers.parquet").rows()
@@ -230,15 +232,14 @@ RECORD = """<DescriptorRecord DescriptorClass="1"><DescriptorUI>{ui}</Descriptor
 </DescriptorName><TreeNumberList><TreeNumber>{number}</TreeNumber></TreeNumberList></DescriptorRecord>"""
 
 
-def test_comments_behind_the_last_record_are_no_records(tmp_path, monkeypatch):
+def test_comments_behind_the_last_record_are_no_records(tmp_path):
     """Even where they come in a piece of their own."""
-    monkeypatch.setattr(stream, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(stream, "UNPACKED_BYTES", 20)
     source = tmp_path / "desc2099.gz"
     record = RECORD.format(ui="D1", name="x", number="A01")
     xml = f"<DescriptorRecordSet>{record}<!-- the -->\n<?end?></DescriptorRecordSet>"
     source.write_bytes(gzip.compress(xml.encode()))
-    assert parse_mesh_file(source, tmp_path / "out")["descriptors"] == 1
+    with in_pieces(40):
+        assert parse_mesh_file(source, tmp_path / "out")["descriptors"] == 1
 
 
 @pytest.mark.parametrize(

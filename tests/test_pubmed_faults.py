@@ -335,6 +335,9 @@ RIGHT = {
     "an old set": b"<MedlineCitationSet></MedlineCitationSet>",
     "deletes only": document(b'<DeleteCitation><PMID Version="1">8</PMID><PMID>3</PMID></DeleteCitation>'),
     "plain": MANY_RECORDS,
+    "markup with a > and a <": document(
+        citation(1, "a<?x > < ?>b<!-- > < -->c"), b"<?x > < ?><!-- > < -->", citation(2)
+    ),
     "comments that look like records": document(
         b"<!-- </PubmedArticleSet> <PubmedArticle> -->",
         citation(1),
@@ -584,6 +587,17 @@ def test_text_between_citations_is_set_aside(tmp_path, before, text, after):
     assert text.decode() in row["xml"]
     assert row["pmid"] is None
     assert [other["pmid"] for other in others] == [2] * (len(after) == 2)
+
+
+@pytest.mark.parametrize("record", [citation(2, "a < b"), b"<PubmedArticle>\n", b"\n</i>"])
+def test_lines_are_counted_where_the_root_takes_several(tmp_path, record):
+    path, lines = tmp_path / "some.xml", []
+    for root in (b"<PubmedArticleSet>", b'<PubmedArticleSet\n\n  xmlns:x="y"\n>'):
+        path.write_bytes(document(citation(1), b"\n", record, head=b'<?xml version="1.0"?>\n' + root + b"\n"))
+        with pytest.raises(BioHiCLError, match="last good PMID 1") as raised:
+            parsed(path, tmp_path / "out")
+        lines.append(int(re.search(r"line (\d+)", str(raised.value))[1]))
+    assert lines[1] == lines[0] + 3
 
 
 def test_several_bad_citations_stand_in_the_order_of_the_file(tmp_path):
