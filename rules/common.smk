@@ -1,5 +1,6 @@
 # What the other files share: the checked configuration, and functions from it to file names.
 
+import functools
 import json
 import os
 import shutil
@@ -83,8 +84,14 @@ def as_json(value):
 
 def release_files(wildcards):
     """The PubMed files of the recorded release; asks the server through the checkpoint where nothing is recorded."""
-    record = checkpoints.list_pubmed.get().output[0]
-    return json.loads(Path(record).read_text())["files"]
+    record = Path(checkpoints.list_pubmed.get().output[0])
+    return files_recorded(record, record.stat().st_mtime_ns)
+
+
+@functools.cache
+def files_recorded(record, written):
+    """The files of a record as it was ``written``: PubMed has 1,600 jobs that ask for them."""
+    return json.loads(record.read_text())["files"]
 
 
 def tables(*kinds):
@@ -130,6 +137,16 @@ def numbers(spec):
 PUBMED_NUMBERS = f"--baseline {numbers(CONFIG['pubmed']['baseline'])} --updates {numbers(CONFIG['pubmed']['updates'])}"
 STRICT_SEQUENCE = "--strict-sequence" if CONFIG["pubmed"]["strict_sequence"] else ""
 PUBMED_WANTED = f"--release {CONFIG['pubmed']['release']} {PUBMED_NUMBERS} {STRICT_SEQUENCE}"
+
+
+def md5_of_pubmed(wildcards):
+    """What list_pubmed recorded of the file: one that NLM replaces under its name is fetched and parsed again.
+
+    Read here and no input, as with MeSH: a new listing alone fetches nothing.
+    """
+    record = Path("resources/pubmed/release.json")
+    files = files_recorded(record, record.stat().st_mtime_ns) if record.exists() else []
+    return as_json(next((file.get("md5") for file in files if file["name"] == wildcards.file), None))
 
 
 def issue_of_mesh(wildcards):

@@ -4,7 +4,8 @@
 checkpoint list_pubmed:
     """Ask the server which files the release has; `snakemake refresh` asks again."""
     output:
-        "resources/pubmed/release.json",
+        # Kept until the new one is written: its checksums need not be asked for again, nor is it lost if that fails.
+        update("resources/pubmed/release.json"),
     log:
         "logs/list_pubmed.log",
     benchmark:
@@ -23,7 +24,7 @@ checkpoint list_pubmed:
 checkpoint list_mesh:
     """Ask the server for the MeSH descriptor file."""
     output:
-        "resources/mesh/release.json",
+        update("resources/mesh/release.json"),
     log:
         "logs/list_mesh.log",
     benchmark:
@@ -70,6 +71,8 @@ rule fetch_pubmed:
         "../envs/tables.yaml"
     resources:
         downloads=1,
+    params:
+        md5=md5_of_pubmed,
     shell:
         'python -m biohicl fetch-pubmed --mirrors "$PUBMED_MIRRORS" --kind {wildcards.kind} --name {wildcards.file} '
         "--output {output} > {log} 2>&1"
@@ -117,6 +120,7 @@ rule fetch_retrieval_benchmark:
 
 
 use rule fetch_retrieval_benchmark as fetch_similarity_benchmark with:
+    """Pairs of sentences and how similar people found them."""
     output:
         "resources/benchmarks/{benchmark}/pairs.jsonl",
 

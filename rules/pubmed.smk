@@ -24,6 +24,8 @@ rule parse_pubmed:
         mem_mb=1000,
     params:
         schema=PUBMED_SCHEMA,
+        # The file may be gone once it is parsed; where another one has its name, it is fetched again.
+        md5=md5_of_pubmed,
     shell:
         "python -m biohicl --threads {threads} parse-pubmed {input} --articles {output.articles} "
         "--mesh-headings {output.mesh_headings} --deleted {output.deleted} --quarantine {output.quarantine} "
@@ -61,7 +63,7 @@ rule merge_citations:
 rule corpus:
     """PubMed as tables: articles, headings, deletes, and the current record of each citation."""
     input:
-        tables("mesh_headings"),
+        tables("articles", "mesh_headings", "deleted", "quarantine"),
         "results/corpus/current.parquet",
         "results/corpus/anomalies.parquet",
     localrule: True

@@ -1,5 +1,7 @@
 """Listings and downloads from folders (file://), and what is told without a network."""
 
+import gzip
+import hashlib
 import json
 import os
 import re
@@ -81,9 +83,25 @@ def test_news_of_a_listing(tmp_path):
     old = {"year": 2098, "files": [{"name": "a"}, {"name": "b"}]}
     assert describe_news(old, record) == ["first listing"]
     write_json(old, record)
-    assert describe_news(old, record) == ["nothing new"]
+    assert describe_news(old, record) == ["nothing new since the last listing"]
     new = {"year": 2099, "files": [{"name": "b"}, {"name": "c"}]}
     assert describe_news(new, record) == ["release 2099 replaces 2098", "new: c", "no longer listed: a"]
+
+
+def test_a_file_replaced_under_its_name_is_news(sample, tmp_path):
+    """Its time is what tells, in a folder; another mirror's time does not, since the content is the same."""
+    mirror, record = shutil.copytree(sample / "pubmed", tmp_path / "mirror"), tmp_path / "release.json"
+    before = pubmed_release([str(mirror)], "current", "all", "all")
+    write_json(before, record)
+    elsewhere = shutil.copytree(mirror, tmp_path / "elsewhere", copy_function=shutil.copyfile)
+    moved = pubmed_release([str(elsewhere)], "current", "all", "all", before)
+    assert describe_news(moved, record) == ["nothing new since the last listing"]
+    file = mirror / "baseline/pubmed99n0001.xml.gz"
+    file.write_bytes(file.read_bytes() + gzip.compress(b""))
+    new, old = hashlib.md5(file.read_bytes()).hexdigest(), before["files"][0]["md5"]
+    file.with_name(f"{file.name}.md5").write_text(f"MD5({file.name})= {new}\n")
+    after = pubmed_release([str(mirror)], "current", "all", "all", before)
+    assert describe_news(after, record) == [f"pubmed99n0001 was re-issued (MD5 {old} -> {new})"]
 
 
 def test_a_pubmed_file_comes_over_whole(sample, tmp_path):
@@ -102,7 +120,7 @@ def test_a_pubmed_file_comes_over_whole(sample, tmp_path):
         (lambda f: f.write_bytes(b"<html>Busy</html>"), "not a gzip file"),
         (lambda f: f.unlink(), "no such file in this mirror"),
         (lambda f: f.with_name(f.name + ".md5").write_text("?"), "holds no MD5 checksum"),
-        (lambda f: f.with_name(f.name + ".md5").unlink(), r"\.md5: no such file"),
+        (lambda f: f.with_name(f.name + ".md5").unlink(), r"\.md5: no such file, and each file needs one: md5sum"),
     ],
 )
 def test_what_is_not_whole_never_gets_its_name(sample, tmp_path, spoil, said):
@@ -150,7 +168,7 @@ def test_places(tmp_path, monkeypatch):
     (tmp_path / "a b").mkdir()
     (tmp_path / "a b/x%y.txt").touch()
     assert as_url("https://x.org/y/") == "https://x.org/y"
-    assert list_directory(as_url("a b")) == ["x%y.txt"]
+    assert list(list_directory(as_url("a b"))) == ["x%y.txt"]
 
 
 FILES = ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"]

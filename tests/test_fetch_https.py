@@ -441,6 +441,41 @@ def test_a_servers_directory_page(https):
     assert release["mirror"] == f"{https.url}/pubmed"
 
 
+PAGE = """<html><title>Index of /pubmed</title><pre>
+<a href="pubmed26n0001.xml.gz">pubmed26n0001.xml.gz</a>  {date}   19M
+<a href="pubmed26n0001.xml.gz.md5">pubmed26n0001.xml.gz.md5</a>  2026-01-05 10:00   60
+</pre></html>"""
+TABLE = """<html><title>Index of /pubmed</title><table><tr><td><a href="pubmed26n0001.xml.gz">pubmed26n0001.xml.gz</a>
+</td><td align="right">{date}</td><td align="right">19M</td></tr></table></html>"""
+BARE = """<html><title>Index of /pubmed</title><li><a href="pubmed26n0001.xml.gz">{date}</a> 19M</html>"""
+
+
+@pytest.mark.parametrize("page", [PAGE, TABLE, BARE])
+def test_checksums_are_read_where_the_page_says_that_a_file_is_new(https, page):
+    """A page without times cannot say it: then they are read each time."""
+    mirrors, wanted = [f"{https.url}/pubmed"], ("current", "all", "none")
+    https.put(f"{FOLDER}/", page.format(date="2026-01-05 10:00").encode())
+    first = pubmed_release(mirrors, *wanted)
+    assert [file["md5"] for file in first["files"]] == [hashlib.md5(BODY).hexdigest()]
+    again = pubmed_release(mirrors, *wanted, first)
+    assert again == first
+    assert len(https.seen[f"{PATH}.md5"]) == (2 if page is BARE else 1)
+    https.put(f"{FOLDER}/", page.format(date="2026-02-01 10:00").encode())
+    https.put(f"{PATH}.md5", md5_line(OTHER))
+    later = pubmed_release(mirrors, *wanted, again)
+    assert [file["md5"] for file in later["files"]] == [hashlib.md5(OTHER).hexdigest()]
+
+
+def test_a_busy_server_is_not_one_without_checksums(https):
+    https.put(f"{FOLDER}/", PAGE.format(date="2026-01-05 10:00").encode())
+    https.put(f"{PATH}.md5", b"", always=status(503))
+    with pytest.raises(BioHiCLError, match=r"\.md5: .*503.* busy"):
+        pubmed_release([f"{https.url}/pubmed"], "current", "all", "none")
+    https.put(f"{PATH}.md5", b"", always=status(404))
+    release = pubmed_release([f"{https.url}/pubmed"], "current", "all", "none")
+    assert [file["md5"] for file in release["files"]] == [None]
+
+
 @pytest.mark.parametrize(
     ("faults", "tries"),
     [
@@ -493,7 +528,7 @@ def test_mesh_issued_again_is_told(https, tmp_path, capsys):
     assert release["issue"] == {"last_modified": "Mon, 05 Jan 2026 10:00:00 GMT", "bytes": str(len(BODY))}
     assert [seen.method for seen in https.seen["/mesh/desc2026.gz"]] == ["HEAD"]
     https.put("/mesh/desc2026.gz", BODY, etag='"of another machine"')
-    assert mesh_record(https, record) == (release, ["nothing new"])
+    assert mesh_record(https, record) == (release, ["nothing new since the last listing"])
     fetch_mesh_file([f"{https.url}/mesh"], "desc2026", output)
     digest = hashlib.sha256(BODY).hexdigest()
     assert output.with_name("desc2026.gz.sha256").read_text() == f"{digest}  desc2026.gz\n"

@@ -57,7 +57,8 @@ def publish(mirror, kind, name, like="updatefiles/pubmed99n0003"):
     """Puts a copy of the sample's file ``like`` into ``mirror`` under another name, with its MD5."""
     source = mirror / f"{like}.xml.gz"
     target = mirror / kind / f"{name}.xml.gz"
-    shutil.copy(source, target)
+    if source != target:
+        shutil.copy(source, target)
     digest = hashlib.md5(source.read_bytes()).hexdigest()
     target.with_name(f"{target.name}.md5").write_text(f"MD5({target.name})= {digest}\n")
 
@@ -164,6 +165,44 @@ def test_an_update_parses_one_file_and_neither_trains_nor_evaluates(mirrored):
     assert "nothing new" in mirrored.snakemake("refresh").output
 
 
+@readme_row(
+    "a PubMed file that NLM has issued again, once `snakemake refresh` has seen it",
+    "`fetch_pubmed` and `parse_pubmed` of that file; the merge, report and catalog",
+)
+def test_a_file_issued_again_is_parsed_again(mirrored):
+    """Also where the file itself was deleted once it was parsed, and where it had left the listing meanwhile."""
+    name, articles = "pubmed99n0003", mirrored.folder / "results/pubmed/articles/pubmed99n0003.parquet"
+    published = mirrored.mirror / f"updatefiles/{name}.xml.gz"
+    xml = gzip.decompress(published.read_bytes())
+    for word in (b"first", b"second"):
+        published.write_bytes(gzip.compress(xml.replace(b"<ArticleTitle>", b"<ArticleTitle>" + word + b" ")))
+        publish(mirrored.mirror, "updatefiles", name, like=f"updatefiles/{name}")
+        assert mirrored.jobs("all") == {}, "nobody has asked the server yet"
+        assert f"{name} was re-issued (MD5 " in mirrored.snakemake("refresh").output
+        assert mirrored.jobs("all") == {"fetch_pubmed": 1, "parse_pubmed": 1} | MERGED
+        mirrored.snakemake("all")
+        assert mirrored.jobs("all") == {}
+        titles = pl.read_parquet(articles, columns=["title"])["title"]
+        assert titles.str.starts_with(f"{word.decode()} ").all()
+        (mirrored.folder / f"resources/pubmed/updatefiles/{name}.xml.gz").unlink()
+    hidden = mirrored.mirror / "hidden"
+    published.rename(hidden)
+    mirrored.snakemake("refresh", "corpus")
+    hidden.rename(published)
+    mirrored.snakemake("refresh")
+    assert "parse_pubmed" not in mirrored.jobs("corpus"), "the same file is back"
+    published.write_bytes(gzip.compress(xml))
+    publish(mirrored.mirror, "updatefiles", name, like=f"updatefiles/{name}")
+    mirrored.snakemake("refresh")
+    assert mirrored.jobs("corpus") == {"fetch_pubmed": 1, "parse_pubmed": 1, "merge_citations": 1}
+
+
+def test_a_lost_table_is_made_again(copied):
+    (copied.folder / "results/pubmed/articles/pubmed99n0002.parquet").unlink()
+    assert copied.jobs("corpus")["parse_pubmed"] == 1
+    assert copied.jobs("all")["parse_pubmed"] == 1
+
+
 def test_a_new_year_replaces_the_corpus_and_leaves_the_models(mirrored):
     """The README's yearly recipe. 99 is the last year that two digits have, so 98 plays the one after it."""
     results, mirror = mirrored.folder / "results", mirrored.mirror
@@ -245,6 +284,7 @@ def test_a_gap_is_one_warning_and_strictly_an_error(mirrored):
     assert done.returncode != 0
     assert "error: the release is not one unbroken sequence of files: gap, pubmed99n0004" in done.output
     assert not list((mirrored.folder / "resources/pubmed").rglob("pubmed99n0007*")), "fetched before it was refused"
+    assert (mirrored.folder / "resources/pubmed/release.json").is_file(), "the last listing is lost"
 
 
 @readme_row("`pubmed.skip_bad_citations`", "the merge, report and catalog")

@@ -15,8 +15,10 @@ def add_listing(commands: Subcommands) -> None:
     def list_pubmed(options: argparse.Namespace) -> None:
         from biohicl.fetch.release import pubmed_release
         from biohicl.pubmed.numbering import numbering_anomalies, refuse_anomalies
+        from biohicl.storage import read_json
 
-        release = pubmed_release(options.mirrors, options.release, options.baseline, options.updates)
+        before = read_json(options.output) if options.output.exists() else None
+        release = pubmed_release(options.mirrors, options.release, options.baseline, options.updates, before)
         if options.strict_sequence:
             refuse_anomalies(numbering_anomalies(release["files"], options.baseline, options.updates))
         _record_release(release, options.output, f"PubMed {release['year']}, {len(release['files'])} files")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import re
 import shutil
 import zipfile
 import zlib
@@ -15,8 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from biohicl.errors import BioHiCLError
+from biohicl.fetch.checksums import md5_beside
 from biohicl.fetch.partial import Partial
-from biohicl.fetch.places import ZIP_MAGIC, bring, first_that_serves, joined, local_path, read_text
+from biohicl.fetch.places import ZIP_MAGIC, bring, first_that_serves, joined, local_path
 from biohicl.progress import say
 from biohicl.storage import GZIP_MAGIC, sha256_of, whole_files
 
@@ -33,7 +33,7 @@ def fetch_pubmed_file(mirrors: Sequence[str], kind: str, name: str, output: Path
 
     def fetch(base: str) -> None:
         url = joined(base, kind, f"{name}.xml.gz")
-        _fetch_verified(url, output, lambda: _md5_of_sidecar(url), _md5_fault)
+        _fetch_verified(url, output, lambda: md5_beside(url), _md5_fault)
 
     first_that_serves(mirrors, fetch)
 
@@ -154,18 +154,6 @@ def _gzip_fault(part: Partial) -> str | None:
     except (OSError, EOFError, zlib.error) as error:
         return f"not a whole gzip file ({error})"
     return None
-
-
-def _md5_of_sidecar(url: str) -> str:
-    """The checksum in ``url``.md5: ``MD5(name)= digest`` as NLM writes it, ``digest  name``, or the digest alone."""
-    text = read_text(url + ".md5").strip()
-    match = re.fullmatch(r"(?:MD5 ?\(([^()]+)\) ?= ?)?([0-9a-fA-F]{32})(?:\s+\*?(\S+))?", text)
-    name = url.rsplit("/", 1)[-1]
-    if not match or any(given and PurePosixPath(given).name != name for given in match.group(1, 3)):
-        raise BioHiCLError(
-            f"{url}.md5: holds no MD5 checksum of {name}; without one the file cannot be verified: use another mirror"
-        )
-    return match[2].lower()
 
 
 def _check_benchmark_folder(folder: Path, files: Sequence[str]) -> None:

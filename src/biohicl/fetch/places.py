@@ -74,8 +74,12 @@ def first_that_serves(mirrors: Sequence[str], ask: Callable[[str], Answer]) -> A
 # --- listings and small texts -------------------------------------------------------------------------------
 
 
-def list_directory(url: str) -> list[str]:
-    """Names of the files in a directory, sorted; a server's index page is read for its links."""
+def list_directory(url: str) -> dict[str, str | None]:
+    """The files in a directory, sorted by name; a server's index page is read for its links.
+
+    With each name comes what changes when the file is replaced: what stands beside its link (mostly date and size),
+    or a local file's own time and size. None where no time stands there.
+    """
     folder = local_path(url)
     if folder is not None:
         if not folder.is_dir():
@@ -83,47 +87,57 @@ def list_directory(url: str) -> list[str]:
                 f"{folder}: no such folder. Check `mirrors` in config.yaml: it must hold the files as NLM lays them out"
             )
         with _readable(folder):
-            return sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+            found = sorted((entry.name, entry.stat()) for entry in folder.iterdir() if entry.is_file())
+        return {name: f"{stat.st_mtime_ns} {stat.st_size}" for name, stat in found}
 
-    def ask() -> list[str]:
+    def ask() -> dict[str, str | None]:
         with request(url + "/") as reply:
-            return _names_in_index(reply, reply.text(LARGEST_PAGE_BYTES))
+            return _files_in_index(reply, reply.text(LARGEST_PAGE_BYTES))
 
     return patiently(ask)
 
 
-def _names_in_index(reply: Reply, page: str) -> list[str]:
+def _files_in_index(reply: Reply, page: str) -> dict[str, str | None]:
     """The files that a directory page links to: those in the directory itself, by plain names."""
     from lxml import etree
 
     # Not html.parser, which some pages keep busy for hours.
     try:
-        links = etree.HTML(page.encode(), etree.HTMLParser(encoding="utf-8")).xpath("//a/@href")
+        links = etree.HTML(page.encode(), etree.HTMLParser(encoding="utf-8")).xpath("//a[@href]")
     except (etree.XMLSyntaxError, AttributeError):
         # Nothing that could be a page.
         links = []
     here = urllib.parse.urlsplit(reply.url)
     folder = here.path.rsplit("/", 1)[0] + "/"
-    names = set()
+    files: dict[str, str | None] = {}
     for link in links:
         try:
-            there = urllib.parse.urlsplit(urllib.parse.urljoin(reply.url, link.strip()))
+            there = urllib.parse.urlsplit(urllib.parse.urljoin(reply.url, link.get("href").strip()))
         except ValueError:
             continue
         # Sort links have a query; subfolders and what lies elsewhere is no file of this directory.
         same_folder = there.path.startswith(folder) and (there.scheme, there.netloc) == (here.scheme, here.netloc)
         name = urllib.parse.unquote(there.path.removeprefix(folder))
         if same_folder and not there.query and _is_plain(name):
-            names.add(name)
+            files[name] = files.get(name) or _beside(link)
     # A busy server's page must not pass for an empty directory: files would seem to be gone.
     is_index = "index of" in page.lower() or "directory listing" in page.lower()
-    if not is_index and not any(name.endswith(".gz") for name in names):
+    if not is_index and not any(name.endswith(".gz") for name in files):
         raise PassingError(f"{reply.url}: what came is no directory page; run again later, or check `mirrors`")
     # Where the server says neither length nor end, a page that was cut off looks whole.
     framed = "Content-Length" in reply.headers or "Transfer-Encoding" in reply.headers
     if not framed and "</html>" not in page.lower():
         raise PassingError(f"{reply.url}: the directory page is cut off; run again")
-    return sorted(names)
+    return dict(sorted(files.items()))
+
+
+def _beside(link: Any) -> str | None:
+    """The text behind a link, or else in its table's row; None where it tells no time: a size alone may stay."""
+    row = link.xpath("string(ancestor::tr[1])").replace(link.xpath("string()"), "", 1)
+    for text in (link.tail or "", row):
+        if re.search(r"\d:\d\d", text):
+            return " ".join(text.split())
+    return None
 
 
 def _is_plain(name: str) -> bool:

@@ -3,21 +3,25 @@
 Goes in: mirrors, the release wanted, file numbers. Comes out: a record such as::
 
     {"mirror": "https://...", "year": 2026,
-     "files": [{"name": "pubmed26n0001", "kind": "baseline", "year": 2026, "number": 1}, ...]}
+     "files": [{"name": "pubmed26n0001", "kind": "baseline", "year": 2026, "number": 1,
+                "md5": "6f0c...", "listed": "2026-01-05 14:02 19M"}, ...]}
 
 A release is the newest year's baseline (or the one asked for) and the update files of that year or later:
-a new year's baseline replaces everything of the old year.
+a new year's baseline replaces everything of the old year. ``md5`` tells whether a file is the same as before,
+whatever mirror it comes from; ``listed`` is what the listing says of it, so that only the checksums of files that look
+new there are read again.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from biohicl.configuration import file_numbers
 from biohicl.errors import BioHiCLError
+from biohicl.fetch.checksums import all_md5_beside
 from biohicl.fetch.places import first_that_serves, issue_of, joined, list_directory
 from biohicl.storage import read_json
 
@@ -40,19 +44,45 @@ def pubmed_release(
     release: str | int,
     baseline: str | Sequence[int | str],
     updates: str | Sequence[int | str],
+    before: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The record of the first mirror that has what is wanted."""
+    """The record of the first mirror that has what is wanted.
+
+    ``before`` is the last record, if there is one: the checksums in it need not be read again.
+    """
     wanted = {"baseline": file_numbers(baseline), "updatefiles": file_numbers(updates)}
-    return first_that_serves(mirrors, lambda base: _pubmed_release_of(base, release, wanted))
+
+    def ask(base: str) -> dict[str, Any]:
+        record = _pubmed_release_of(base, release, wanted)
+        _add_checksums(record, before or {})
+        return record
+
+    return first_that_serves(mirrors, ask)
+
+
+def _add_checksums(record: dict[str, Any], before: Mapping[str, Any]) -> None:
+    """The ``md5`` of each file of ``record``, from ``before`` where the same mirror lists it as it did then."""
+    known = {}
+    if before.get("mirror") == record["mirror"]:
+        known = {(file["name"], file["listed"]): file.get("md5") for file in before["files"] if file.get("listed")}
+    new = []
+    for file in record["files"]:
+        file["md5"] = known.get((file["name"], file["listed"]))
+        if file["md5"] is None:
+            new.append(file)
+    urls = [joined(record["mirror"], file["kind"], f"{file['name']}.xml.gz") for file in new]
+    for file, md5 in zip(new, all_md5_beside(urls), strict=True):
+        file["md5"] = md5
 
 
 def _pubmed_release_of(base: str, release: str | int, wanted: dict[str, list[range] | None]) -> dict[str, Any]:
     listed: list[dict[str, Any]] = []
     for kind in KINDS:
-        for file_name in list_directory(joined(base, kind)) if wanted[kind] != [] else []:
+        there = list_directory(joined(base, kind)) if wanted[kind] != [] else {}
+        for file_name, listing in there.items():
             if match := _PUBMED_FILE.fullmatch(file_name):
                 year, number = parse_name(match[1])
-                listed.append({"name": match[1], "kind": kind, "year": year, "number": number})
+                listed.append({"name": match[1], "kind": kind, "year": year, "number": number, "listed": listing})
     if not listed:
         raise BioHiCLError(f"{base}: lists no PubMed files (pubmedYYnNNNN.xml.gz under baseline/ or updatefiles/)")
 
@@ -124,13 +154,18 @@ def describe_news(new: dict[str, Any], record: Path) -> list[str]:
     if old.get("year") != new["year"]:
         lines.append(f"release {new['year']} replaces {old.get('year')}")
     if "files" in new:
-        before = {file["name"] for file in old.get("files", ())}
-        after = {file["name"] for file in new["files"]}
-        lines += [f"new: {name}" for name in sorted(after - before)]
-        lines += [f"no longer listed: {name}" for name in sorted(before - after)]
+        before = {file["name"]: file.get("md5") for file in old.get("files", ())}
+        after = {file["name"]: file.get("md5") for file in new["files"]}
+        lines += [f"new: {name}" for name in sorted(after.keys() - before.keys())]
+        lines += [
+            f"{name} was re-issued (MD5 {before[name]} -> {after[name]})"
+            for name in sorted(after.keys() & before.keys())
+            if before[name] != after[name]
+        ]
+        lines += [f"no longer listed: {name}" for name in sorted(before.keys() - after.keys())]
     elif old.get("name") == new.get("name"):
         lines += _news_of_issue(f"{new.get('name')}.gz", old.get("issue") or {}, new.get("issue") or {})
-    return lines or ["nothing new"]
+    return lines or ["nothing new since the last listing"]
 
 
 def _news_of_issue(file: str, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
