@@ -81,6 +81,7 @@ def children_of_the_root(path):
     allowed = {
         "PubmedArticleSet": ("PubmedArticle", "PubmedBookArticle", "DeleteCitation"),
         "MedlineCitationSet": ("MedlineCitation", "DeleteCitation"),
+        "PubmedBookArticleSet": ("PubmedBookArticle",),
     }
     depth, root, last = 0, None, None
     with gzip.open(path) if zipped else path.open("rb") as stream:

@@ -36,6 +36,7 @@ def in_pieces(size):
         yield
         return
     pieces = {"BLOCK_BYTES": size, "READ_BYTES": size // 3, "UNPACKED_BYTES": size // 2, "CHECKED_BYTES": size}
+    pieces["SMALLEST_PIECE_BYTES"] = 1
     with (
         mock.patch.multiple(stream, **{name: max(1, count) for name, count in pieces.items()}),
         mock.patch.object(values, "MOST_REMEMBERED", size // 1000),

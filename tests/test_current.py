@@ -50,9 +50,9 @@ def replayed(files):
 def write(folder, files):
     for file, (records, deletes) in files.items():
         rows = [{"pmid": p, "version": v, "position": n} for n, (p, v) in enumerate(records)]
-        write_parquet(pa.Table.from_pylist(rows, ARTICLES), folder / "articles" / f"{name_of(file)}.parquet")
+        write_parquet(pa.Table.from_pylist(rows, ARTICLES), folder / "articles" / f"{name_of(file)}.parquet", METADATA)
         gone = [{"pmid": p, "version": 1} for p in sorted(deletes)]
-        write_parquet(pa.Table.from_pylist(gone, DELETED), folder / "deleted" / f"{name_of(file)}.parquet")
+        write_parquet(pa.Table.from_pylist(gone, DELETED), folder / "deleted" / f"{name_of(file)}.parquet", METADATA)
 
 
 def merged(names, folder):
@@ -127,14 +127,33 @@ def test_large_values_keep_apart(tmp_path):
     }
     for name, records in rows.items():
         keys = [dict(zip(("pmid", "version", "position"), record, strict=True)) for record in records]
-        write_parquet(pa.Table.from_pylist(keys, ARTICLES), tmp_path / f"articles/{name}.parquet")
-        write_parquet(pa.Table.from_pylist([], DELETED), tmp_path / f"deleted/{name}.parquet")
+        write_parquet(pa.Table.from_pylist(keys, ARTICLES), tmp_path / f"articles/{name}.parquet", METADATA)
+        write_parquet(pa.Table.from_pylist([], DELETED), tmp_path / f"deleted/{name}.parquet", METADATA)
     assert merged(list(rows), tmp_path) == {
         1: (1, "pubmed99n0002", 1),
         2: (1, "pubmed99n0002", 0),
         3: (1, "pubmed99n0003", last),
         last: (32767, "pubmed99n0003", last),
     }
+
+
+def test_two_names_of_one_number_have_an_order(tmp_path):
+    names = ["pubmed99n00001", "pubmed99n0001", "pubmed99n000001"]
+    for place, name in enumerate(names):
+        keys = [{"pmid": 1, "version": 1, "position": place}]
+        write_parquet(pa.Table.from_pylist(keys, ARTICLES), tmp_path / f"articles/{name}.parquet", METADATA)
+        write_parquet(pa.Table.from_pylist([], DELETED), tmp_path / f"deleted/{name}.parquet", METADATA)
+    assert merged(names[:2], tmp_path) == merged(names[1::-1], tmp_path) == {1: (1, "pubmed99n0001", 1)}
+
+
+def test_tables_of_another_schema_are_refused(tmp_path):
+    write(tmp_path, {(2099, 1): ([(1, 1)], [])})
+    for metadata, found in (({"biohicl.schema": "pubmed-1"}, "pubmed-1"), ({}, "none")):
+        write_parquet(pa.Table.from_pylist([], ARTICLES), tmp_path / "articles/pubmed99n0001.parquet", metadata)
+        with pytest.raises(
+            BioHiCLError, match=f"pubmed99n0001.parquet: its schema is {found}, and pubmed-.* is needed"
+        ):
+            merged(["pubmed99n0001"], tmp_path)
 
 
 def test_rows_come_in_row_groups(tmp_path, monkeypatch):

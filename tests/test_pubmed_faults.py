@@ -9,11 +9,14 @@ import subprocess
 import sys
 import zlib
 from collections import Counter
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 import conftest
 from biohicl.errors import BioHiCLError
+from biohicl.pubmed.parse import parse_pubmed_file
 from nlm_records import NOTED, slice_of
 from pubmed_faults import FAULTS, Fault, Reading, Refusal, broken, judged, outcome, verdict
 from pubmed_reference import assert_equal_to_reference, assert_same_rows
@@ -36,6 +39,15 @@ def citation(pmid, title="A title", more="", references=""):
 
 def document(*records, head=HEAD, tail=TAIL):
     return head + b"".join(records) + tail
+
+
+MANY_RECORDS = document(*(citation(pmid, f"{random.Random(pmid).getrandbits(400):x}") for pmid in range(1, 400)))
+BOOK_WITH_ARTICLE = b"""<PubmedBookArticle><BookDocument><PMID>5</PMID><Article><ArticleTitle>Not this</ArticleTitle>
+</Article><ArticleTitle>A chapter</ArticleTitle></BookDocument></PubmedBookArticle>"""
+LONG_DECLARATION = b'<?xml version="1.0" ' + b" " * 250 + b'encoding="iso-8859-1"?><PubmedArticleSet>'
+LONG_DECLARATION += citation(1, "caf\u00e9 in UTF-8, which is not declared") + TAIL
+PREFIXED_HEAD = b'<PubmedArticleSet xmlns:mml="http://www.w3.org/1998/Math/MathML"\n>'
+PREFIXED = citation(1, "a <mml:math><mml:mi>x</mml:mi></mml:math> b")
 
 
 # ---- any fault, at any place
@@ -154,6 +166,14 @@ WRONG_XML = {
     "unclosed root": document(citation(1), tail=b""),
     "unclosed record": document(citation(1), b"<PubmedArticle>"),
     "text between records": document(citation(1), b"<PMID>", citation(2)),
+    "a root's name in no encoding": b"<PubmedArticleSet\xff></PubmedArticleSet\xff>",
+    **{
+        f"{codec} as encoding": f'<?xml version="1.0" encoding="{codec}"?>'.encode() + MANY_RECORDS
+        for codec in ("base64", "hex", "zlib", "bz2", "quopri", "uu", "rot13", "undefined", "idna")
+    },
+    "an Article in a book only": document(
+        b"<PubmedArticle><MedlineCitation><PMID>7</PMID></MedlineCitation></PubmedArticle>", BOOK_WITH_ARTICLE
+    ),
     "a word before the first record": document(b"word", citation(1)),
     "a word between two": document(citation(1), b"word", citation(2)),
     "a word behind the last record": document(citation(1), b" <!-- 1 --> word "),
@@ -266,7 +286,9 @@ NO_CITATION_BEFORE = {
         "a doctype only",
     ),
     *("an unknown encoding", "UTF-16 in the declaration only"),
-    *("a word before the first record", "a word in an empty set"),
+    *("a word before the first record", "a word in an empty set", "an Article in a book only"),
+    "a root's name in no encoding",
+    *(fault for fault in WRONG_XML if fault.endswith(" as encoding")),
 }
 
 
@@ -284,7 +306,6 @@ def test_wrong_xml_is_an_error_that_names_the_place(tmp_path, fault, packed):
     assert "root:" not in found.message
 
 
-MANY_RECORDS = document(*(citation(pmid, f"{random.Random(pmid).getrandbits(400):x}") for pmid in range(1, 400)))
 MEMBER = gzip.compress(MANY_RECORDS, 6, mtime=0)
 TWO_MEMBERS = gzip.compress(MANY_RECORDS[:100_000], 6, mtime=0) + gzip.compress(MANY_RECORDS[100_000:], 6, mtime=0)
 FIRST_MEMBER = len(gzip.compress(MANY_RECORDS[:100_000], 6, mtime=0))
@@ -335,9 +356,17 @@ RIGHT = {
     "an old set": b"<MedlineCitationSet></MedlineCitationSet>",
     "deletes only": document(b'<DeleteCitation><PMID Version="1">8</PMID><PMID>3</PMID></DeleteCitation>'),
     "plain": MANY_RECORDS,
-    "markup with a > and a <": document(
-        citation(1, "a<?x > < ?>b<!-- > < -->c"), b"<?x > < ?><!-- > < -->", citation(2)
+    "an Article in a book": document(citation(1), BOOK_WITH_ARTICLE, citation(2)),
+    "books only": document(
+        BOOK_WITH_ARTICLE, head=b"<PubmedBookArticleSet>", tail=b"</PubmedBookArticleSet><!-- </PubmedArticle> -->"
     ),
+    "a doctype that declares nothing": document(
+        citation(1), head=b'<!DOCTYPE PubmedArticleSet PUBLIC "-//NLM//DTD" "x.dtd" [\n]><PubmedArticleSet>'
+    ),
+    "a long declaration in two members": gzip.compress(LONG_DECLARATION[:200]) + gzip.compress(LONG_DECLARATION[200:]),
+    "prefixes declared by the root": document(PREFIXED, citation(2), head=PREFIXED_HEAD),
+    "an instruction with > and <": document(citation(1, "a<?x > < ?>b"), b"<?x > < ?>", citation(2)),
+    "a comment with > and <": document(citation(1, "a<!-- > < -->b"), b"<!-- > < -->", citation(2)),
     "comments that look like records": document(
         b"<!-- </PubmedArticleSet> <PubmedArticle> -->",
         citation(1),
@@ -362,6 +391,40 @@ def test_a_folder_and_nothing_are_errors(tmp_path):
     for path in (tmp_path, tmp_path / "absent.xml.gz"):
         with pytest.raises(BioHiCLError, match=re.escape(str(path))):
             parsed(path, tmp_path / "out")
+
+
+def test_what_is_said_of_what_breaks_off(tmp_path):
+    path = tmp_path / "some.xml"
+    for content, said in (
+        (document(citation(1), tail=b""), r"truncated: the file ends without </PubmedArticleSet> .*last good PMID 1"),
+        (document(citation(1), citation(2)[:-300], tail=b""), "truncated: the file ends without .*last good PMID 1"),
+        (gzip.compress(document(citation(1))) + b"garbage", "behind its end come bytes that are no gzip"),
+        (gzip.compress(document(citation(1)))[:-3], "truncated gzip: it ends after"),
+        (document(citation(1), citation(2, "a & b")), "PMID 2: ill-formed XML: an & that is not written &amp;"),
+        (document(citation(1), b"Out of time"), "text where a citation should be: 'Out of time'"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(BioHiCLError, match=said):
+            parsed(path, tmp_path / "out")
+
+
+def test_outputs_that_cannot_be(tmp_path):
+    path = tmp_path / "some.xml"
+    path.write_bytes(document(citation(1)))
+    names = [tmp_path / f"out/{name}.parquet" for name in ("a", "m", "d", "q")]
+    with pytest.raises(BioHiCLError, match="two of the paths are the same"):
+        parse_pubmed_file(path, path, *names[1:])
+    assert path.read_bytes() == document(citation(1))
+    names[2].mkdir(parents=True)
+    with pytest.raises(BioHiCLError, match=r"d\.parquet: is a folder, and a file is to go there"):
+        parse_pubmed_file(path, *names)
+    assert [entry.name for entry in names[0].parent.iterdir()] == ["d.parquet"]
+    with pytest.raises(BioHiCLError, match=r"/dev/null: is a device"):
+        parse_pubmed_file(path, *names[:2], Path("/dev/null"), names[3])
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(BioHiCLError, match="pipe: is no regular file; save what it gives"):
+        parsed(pipe, tmp_path / "other")
 
 
 def test_an_external_entity_is_not_read(tmp_path):
@@ -393,10 +456,12 @@ import json, re, sys, time
 from pathlib import Path
 from biohicl.errors import BioHiCLError
 from biohicl.pubmed.parse import parse_pubmed_file
-source, folder = map(Path, sys.argv[1:])
+from biohicl.pubmed.parse import parse_pubmed_file
+source, folder = map(Path, sys.argv[1:3])
 started = time.monotonic()
 try:
-    ending = parse_pubmed_file(source, *(folder / name for name in ("a.parquet", "m.parquet", "d.parquet", "q.parquet")))
+    outputs = [folder / name for name in ("a.parquet", "m.parquet", "d.parquet", "q.parquet")]
+    ending = parse_pubmed_file(source, *outputs, skip_bad_citations=sys.argv[3] == "True")
 except BioHiCLError as error:
     ending = str(error)
 seconds = time.monotonic() - started
@@ -406,10 +471,10 @@ print(json.dumps([ending, seconds, int(most[1]) / 1024]))
 """
 
 
-def measured(path, folder):
+def measured(path, folder, skip_bad=False):
     """(counts or the error's words, seconds, MB) of a parse in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(path), str(folder)],
+        [sys.executable, "-c", MEASURE, str(path), str(folder), str(skip_bad)],
         capture_output=True,
         text=True,
         timeout=120,
@@ -475,6 +540,60 @@ def test_a_small_file_that_swells_without_end_is_an_error_soon(tmp_path, place, 
     assert megabytes < 500
 
 
+def members(content):
+    """A gzip member for each byte."""
+    return b"".join(gzip.compress(content[place : place + 1], 1, mtime=0) for place in range(len(content)))
+
+
+LAVISH = {
+    "records that do not end": b"<PubmedArticleSet>" + b"<PubmedArticle>" * 200_000,
+    "citations beside a bad one": document(citation(0), *(citation(pmid) for pmid in range(1, 10_001))),
+    "a member for each byte": gzip.compress(HEAD.replace(b"<PubmedArticleSet>", b"<!--"))
+    + members(b" " * 40_000)
+    + gzip.compress(b"--><PubmedArticleSet>" + TAIL),
+    "PMIDs that do not end": document(citation(1), b"<PubmedArticle>" + b"<PMID" * 60_000 + b"</PubmedArticle>"),
+    "attributes that do not end": b'<PubmedArticleSet><PubmedArticle x=">"></PubmedArticle><PubmedArticle '
+    + b"a " * 12_000_000,
+    "levels": document(citation(1), citation(2, "<i>" * 40_000 + "</i>" * 40_000 + "<b/>" * 100_000), citation(3)),
+}
+
+
+@pytest.mark.parametrize("fault", LAVISH)
+@pytest.mark.parametrize("skip_bad", [False, True], ids=["strict", "skipping"])
+def test_neither_time_nor_memory_is_wasted(tmp_path, fault, skip_bad):
+    path = tmp_path / "some.xml.gz"
+    path.write_bytes(LAVISH[fault])
+    _, seconds, megabytes = measured(path, tmp_path / "out", skip_bad)
+    assert seconds < 20
+    assert megabytes < 500
+
+
+def test_large_citations_make_small_row_groups(tmp_path):
+    path = tmp_path / "some.xml"
+    path.write_bytes(document(*(citation(pmid, "word " * 400_000) for pmid in range(1, 101))))
+    parsed(path, tmp_path / "out")
+    metadata = pq.read_metadata(tmp_path / "out/articles.parquet")
+    assert metadata.num_rows == 100
+    assert max(metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups)) < 150 << 20
+
+
+def test_a_reference_with_many_zeros_is_read(tmp_path):
+    path = tmp_path / "some.xml"
+    path.write_bytes(document(citation(1, f"a &#{'0' * 5000}65; b", more="").replace(b"Owner", b"x='&#x41;' Owner")))
+    articles, *_ = parsed(path, tmp_path / "out")
+    assert articles["title"].to_pylist() == ["a A b"]
+
+
+def test_a_date_of_12_mb_is_read_whole(tmp_path):
+    path = tmp_path / "some.xml"
+    words = "2001 " + "x " * 6_000_000
+    path.write_bytes(
+        document(citation(1).replace(b"<Year>2001</Year>", f"<MedlineDate>{words}</MedlineDate>".encode()))
+    )
+    articles, *_ = parsed(path, tmp_path / "out")
+    assert articles["publication_date"].to_pylist() == [words.strip()]
+
+
 def test_a_record_of_100_mb_is_read_or_refused(tmp_path):
     path = tmp_path / "large.xml.gz"
     path.write_bytes(swollen(*document(citation(1), citation(2, "@")).split(b"@"), 100 << 20, b"word "))
@@ -502,7 +621,7 @@ def test_deep_nesting_is_read_exactly_or_refused(tmp_path, depth, kind):
     assert megabytes < 500
     if isinstance(ending, str):
         assert str(path) in ending
-        assert kind == "unclosed" or depth > 100, ending
+        assert kind == "unclosed" or depth > 300, ending
     else:
         assert kind != "unclosed"
         # ElementTree recurses when it forgets a tree: the deepest is not for it.
@@ -598,6 +717,61 @@ def test_lines_are_counted_where_the_root_takes_several(tmp_path, record):
             parsed(path, tmp_path / "out")
         lines.append(int(re.search(r"line (\d+)", str(raised.value))[1]))
     assert lines[1] == lines[0] + 3
+
+
+@pytest.mark.parametrize("bad", ["PMID a word", "a raw &"])
+def test_prefixes_declared_by_the_root_are_known_beside_a_bad_citation(tmp_path, bad):
+    path, without = tmp_path / "some.xml", tmp_path / "without.xml"
+    path.write_bytes(document(PREFIXED, NAMED_BAD[bad], PREFIXED.replace(b">1<", b">3<"), head=PREFIXED_HEAD))
+    without.write_bytes(document(PREFIXED, PREFIXED.replace(b">1<", b">3<"), head=PREFIXED_HEAD))
+    with pytest.raises(BioHiCLError, match=r"last good PMID 1\); --skip-bad-citations, or pubmed.skip_bad_citations"):
+        parsed(path, tmp_path / "out")
+    *tables, quarantine = parsed(path, tmp_path / "out", skip_bad=True)
+    assert_equal_to_reference(tables, without)
+    assert quarantine.num_rows == 1
+
+
+def test_a_citation_without_its_end_does_not_take_the_next(tmp_path):
+    path, without = tmp_path / "some.xml", tmp_path / "without.xml"
+    path.write_bytes(document(citation(1), citation(2).replace(b"</PubmedArticle>", b""), citation(3), citation(4)))
+    without.write_bytes(document(citation(1), citation(3), citation(4)))
+    *tables, quarantine = parsed(path, tmp_path / "out", skip_bad=True)
+    assert_equal_to_reference(tables, without)
+    assert quarantine["pmid"].to_pylist() == [2]
+
+
+def test_another_citations_pmid_is_not_the_bad_ones(tmp_path):
+    path = tmp_path / "some.xml"
+    comments = (
+        '<CommentsCorrectionsList><CommentsCorrections RefType="Cites"><PMID>999</PMID></CommentsCorrections>'
+        "</CommentsCorrectionsList>"
+    )
+    path.write_bytes(document(citation(1), citation(2, more=comments).replace(b'<PMID Version="1">2</PMID>', b"")))
+    *_, quarantine = parsed(path, tmp_path / "out", skip_bad=True)
+    assert quarantine["pmid"].to_pylist() == [None]
+
+
+@pytest.mark.parametrize("bad", [b"<PMID>x</PMID>", b"<PMID>6</PIMD>", b"<PMID>&nosuch;</PMID>"])
+def test_deletes_are_never_left_out(tmp_path, bad):
+    """Without them, what they delete would stay."""
+    path = tmp_path / "some.xml"
+    path.write_bytes(document(citation(1), b"<DeleteCitation><PMID>5</PMID>" + bad + b"</DeleteCitation>"))
+    with pytest.raises(BioHiCLError, match=r"last good PMID 1\); it cannot be left out"):
+        parsed(path, tmp_path / "out", skip_bad=True)
+
+
+def test_many_bad_citations_among_many(tmp_path):
+    path, without = tmp_path / "some.xml", tmp_path / "without.xml"
+    drawn = random.Random(1)
+    pmids = range(1, 3001)
+    bad = {pmid: drawn.choice(["PMID 0", "a raw &", "no such day"]) for pmid in drawn.sample(pmids, 100)}
+    path.write_bytes(document(*(NAMED_BAD[bad[pmid]] if pmid in bad else citation(pmid) for pmid in pmids)))
+    without.write_bytes(document(*(citation(pmid) for pmid in pmids if pmid not in bad)))
+    with in_pieces(100_000):
+        *tables, quarantine = parsed(path, tmp_path / "out", skip_bad=True)
+    assert_equal_to_reference(tables, without)
+    assert quarantine.num_rows == 100
+    assert quarantine["byte"].to_pylist() == sorted(quarantine["byte"].to_pylist())
 
 
 def test_several_bad_citations_stand_in_the_order_of_the_file(tmp_path):

@@ -5,6 +5,8 @@ from datetime import date
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from biohicl.pubmed.parse import parse_pubmed_file
 from nlm_records import NOTED, slice_of
@@ -95,6 +97,52 @@ def test_empty_and_missing_texts_are_null(tmp_path):
     assert only(tmp_path, more="<OtherAbstract><AbstractText>x</AbstractText></OtherAbstract>")["abstract"] is None
 
 
+DATE_WORDS = [
+    *(
+        "2004",
+        "0000",
+        "1",
+        "12",
+        "13",
+        "31",
+        "Mar",
+        "mar.",
+        "Sept",
+        "May-Jun",
+        "Spring",
+        "Fall",
+        "1st",
+        "Quarter",
+        "3d",
+    ),
+    *("-", "/", "\u2013", " ", ",", "", "\u0662\u0660\u0660\u0664", "20045"),
+]
+date_texts = st.lists(st.sampled_from(DATE_WORDS), max_size=5).flatmap(
+    lambda words: st.sampled_from(["", " "]).map(lambda space: space.join(words))
+)
+
+
+def date_parts(*tags):
+    return st.lists(st.tuples(st.sampled_from(tags), date_texts), max_size=3).map(
+        lambda parts: "".join(f"<{tag}>{text}</{tag}>" for tag, text in parts)
+    )
+
+
+issues, online = date_parts("Year", "Month", "Day", "Season", *["MedlineDate"] * 3), date_parts("Year", "Month", "Day")
+
+
+@given(dates=st.lists(st.tuples(issues, online), min_size=40, max_size=40))
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+def test_whatever_a_date_says(tmp_path_factory, dates):
+    folder = tmp_path_factory.mktemp("dates")
+    records = [
+        record(pmid, date=issue, article=f"<ArticleDate>{electronic}</ArticleDate>")
+        for pmid, (issue, electronic) in enumerate(dates, start=1)
+    ]
+    path = write(folder, *records)
+    assert_equal_to_reference(parsed(path, folder), path)
+
+
 ONLINE = '<ArticleDate DateType="Electronic"><Year>2021</Year><Month>06</Month><Day>08</Day></ArticleDate>'
 
 
@@ -121,6 +169,8 @@ ONLINE = '<ArticleDate DateType="Electronic"><Year>2021</Year><Month>06</Month><
         ("<MedlineDate>1979 Fall-Winter</MedlineDate>", "1979 Fall-Winter", date(1979, 10, 1), "season"),
         ("<MedlineDate>2021 3rd Quarter</MedlineDate>", "2021 3rd Quarter", date(2021, 7, 1), "quarter"),
         ("<MedlineDate>Summer-Fall</MedlineDate>", "Summer-Fall", None, None),
+        ("<MedlineDate>-2004 Mar</MedlineDate>", "-2004 Mar", date(2004, 1, 1), "year"),
+        ("<MedlineDate> / 2000</MedlineDate>", "/ 2000", date(2000, 1, 1), "year"),
     ],
 )
 def test_dates_as_given_and_as_sorted(tmp_path, given, as_given, first_day, precision):

@@ -69,4 +69,4 @@ def test_two_outputs_of_one_name_are_refused(tmp_path, run_biohicl):
     outputs = [word for table in tables for word in (f"--{table}", tmp_path / "same.parquet")]
     done = run_biohicl("parse-pubmed", write(tmp_path, record(40)), *outputs)
     assert done.returncode == 2
-    assert "two of the outputs have the same path" in done.stderr
+    assert "two of the paths are the same" in done.stderr

@@ -6,6 +6,7 @@ Goes in: the tags of a block. Comes out: a batch a table, as :mod:`biohicl.mesh.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,8 +27,7 @@ Batches = dict[str, pa.RecordBatch]
 class Descriptors(Extractor[Batches]):
     """Reads block after block of one file."""
 
-    roots = ("DescriptorRecordSet",)
-    records = ("DescriptorRecord",)
+    roots: ClassVar = {"DescriptorRecordSet": ("DescriptorRecord",)}
     kind = "descriptor"
     key = "DescriptorUI"
 

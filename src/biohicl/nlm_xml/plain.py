@@ -21,14 +21,15 @@ SCANNED_BYTES = 1 << 20
 
 LESS, GREATER, SLASH, QUESTION, EXCLAMATION = (ord(sign) for sign in "<>/?!")
 
-# One alternative a kind of token; what matches none is cut off by the end of the bytes.
+# One alternative a kind of token; what matches none is cut off by the end of the bytes. Possessive, so that nothing
+# is kept to try again.
 _TOKEN = re.compile(
     rb"(?P<comment><!--.*?-->)"
     rb"|<!\[CDATA\[(?P<cdata>.*?)\]\]>"
     rb"|(?P<instruction><\?.*?\?>)"
-    rb"|(?P<end></[^>]*>)"
-    rb"""|(?P<start><[^!?/](?:[^>"']|"[^"]*"|'[^']*')*>)"""
-    rb"|(?P<text>[^<]+)",
+    rb"|(?P<end></[^>]*+>)"
+    rb"""|(?P<start><[^!?/](?:[^>"']++|"[^"]*+"|'[^']*+')*+>)"""
+    rb"|(?P<text>[^<]++)",
     re.DOTALL,
 )
 

@@ -12,17 +12,19 @@ import ctypes
 import gc
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Generic, NamedTuple, Self, TypeVar
 
 from biohicl.errors import BioHiCLError
 from biohicl.nlm_xml.plain import outermost
-from biohicl.nlm_xml.stream import Block, DamagedError, check, lines_at, open_document
+from biohicl.nlm_xml.stream import Block, DamagedError, lines_at, open_document
 from biohicl.nlm_xml.tags import Tags, whole_elements
 from biohicl.progress import say
 
 Tables = TypeVar("Tables")
+
+CHECKS_UNTIL_FORGOTTEN = 1000
 
 # Those, and processing instructions, of what libxml2 has accepted.
 _COMMENTS = re.compile(rb"<!--.*?-->|<\?.*?\?>", re.DOTALL)
@@ -52,14 +54,16 @@ class Skipped(NamedTuple):
 class Extractor(ABC, Generic[Tables]):
     """What makes tables of tags.
 
-    ``roots``: the names that the document's root may have; ``records``: those of the elements in it. ``kind`` is
-    what a record is called, ``key`` the element that identifies it.
+    ``roots``: the names that the document's root may have, and for each those of the records in it; ``vital``: the
+    names of records without which the others are not what they should be, so that they are never left out. ``kind`` is
+    what a record is called, ``key`` the element that identifies it; ``advice``: what to do about bad ones.
     """
 
-    roots: ClassVar[Sequence[str]]
-    records: ClassVar[Sequence[str]]
+    roots: ClassVar[Mapping[str, Sequence[str]]]
+    vital: ClassVar[Sequence[str]] = ()
     kind: ClassVar[str]
     key: ClassVar[str]
+    advice: ClassVar[str] = ""
 
     @abstractmethod
     def __call__(self, tags: Tags) -> Tables:
@@ -79,21 +83,27 @@ class Reading(Generic[Tables]):
 
     def __init__(self, source: Path, extract: Extractor[Tables], skip_bad: bool = False) -> None:
         self._source, self._extract, self._skip_bad = source, extract, skip_bad
-        names = "|".join(map(re.escape, extract.records))
-        self._record = re.compile(rf"<({names})[\s>].*?</\1\s*>".encode(), re.DOTALL)
-        self._key = re.compile(rf"<{extract.key}[^>]*>\s*([0-9A-Z]+)\s*<".encode())
+        self._key = re.compile(rf"<{extract.key}[^<>]*>\s*([0-9A-Z]+)\s*<".encode())
         self._open = contextlib.ExitStack()
         self._skipped: list[Skipped] = []
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opening, self._faults_told():
+            if self._source.exists() and not self._source.is_file() and not self._source.is_dir():
+                # A pipe cannot be read again, which finding a line takes.
+                raise BioHiCLError(f"{self._source}: is no regular file; save what it gives, and name that")
             stream = opening.enter_context(self._source.open("rb"))
-            self._document = open_document(self._source, stream, self._record)
+            self._document = open_document(self._source, stream)
             root = self._document.root
             if root not in self._extract.roots:
                 wanted = " or ".join(self._extract.roots)
                 raise DamagedError(f"the root is {root}, but {wanted} is needed: is this the right file?")
             self._root = re.compile(rf"</?{re.escape(root)}[\s>]".encode())
+            names = "|".join(map(re.escape, self._extract.roots[root]))
+            start, end = rf"<({names})(?=[\s/>])", rf"</({names})\s*>"
+            self._start, self._end, self._edge = (
+                re.compile(pattern.encode()) for pattern in (start, end, f"{start}|{end}")
+            )
             self._open = opening.pop_all()
         return self
 
@@ -108,7 +118,7 @@ class Reading(Generic[Tables]):
         gc.disable()
         try:
             with self._faults_told():
-                for block in self._document.blocks():
+                for block in self._document.blocks(self._end):
                     yield from self._of_block(block)
         finally:
             if collecting:
@@ -138,17 +148,22 @@ class Reading(Generic[Tables]):
                 return
             except BadRecordError:
                 pass
-        # Something is wrong with one of its records: one after the other, to find out with which.
+        # Something is wrong with one of its records.
         written = block.written
-        for begin, end in self._records(block, written):
-            record = written[begin:end]
+        whole: list[tuple[int, int]] = []
+        for count, (begin, end) in enumerate(self._records(block, written)):
+            if count % CHECKS_UNTIL_FORGOTTEN == 0:
+                # lxml's parsers are cycles.
+                gc.collect(0)
             try:
-                yield from self._one(record)
-            except (BadRecordError, DamagedError) as fault:
-                if not self._skip_bad:
-                    line = fault.line if isinstance(fault, DamagedError) else 1
-                    raise self._error(str(fault), block.begin + begin, line) from None
-                self._skip(record, block.begin + begin, fault)
+                self._document.check_inside(written[begin:end])
+            except DamagedError as fault:
+                yield from self._good_ones(block, whole)
+                self._leave_out(block, begin, end, fault)
+                whole = []
+            else:
+                whole.append((begin, end))
+        yield from self._good_ones(block, whole)
         if block.fault and not self._skip_bad:
             raise block.fault
 
@@ -158,11 +173,8 @@ class Reading(Generic[Tables]):
         What stands between two of them comes too, unless it is space. But where the root ends there, or begins anew,
         it is the file that is wrong.
         """
-        if block.fault is None:
-            spans = outermost(written)
-        else:
-            spans = (found.span() for found in self._record.finditer(written))
         place = 0
+        spans = outermost(written) if block.fault is None else self._by_name(written)
         for begin, end in [*spans, (len(written), len(written))]:
             between = written[place:begin]
             if block.fault and self._root.search(between):
@@ -173,35 +185,78 @@ class Reading(Generic[Tables]):
                 yield begin, end
             place = end
 
-    def _one(self, record: bytes) -> Iterator[Tables]:
-        check(b"<_>", record, len(record), b"</_>", 0)
-        # The end tag of the element around it: what follows the last end tag is not read.
-        whole = whole_elements(record + b"</_>")
-        if whole is not None:
-            yield self._taken(Tags(whole))
-        elif _COMMENTS.sub(b"", record).strip():
-            raise BadRecordError(f"text where a {self._extract.kind} should be")
+    def _by_name(self, written: bytes) -> Iterator[tuple[int, int]]:
+        """Records never hold one another: one that has no end reaches to the next one's start."""
+        begin: int | None = None
+        name = b""
+        for edge in self._edge.finditer(written):
+            if edge[1]:
+                if begin is not None:
+                    yield begin, edge.start()
+                begin, name = edge.start(), edge[1]
+            elif begin is not None and edge[2] == name:
+                yield begin, edge.end()
+                begin = None
+
+    def _good_ones(self, block: Block, spans: list[tuple[int, int]]) -> Iterator[Tables]:
+        """The tables of well-formed records, in as few parts as can be: halved until the bad ones stand alone."""
+        if not spans:
+            return
+        records = b"".join(block.data[begin:end] for begin, end in spans)
+        try:
+            # The end tag of the element around them: what follows the last end tag is not read.
+            whole = whole_elements(records + b"</_>")
+            rest = records[whole.length if whole else 0 :]
+            if _COMMENTS.sub(b"", rest).strip():
+                raise BadRecordError(f"text where a {self._extract.kind} should be: {_shortened(rest)}")
+            if whole and whole.fault:
+                raise BadRecordError(whole.fault)
+            if whole:
+                yield self._taken(Tags(whole))
+        except BadRecordError as fault:
+            if len(spans) == 1:
+                self._leave_out(block, *spans[0], fault)
+                return
+            half = len(spans) // 2
+            yield from self._good_ones(block, spans[:half])
+            yield from self._good_ones(block, spans[half:])
 
     def _taken(self, tags: Tags) -> Tables:
         for name in tags.names(tags.roots()):
-            if name not in self._extract.records:
+            if name not in self._extract.roots[self._document.root]:
                 raise BadRecordError(f"{name} is not expected among the {self._extract.kind}s")
         return self._extract(tags)
 
-    def _skip(self, written: bytes, byte: int, fault: BadRecordError | DamagedError) -> None:
-        found = self._key.search(written)
-        key = found[1].decode() if found else None
-        self._skipped.append(Skipped(key, byte, 0, str(fault), written))
+    def _leave_out(self, block: Block, begin: int, end: int, fault: BadRecordError | DamagedError) -> None:
+        """Keeps the record that begins at ``begin`` of the block among the skipped ones, or raises what is wrong."""
+        written = block.data[begin:end]
+        start = self._start.match(written)
+        if isinstance(fault, BadRecordError):
+            key, line = fault.key, 1
+        else:
+            # A rule can be broken only where it can be read; here the first key is the best guess.
+            found = self._key.search(written)
+            key, line = found[1].decode() if found else None, fault.line
+        if not self._skip_bad or (start and start[1].decode() in self._extract.vital):
+            advice = self._extract.advice if not self._skip_bad else "it cannot be left out"
+            named = f"{self._extract.key} {key}: " if key and not str(fault).startswith(self._extract.key) else ""
+            raise self._error(f"{named}{fault}", block.begin + begin, line, advice) from None
+        self._skipped.append(Skipped(key, block.begin + begin, 0, str(fault), written))
         say(f"{self._source.name}: left out {self._extract.kind} {key or '(no key)'}: {fault}")
 
-    def _error(self, reason: str, begin: int | None, line: int) -> BioHiCLError:
+    def _error(self, reason: str, begin: int | None, line: int, advice: str = "") -> BioHiCLError:
         good = self._extract.last_good()
         last = f"last good {good}" if good else f"no {self._extract.kind} was good"
         place = ""
         if begin is not None:
             first = lines_at(self._source, [begin]).get(begin, 1)
             place = f"line {first + line - 1}, in what begins at byte {begin}: "
-        return BioHiCLError(f"{self._source}: {place}{reason} ({last})")
+        return BioHiCLError(f"{self._source}: {place}{reason} ({last})" + (f"; {advice}" if advice else ""))
+
+
+def _shortened(written: bytes) -> str:
+    words = " ".join(written.decode("utf-8", "replace").split())
+    return f"'{words[:60]}...'" if len(words) > 60 else f"'{words}'"
 
 
 def _keep_freed_memory() -> None:

@@ -27,6 +27,7 @@ from biohicl.storage import GZIP_MAGIC
 BLOCK_BYTES = 8 << 20
 READ_BYTES = 1 << 18
 UNPACKED_BYTES = 1 << 20
+SMALLEST_PIECE_BYTES = 1 << 16
 # libxml2 holds 10 MB at most.
 CHECKED_BYTES = 1 << 20
 LARGEST_RECORD_BYTES = 32 << 20
@@ -39,8 +40,9 @@ _QUOTED = rb"""(?:"[^"]*"|'[^']*')"""
 # What may stand before the root, one after the other.
 _PROLOGUE_PART = re.compile(
     rb"(?P<space>\s+)|(?P<markup><!--.*?-->|<\?.*?\?>)"
-    rb"|(?P<doctype><!DOCTYPE\s+[^\s\[>]+\s*(?:(?:PUBLIC\s*" + _QUOTED + rb"|SYSTEM)\s*" + _QUOTED + rb"\s*)?>)"
-    rb"""|(?P<root><(?P<name>[^\s!?/>]+)(?:[^>"']|"[^"]*"|'[^']*')*>)""",
+    rb"|(?P<doctype><!DOCTYPE\s+[^\s\[>]+\s*(?:(?:PUBLIC\s*" + _QUOTED + rb"|SYSTEM)\s*" + _QUOTED + rb"\s*)?"
+    rb"(?:\[\s*\]\s*)?>)"
+    rb"""|(?P<root><(?P<name>[^\s!?/>]+)(?:[^>"']++|"[^"]*+"|'[^']*+')*+>)""",
     re.DOTALL,
 )
 _DECLARED = re.compile(rb"""<\?xml\s[^>]*?encoding\s*=\s*(["'])([A-Za-z0-9._-]+)\1[^>]*\?>""")
@@ -59,7 +61,7 @@ class Block:
     """Whole records, or a stretch of the file in which something is wrong.
 
     It is the first ``length`` bytes of ``data``, and begins at byte ``begin`` of the unpacked file. ``tags``: its
-    elements; None where there is a ``fault`` in the XML, or text where only records should be.
+    elements; None where there is a ``fault`` in the XML, or what :class:`~biohicl.nlm_xml.tags.Whole` calls one.
     """
 
     begin: int
@@ -77,8 +79,8 @@ class Block:
 class Document:
     """A file, opened: its root's name is known, its records follow from :meth:`blocks`."""
 
-    def __init__(self, pieces: Iterator[bytes], record: re.Pattern[bytes]) -> None:
-        self._pieces, self._record = pieces, record
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
         head = b""
         while (parts := _prologue(head)) is None:
             piece = next(pieces, None)
@@ -86,20 +88,26 @@ class Document:
                 raise DamagedError(_fault_of_prologue(head), 0 if head else None)
             head += piece
         prologue, root = parts
-        self.root = root["name"].decode()
         self._begin = root.end()
         self._head = head[root.end() :]
         start = root["root"]
         empty = start.endswith(b"/>")
         self._end = b"" if empty else b"</" + root["name"] + b">"
         check(prologue, start, len(start), self._end, 0)
+        self.root = root["name"].decode()
         self._start = b"<_/>" if empty else start.replace(b"\n", b" ")  # so that a block's lines count from 1
 
-    def blocks(self) -> Iterator[Block]:
+    def check_inside(self, records: bytes) -> None:
+        """Raises :class:`DamagedError` unless ``records`` are well-formed inside this document's root."""
+        check(self._start, records, len(records), self._end, 0)
+
+    def blocks(self, record_end: re.Pattern[bytes]) -> Iterator[Block]:
         """The records, in blocks. Raises :class:`DamagedError` where the file breaks off or does not end as it should.
 
-        What is wrong in a block stands in its ``fault``: the next block goes on behind it.
+        What is wrong in a block stands in its ``fault``: the next block goes on behind it, which is told by
+        ``record_end``, a record's end tag.
         """
+        self._record_end = record_end
         unread, begin = self._head, self._begin
         self._head = b""
         for parts in self._parts():
@@ -111,7 +119,7 @@ class Document:
         while block := self._cut(unread, begin, at_end=True):
             yield block
             unread, begin = unread[block.length :], begin + block.length
-        check(self._start, unread, len(unread), b"", begin)
+        self._check_to_end(unread, begin)
         if length := text_at_end(unread):
             yield Block(begin, unread, length, None)
 
@@ -123,11 +131,11 @@ class Document:
                 check(self._start, unread, whole.length, self._end, begin)
             except DamagedError as fault:
                 return self._faulty(unread, begin, fault, whole.length)
-            return Block(begin, unread, whole.length, None if whole.has_text else Tags(whole))
+            return Block(begin, unread, whole.length, None if whole.fault else Tags(whole))
         if at_end or len(unread) > LARGEST_RECORD_BYTES:
             # An element that does not end, or an end without a beginning.
             try:
-                check(self._start, unread, len(unread), b"", begin)
+                self._check_to_end(unread, begin, at_end)
             except DamagedError as fault:
                 if block := self._faulty(unread, begin, fault, 0):
                     return block
@@ -136,10 +144,20 @@ class Document:
                 raise DamagedError(f"a record of more than {limit} MB, or one that does not end", begin)
         return None
 
+    def _check_to_end(self, unread: bytes, begin: int, is_end: bool = True) -> None:
+        """Raises :class:`DamagedError` unless ``unread`` is the rest of a document."""
+        try:
+            check(self._start, unread, len(unread), b"", begin)
+        except DamagedError as fault:
+            if is_end and self._end[:-1] not in unread:
+                reason = f"truncated: the file ends without {self._end.decode()} ({fault})"
+                raise DamagedError(reason, fault.begin, fault.line) from None
+            raise
+
     def _faulty(self, unread: bytes, begin: int, fault: DamagedError, length: int) -> Block | None:
         """A stretch that is not well-formed, to where its last record seems to end, by the names of its tags."""
-        for record in self._record.finditer(unread):
-            length = record.end()
+        for end in self._record_end.finditer(unread):
+            length = end.end()
         return Block(begin, unread, length, None, fault) if length else None
 
     def _parts(self) -> Iterator[list[bytes]]:
@@ -160,13 +178,9 @@ class Document:
         yield waiting
 
 
-def open_document(source: Path, stream: IO[bytes], record: re.Pattern[bytes]) -> Document:
-    """The document in ``stream``, the opened file ``source``: gzip or plain, in any encoding that Python knows.
-
-    ``record`` matches a record as it is written, from its start tag to its end tag: where the document is not
-    well-formed, this is how its records are told apart.
-    """
-    return Document(_utf8_pieces(source, stream), record)
+def open_document(source: Path, stream: IO[bytes]) -> Document:
+    """The document in ``stream``, the opened file ``source``: gzip or plain, in any encoding that Python knows."""
+    return Document(_utf8_pieces(source, stream))
 
 
 def _utf8_pieces(source: Path, stream: IO[bytes]) -> Iterator[bytes]:
@@ -197,7 +211,7 @@ def _inflated(stream: IO[bytes], most: int) -> Iterator[bytes]:
             data = data.lstrip(b"\0") if total else data
             if not data:
                 continue
-            member = isal_zlib.decompressobj(wbits=31)
+            member = _member(data, is_first=not total)
         try:
             piece = member.decompress(data, UNPACKED_BYTES)
         except isal_zlib.error as error:  # type: ignore[misc]  # an alias of zlib's in isal's stubs
@@ -215,12 +229,20 @@ def _inflated(stream: IO[bytes], most: int) -> Iterator[bytes]:
         raise DamagedError(f"truncated gzip: it ends after {stream.tell():,} bytes")
 
 
+def _member(data: bytes, is_first: bool) -> isal_zlib.Decompress:
+    if not is_first and not GZIP_MAGIC.startswith(data[:2]):
+        raise DamagedError("corrupted gzip: behind its end come bytes that are no gzip")
+    return isal_zlib.decompressobj(wbits=31)
+
+
 def _as_utf8(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """The same text in UTF-8, and the XML declaration says so."""
+    pieces = _pooled(pieces)
     head = b""
     for piece in pieces:
         head += piece
-        if len(head) >= 200:
+        # To the end of the XML declaration.
+        if len(head) >= 200 and (b"?>" in head or len(head) > LARGEST_PROLOGUE_BYTES):
             break
     encoding = _encoding_of(head)
     if encoding == "utf-8":
@@ -238,6 +260,25 @@ def _as_utf8(pieces: Iterator[bytes]) -> Iterator[bytes]:
         raise DamagedError(f"ill-formed XML: not in {encoding}, its encoding: {error}") from None
 
 
+def _pooled(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same in pieces of some size: a file may have a gzip member for each byte."""
+    waiting: list[bytes] = []
+    size = 0
+    try:
+        for piece in pieces:
+            waiting.append(piece)
+            size += len(piece)
+            if size >= SMALLEST_PIECE_BYTES:
+                yield piece if len(waiting) == 1 else b"".join(waiting)
+                waiting, size = [], 0
+    except DamagedError:
+        if waiting:
+            yield b"".join(waiting)
+        raise
+    if waiting:
+        yield b"".join(waiting)
+
+
 def _encoding_of(head: bytes) -> str:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
@@ -249,8 +290,9 @@ def _encoding_of(head: bytes) -> str:
         return "utf-8"
     name = declared[2].decode()
     try:
-        # Codecs that make no text of bytes, such as base64, are refused here too.
-        b"".decode(name)
+        # Codecs that make no text of bytes, such as base64, are refused here too: but not for no bytes.
+        with contextlib.suppress(UnicodeError):
+            b" ".decode(name)
         return codecs.lookup(name).name
     except LookupError:
         raise DamagedError(f"ill-formed XML: its encoding '{name}' is not known") from None
@@ -289,7 +331,7 @@ def check(before: bytes, content: bytes, length: int, after: bytes, begin: int) 
         for error in parser.feed_error_log.filter_from_errors():
             raise DamagedError(f"ill-formed XML: {error.message}", begin, error.line or 1)
     except etree.XMLSyntaxError as error:
-        raise DamagedError(f"ill-formed XML: {_without_place(error)}", begin, error.lineno or 1) from None
+        raise DamagedError(f"ill-formed XML: {_in_words(error)}", begin, error.lineno or 1) from None
 
 
 def lines_at(source: Path, places: Iterable[int]) -> dict[int, int]:
@@ -308,9 +350,10 @@ def lines_at(source: Path, places: Iterable[int]) -> dict[int, int]:
     return lines
 
 
-def _without_place(error: etree.XMLSyntaxError) -> str:
-    """libxml2's words, without its line and column, which are those of a block."""
-    return str(error.msg).rpartition(", line ")[0] or str(error.msg)
+def _in_words(error: etree.XMLSyntaxError) -> str:
+    """libxml2's words, without its lines and columns, which are those of a block."""
+    words = str(error.msg).rpartition(", line ")[0] or str(error.msg)
+    return re.sub(r" line \d+", "", words).replace("xmlParseEntityRef: no name", "an & that is not written &amp;")
 
 
 def _prologue(head: bytes) -> tuple[bytes, re.Match[bytes]] | None:

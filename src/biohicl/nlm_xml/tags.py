@@ -7,7 +7,7 @@ Elements are numbers, in the order of their start tags, so that every set of ele
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,26 +27,31 @@ from biohicl.nlm_xml.plain import (
 
 Elements = NDArray[np.int32]
 
-_NAME = re.compile(r"[^ \t\r\n/]+")
+# NLM's have some ten levels. Each one takes a pass over the tags.
+DEEPEST = 1000
+
+_NAME = re.compile(r"[^ \t\r\n/>]+")
 
 
 class Whole(NamedTuple):
     """Whole elements in plain form, and their tags, in order.
 
     ``data``: they, and perhaps more behind them. ``opened``, ``closed`` (int32): where each tag's "<" and ">" stand.
-    ``step`` (int8): 1 for a start tag, -1 for an end tag, 0 for what opens and closes at once. ``depth`` (int16): how
+    ``step`` (int8): 1 for a start tag, -1 for an end tag, 0 for what opens and closes at once. ``depth`` (int16, or
+    int32 where that is too small): how
     many elements are open behind it. ``markup``: which tags are comments or instructions. ``length``: how many bytes
-    the elements took before they were in plain form. ``has_text``: whether text stands before or between them.
+    the elements took before they were in plain form. ``fault``: why they are not for :class:`Tags`, if they are not:
+    there is text before or between them, or they are nested deeper than any of NLM's.
     """
 
     data: bytes
     opened: Positions
     closed: Positions
     step: NDArray[np.int8]
-    depth: NDArray[np.int16]
+    depth: NDArray[np.signedinteger[Any]]
     markup: NDArray[np.int64]
     length: int
-    has_text: bool
+    fault: str | None
 
 
 class Tags:
@@ -112,7 +117,7 @@ class Tags:
 
     def name(self, element: int) -> str:
         """The name of one element."""
-        return _name_of(self.distinct_tags[int(self.tag_of[element])].as_py())
+        return element_name(self.distinct_tags[int(self.tag_of[element])].as_py())
 
     def names(self, elements: Elements) -> list[str]:
         """The different names of ``elements``."""
@@ -182,9 +187,12 @@ def _whole(data: bytes, positions: TagPositions) -> Whole | None:
     step[starts[signs.take(closed.take(starts) - 1) == SLASH]] = 0
     markup = np.flatnonzero((second == QUESTION) | (second == EXCLAMATION))
     step[markup] = 0
-    # libxml2 refuses what is nested deeper than 16 bits can tell.
     depth = np.cumsum(step, dtype=np.int16)
     outside = np.flatnonzero(depth < 0)
+    if len(outside) and depth[outside[0]] != -1:
+        # More than 16 bits can tell.
+        depth = np.cumsum(step, dtype=np.int32)
+        outside = np.flatnonzero(depth < 0)
     within = int(outside[0]) if len(outside) else len(depth)
     closes = (depth[:within] == 0) & (step[:within] <= 0)
     closes[markup[markup < within]] = False
@@ -196,8 +204,12 @@ def _whole(data: bytes, positions: TagPositions) -> Whole | None:
     opened, closed, step, depth = opened[:count], closed[:count], step[:count], depth[:count]
     before = np.flatnonzero(depth[:-1] == 0)
     begins, stops = [0, *(closed[before] + 1).tolist()], [int(opened[0]), *opened[before + 1].tolist()]
-    has_text = any(begin < stop and not data[begin:stop].isspace() for begin, stop in zip(begins, stops, strict=True))
-    return Whole(data, opened, closed, step, depth, markup[markup < count], length, has_text)
+    fault = None
+    if any(begin < stop and not data[begin:stop].isspace() for begin, stop in zip(begins, stops, strict=True)):
+        fault = "there is text where a record should be"
+    elif depth.max() > DEEPEST:
+        fault = f"its elements are nested more than {DEEPEST:,} deep"
+    return Whole(data, opened, closed, step, depth, markup[markup < count], length, fault)
 
 
 def firsts(owner: NDArray[np.int32]) -> Flags:
@@ -234,10 +246,11 @@ def _codes_of(tags: pa.StringArray) -> NDArray[np.int32]:
     offsets = np.frombuffer(tags.buffers()[1], np.int32, len(tags) + 1, tags.offset * 4)
     begin = offsets[:-1]
     names = spans(tags.buffers()[2], begin, np.where(space < 0, offsets[1:], begin + space)).dictionary_encode()
-    return np.array([_code_of(_name_of(name)) for name in names.dictionary.to_pylist()], np.int32)[
+    return np.array([_code_of(element_name(name)) for name in names.dictionary.to_pylist()], np.int32)[
         names.indices.to_numpy()
     ]
 
 
-def _name_of(tag: str) -> str:
+def element_name(tag: str) -> str:
+    """``PMID`` of ``PMID Version="1"``: of what follows a tag's "<"."""
     return _NAME.match(tag)[0]  # type: ignore[index]

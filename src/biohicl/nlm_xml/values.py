@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from lxml import etree
 from numpy.typing import NDArray
 
-from biohicl.nlm_xml.tags import Elements, Tags, spans
+from biohicl.nlm_xml.plain import outermost
+from biohicl.nlm_xml.tags import Elements, Tags, element_name, spans
 
 Value = TypeVar("Value")
 
@@ -63,12 +63,9 @@ def clean(written: str) -> str:
 
 def parts(written: str) -> list[tuple[str, str]]:
     """Name and text of each element directly in ``written``, the content of an element in plain form."""
-    # What is read here was checked with its surroundings; recovering is for prefixes that are declared there.
-    parser = etree.XMLParser(
-        recover=True, no_network=True, resolve_entities=False, remove_comments=True, remove_pis=True
-    )
-    content = etree.fromstring(f"<_>{written}</_>".encode(), parser)
-    return [(part.tag, _with_single_spaces("".join(part.itertext()))) for part in content]
+    content = written.encode()
+    elements = [content[begin:end].decode() for begin, end in outermost(content)]
+    return [(element_name(element[1:]), clean(element)) for element in elements]
 
 
 @lru_cache(MOST_TAGS_REMEMBERED)
@@ -211,4 +208,5 @@ def _decoded(reference: re.Match[str]) -> str:
     kind, name = reference.groups()
     if kind is None:
         return _NAMED[name]
-    return chr(int(name, 16 if kind == "#x" else 10))
+    # Python reads no number of more than 4,300 digits, and libxml2 any number of zeros.
+    return chr(int(name.lstrip("0"), 16 if kind == "#x" else 10))

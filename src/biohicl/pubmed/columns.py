@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -64,10 +64,15 @@ def _columns(**types: pa.DataType) -> pa.Schema:
 class Citations(Extractor[Batch]):
     """Reads block after block of one file; it remembers how repeated elements read."""
 
-    roots = ("PubmedArticleSet", "MedlineCitationSet")  # the second before 2017
-    records = ("PubmedArticle", "PubmedBookArticle", "MedlineCitation", "DeleteCitation")
+    roots: ClassVar = {
+        "PubmedArticleSet": ("PubmedArticle", "PubmedBookArticle", "DeleteCitation"),
+        "MedlineCitationSet": ("MedlineCitation", "DeleteCitation"),  # before 2017
+        "PubmedBookArticleSet": ("PubmedBookArticle",),
+    }
+    vital = ("DeleteCitation",)
     kind = "citation"
     key = "PMID"
+    advice = "--skip-bad-citations, or pubmed.skip_bad_citations in config.yaml, sets it aside"
 
     def __init__(self) -> None:
         self.position = 0
@@ -113,20 +118,22 @@ class _Records:
         self._read, self._tags, self._position = read, tags, position
         roots = tags.roots()
         articles, books, old, self._deletes = (
-            np.intersect1d(roots, tags.named(name), assume_unique=True) for name in Citations.records
+            np.intersect1d(roots, tags.named(name), assume_unique=True)
+            for name in ("PubmedArticle", "PubmedBookArticle", "MedlineCitation", "DeleteCitation")
         )
         # The same columns stand at the same paths below these, so that books and old files need no path of their own.
         self.rows = united(articles, books, old)
         self._row_of = ordinals(self.rows, len(tags))
         documents = tags.child(books, "BookDocument")
-        self.citation = united(tags.child(articles, "MedlineCitation"), old, documents)
+        journal = united(tags.child(articles, "MedlineCitation"), old)
+        self.citation = united(journal, documents)
         self._require(self.citation, "MedlineCitation")
-        self.article = united(tags.child(self.citation, "Article"), documents)
-        self._require(self.article, "Article")
+        self.pmid = self._pmids(tags.child(self.citation, "PMID"))
+        self.article = united(tags.child(journal, "Article"), documents)
+        self._require(self.article, "Article", self.pmid)
         self.is_book = np.isin(self.rows, books, assume_unique=True)
         # What a book has not, whatever stands in it.
         self.medline, self.medline_article = self.citation[~self.is_book], self.article[~self.is_book]
-        self.pmid = self._pmids(tags.child(self.citation, "PMID"))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -220,9 +227,11 @@ class _Records:
             row = int(self._owner(elements[bad])[0])
             raise BadRecordError(f"PMID {self.pmid[row]}: {reason}", str(self.pmid[row]))
 
-    def _require(self, elements: Elements, name: str) -> None:
+    def _require(self, elements: Elements, name: str, pmid: pa.Array | None = None) -> None:
+        """One of ``elements`` in each row."""
         if len(elements) < len(self):
-            raise BadRecordError(f"a citation without {name}")
+            row = int(np.setdiff1d(np.arange(len(self)), self._owner(elements))[0])
+            raise BadRecordError(f"a citation without {name}", str(pmid[row]) if pmid else None)
 
     # --- identity ---------------------------------------------------------------------------------------
 
@@ -241,7 +250,8 @@ class _Records:
         version, bad = integers(given, LARGEST_VERSION)
         if bad.any():
             wrong = pa.array(bad)
-            raise BadRecordError(f"PMID {pmid.filter(wrong)[0]}: '{given.filter(wrong)[0]}' is not a version")
+            key = str(pmid.filter(wrong)[0])
+            raise BadRecordError(f"PMID {key}: '{given.filter(wrong)[0]}' is not a version", key)
         return pmid, pc.cast(version, pa.int16())
 
     # --- text -------------------------------------------------------------------------------------------

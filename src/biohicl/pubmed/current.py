@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from biohicl.errors import BioHiCLError
 from biohicl.fetch.release import parse_name
@@ -60,7 +61,8 @@ def current_citations(names: Sequence[str], pubmed: Path) -> Iterator[pa.Table]:
     """
     if not names:
         raise BioHiCLError("no PubMed files: nothing to merge")
-    ordered = sorted(set(names), key=parse_name)
+    # By name too, for the day that two of them have the same number: n0001 and n00001.
+    ordered = sorted(set(names), key=lambda name: (parse_name(name), name))
     file_of_rank = pa.array(["", *ordered], pa.string())
     span: int | None = 0
     while span is not None:
@@ -122,4 +124,9 @@ def _rows(pmid: Numbers, packed: Numbers, file_of_rank: pa.Array) -> pa.Table:
 def _read(path: Path, columns: list[str]) -> pl.DataFrame:
     if not path.is_file():
         raise BioHiCLError(f"{path}: no such file; parse it first (biohicl parse-pubmed --help)")
+    found = (pq.read_metadata(path).metadata or {}).get(b"biohicl.schema", b"none").decode()
+    if found != METADATA["biohicl.schema"]:
+        raise BioHiCLError(
+            f"{path}: its schema is {found}, and {METADATA['biohicl.schema']} is needed; parse the file again"
+        )
     return pl.read_parquet(path, columns=columns)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from itertools import pairwise
 
 from biohicl.nlm_xml.values import parts
 
@@ -55,7 +56,7 @@ def published(written: str) -> Published | None:
 
 def _of_words(year: int, words: list[str]) -> Published:
     """Of "1979 nov", "2021 3rd quarter" or "spring"."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         if not word.isdigit() and (month := _month(word)):
             return _first_day(year, month, following)
         if word in _SEASONS:

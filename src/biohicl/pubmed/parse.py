@@ -36,8 +36,8 @@ def parse_pubmed_file(
     """
     citations = Citations()
     targets = [articles, mesh_headings, deleted, quarantine]
-    if len({path.resolve() for path in targets}) < len(targets):
-        raise BioHiCLError("each table needs a file of its own: two of the outputs have the same path")
+    if len({path.resolve() for path in [source, *targets]}) <= len(targets):
+        raise BioHiCLError("each table needs a file of its own: two of the paths are the same")
     headings: list[pa.RecordBatch] = []
     deletes: list[pa.RecordBatch] = []
     with Reading(source, citations, skip_bad=skip_bad_citations) as reading, whole_files(*targets) as temporaries:

@@ -124,9 +124,8 @@ def write_catalog(names: Mapping[str, Sequence[str]], output: Path) -> None:
                     continue
                 missing = [file for file in files if not Path(file).is_file()]
                 if missing:
-                    raise BioHiCLError(
-                        f"{missing[0]}: no such file (and {len(missing) - 1} more); run the workflow first"
-                    )
+                    others = f" (nor {len(missing) - 1} others)" if len(missing) > 1 else ""
+                    raise BioHiCLError(f"{missing[0]}: no such file{others}; run the workflow first")
                 connection.execute(_view_sql(view, what, files))
                 connection.execute(f"COMMENT ON VIEW {view} IS {_quoted(what.comment)}")
                 made += 1
