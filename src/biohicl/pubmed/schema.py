@@ -98,7 +98,8 @@ ARTICLES = pa.schema(
         ("publication_types", pa.list_(PUBLICATION_TYPE)),
         # PubmedData's own ArticleId with IdType="doi"; else the Article's ELocationID with EIdType="doi".
         ("doi", pa.string()),
-        ("pmc_id", pa.string()),  # PubmedData's own ArticleId with IdType="pmc", as given: PMC6134338, at times PMC6134338.4
+        # PubmedData's own ArticleId with IdType="pmc", as given: PMC6134338, at times PMC6134338.4.
+        ("pmc_id", pa.string()),
         ("keywords", pa.list_(pa.string())),  # of all lists, authors' and indexers'
         ("authors", pa.list_(AUTHOR)),  # of AuthorList, in order; investigators are not authors
         # PMIDs of ReferenceList's (also nested ones') Reference/ArticleIdList/ArticleId with IdType="pubmed", in order.
