@@ -751,11 +751,18 @@ def test_another_citations_pmid_is_not_the_bad_ones(tmp_path):
     assert quarantine["pmid"].to_pylist() == [None]
 
 
-@pytest.mark.parametrize("bad", [b"<PMID>x</PMID>", b"<PMID>6</PIMD>", b"<PMID>&nosuch;</PMID>"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"<DeleteCitation><PMID>5</PMID><PMID>x</PMID></DeleteCitation>",
+        b"<DeleteCitation><PMID>5</PIMD></DeleteCitation>",
+        b"<DeletCitation><PMID>5</PMID></DeleteCitation>",
+    ],
+)
 def test_deletes_are_never_left_out(tmp_path, bad):
     """Without them, what they delete would stay."""
     path = tmp_path / "some.xml"
-    path.write_bytes(document(citation(1), b"<DeleteCitation><PMID>5</PMID>" + bad + b"</DeleteCitation>"))
+    path.write_bytes(document(citation(1), bad))
     with pytest.raises(BioHiCLError, match=r"last good PMID 1\); it cannot be left out"):
         parsed(path, tmp_path / "out", skip_bad=True)
 

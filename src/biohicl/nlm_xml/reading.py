@@ -100,10 +100,9 @@ class Reading(Generic[Tables]):
                 raise DamagedError(f"the root is {root}, but {wanted} is needed: is this the right file?")
             self._root = re.compile(rf"</?{re.escape(root)}[\s>]".encode())
             names = "|".join(map(re.escape, self._extract.roots[root]))
-            start, end = rf"<({names})(?=[\s/>])", rf"</({names})\s*>"
-            self._start, self._end, self._edge = (
-                re.compile(pattern.encode()) for pattern in (start, end, f"{start}|{end}")
-            )
+            end = rf"</({names})\s*>"
+            self._end = re.compile(end.encode())
+            self._edge = re.compile(rf"<({names})(?=[\s/>])|{end}".encode())
             self._open = opening.pop_all()
         return self
 
@@ -150,6 +149,9 @@ class Reading(Generic[Tables]):
                 pass
         # Something is wrong with one of its records.
         written = block.written
+        if block.fault is None:
+            yield from self._good_ones(block, list(self._records(block, written)))
+            return
         whole: list[tuple[int, int]] = []
         for count, (begin, end) in enumerate(self._records(block, written)):
             if count % CHECKS_UNTIL_FORGOTTEN == 0:
@@ -164,7 +166,7 @@ class Reading(Generic[Tables]):
             else:
                 whole.append((begin, end))
         yield from self._good_ones(block, whole)
-        if block.fault and not self._skip_bad:
+        if not self._skip_bad:
             raise block.fault
 
     def _records(self, block: Block, written: bytes) -> Iterator[tuple[int, int]]:
@@ -230,14 +232,15 @@ class Reading(Generic[Tables]):
     def _leave_out(self, block: Block, begin: int, end: int, fault: BadRecordError | DamagedError) -> None:
         """Keeps the record that begins at ``begin`` of the block among the skipped ones, or raises what is wrong."""
         written = block.data[begin:end]
-        start = self._start.match(written)
         if isinstance(fault, BadRecordError):
             key, line = fault.key, 1
         else:
             # A rule can be broken only where it can be read; here the first key is the best guess.
             found = self._key.search(written)
             key, line = found[1].decode() if found else None, fault.line
-        if not self._skip_bad or (start and start[1].decode() in self._extract.vital):
+        # Where not even its name is right, it is in the text.
+        is_vital = any(name.encode() in written for name in self._extract.vital)
+        if not self._skip_bad or is_vital:
             advice = self._extract.advice if not self._skip_bad else "it cannot be left out"
             named = f"{self._extract.key} {key}: " if key and not str(fault).startswith(self._extract.key) else ""
             raise self._error(f"{named}{fault}", block.begin + begin, line, advice) from None
