@@ -90,12 +90,12 @@ def run(run_biohicl, folder, files, *words):
     """`biohicl corpus` on empty tables."""
     import pyarrow as pa
 
-    from biohicl.pubmed.schema import ARTICLES, DELETED, QUARANTINE
+    from biohicl.pubmed.schema import ARTICLES, DELETED, METADATA, QUARANTINE
     from biohicl.storage import write_parquet
 
     for file in files:
         for kind, schema in (("articles", ARTICLES), ("deleted", DELETED), ("quarantine", QUARANTINE)):
-            write_parquet(pa.Table.from_pylist([], schema), folder / kind / f"{file['name']}.parquet")
+            write_parquet(pa.Table.from_pylist([], schema), folder / kind / f"{file['name']}.parquet", METADATA)
     (folder / "release.json").write_text(json.dumps({"year": 2026, "files": files}))
     places = ["--output", folder / "out/current.parquet", "--anomalies", folder / "out/anomalies.parquet"]
     return run_biohicl("corpus", "--release", folder / "release.json", "--pubmed", folder, *places, *words)
