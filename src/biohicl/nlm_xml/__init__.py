@@ -7,6 +7,8 @@ each, as arrays from which columns are cut. The rooms, from the file to the valu
 - :mod:`~biohicl.nlm_xml.plain`: brings comments, CDATA and the like into a form that the next room can index.
 - :mod:`~biohicl.nlm_xml.tags`: finds the tags of a block and their parents, with numpy.
 - :mod:`~biohicl.nlm_xml.values`: the text of elements and their attributes, as Arrow arrays.
+- :mod:`~biohicl.nlm_xml.owners`: which row or list such values belong to.
+- :mod:`~biohicl.nlm_xml.reading`: block after block, and where one is wrong, which of its records is.
 
 Why no tree: a tree costs a Python object a visited element, and a PubMed file has three million. Why it is
 exact all the same: in well-formed XML without comments, CDATA and processing instructions, "<" begins a tag and
