@@ -85,13 +85,13 @@ def as_json(value):
 def release_files(wildcards):
     """The PubMed files of the recorded release; asks the server through the checkpoint where nothing is recorded."""
     record = Path(checkpoints.list_pubmed.get().output[0])
-    return files_recorded(record, record.stat().st_mtime_ns)
+    return files_recorded(record, record.stat().st_mtime_ns).values()
 
 
 @functools.cache
 def files_recorded(record, written):
-    """The files of a record as it was ``written``: PubMed has 1,600 jobs that ask for them."""
-    return json.loads(record.read_text())["files"]
+    """The files of a record as it was ``written``, by name: PubMed has 1,600 jobs that ask for them."""
+    return {file["name"]: file for file in json.loads(record.read_text())["files"]}
 
 
 def tables(*kinds):
@@ -145,8 +145,8 @@ def md5_of_pubmed(wildcards):
     Read here and no input, as with MeSH: a new listing alone fetches nothing.
     """
     record = Path("resources/pubmed/release.json")
-    files = files_recorded(record, record.stat().st_mtime_ns) if record.exists() else []
-    return as_json(next((file.get("md5") for file in files if file["name"] == wildcards.file), None))
+    files = files_recorded(record, record.stat().st_mtime_ns) if record.exists() else {}
+    return as_json(files.get(wildcards.file, {}).get("md5"))
 
 
 def issue_of_mesh(wildcards):

@@ -70,6 +70,8 @@ def _add_checksums(record: dict[str, Any], before: Mapping[str, Any]) -> None:
         file["md5"] = known.get((file["name"], file["listed"]))
         if file["md5"] is None:
             new.append(file)
+    if not new:
+        return
     urls = [joined(record["mirror"], file["kind"], f"{file['name']}.xml.gz") for file in new]
     for file, md5 in zip(new, all_md5_beside(urls), strict=True):
         file["md5"] = md5
