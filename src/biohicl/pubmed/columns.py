@@ -231,7 +231,7 @@ class _Records:
         """One of ``elements`` in each row."""
         if len(elements) < len(self):
             row = int(np.setdiff1d(np.arange(len(self)), self._owner(elements))[0])
-            raise BadRecordError(f"a citation without {name}", str(pmid[row]) if pmid else None)
+            raise BadRecordError(f"a citation without {name}", str(pmid[row]) if pmid is not None else None)
 
     # --- identity ---------------------------------------------------------------------------------------
 
