@@ -24,13 +24,14 @@ rule parse_mesh:
 
 
 rule hierarchy:
-    """Parents, ancestors and depth of each descriptor, and what is odd in the tree."""
+    """Parents, ancestors, depth and information content of each descriptor, and what is odd in the tree."""
     input:
         "results/mesh/descriptors.parquet",
         "results/mesh/tree_numbers.parquet",
     output:
         hierarchy="results/mesh/hierarchy.parquet",
         anomalies="results/mesh/anomalies.parquet",
+        graph="results/mesh/descriptors.graphml",
     log:
         "logs/hierarchy.log",
     benchmark:
@@ -43,11 +44,11 @@ rule hierarchy:
         schema=MESH_SCHEMA,
     shell:
         "python -m biohicl --threads {threads} hierarchy --mesh results/mesh --output {output.hierarchy} "
-        "--anomalies {output.anomalies} > {log} 2>&1"
+        "--anomalies {output.anomalies} --graph {output.graph} > {log} 2>&1"
 
 
 rule mesh:
-    """MeSH as tables: descriptors, concepts, terms, tree numbers, hierarchy, anomalies and more."""
+    """MeSH as tables: descriptors, concepts, terms, tree numbers, hierarchy, anomalies and more; and as a graph."""
     input:
         expand("results/mesh/{table}.parquet", table=MESH_TABLES),
         "results/mesh/hierarchy.parquet",

@@ -13,6 +13,7 @@ from biohicl.errors import BioHiCLError
 from biohicl.mesh.hierarchy import anomaly_rows, hierarchy_rows, position_forest, write_hierarchy
 from biohicl.mesh.parse import parse_mesh_file
 from biohicl.mesh.schema import KEYS, TABLES
+from label_reference import Reference
 from pubmed_tables import in_pieces
 
 STRABISMUS, OCULAR_MOTILITY, MALE, FEMALE, HUMANS = "D013285", "D015835", "D008297", "D005260", "D006801"
@@ -62,6 +63,10 @@ def test_any_tree_numbers_give_the_ancestors_found_by_climbing(pairs):
         assert rows[ui]["depth_min"] == (min(depths) if depths else None)
         assert rows[ui]["depth_max"] == (max(depths) if depths else None)
         assert rows[ui]["descendants"] == sum(ui in other["ancestors"] for other in rows.values())
+        reference = Reference(list(names), pairs)
+        for kind in ("seco", "sanchez"):
+            expected_ic = max(reference.weight(ui, {"weight": kind, "roots": "none"}), 0)
+            assert rows[ui][f"ic_{kind}"] == pytest.approx(expected_ic, abs=1e-6)
 
 
 def test_orphans_duplicates_cycles_and_the_unplaced_are_reported():
@@ -76,6 +81,7 @@ def test_orphans_duplicates_cycles_and_the_unplaced_are_reported():
     ]
     rows = anomaly_rows(names, position_forest(pairs))
     assert [(row["kind"], row["subject"]) for row in rows] == [
+        ("above itself", "D1"),
         ("cycle", "D1 D2"),
         ("duplicated tree number", "C01"),
         ("no tree number", "D4"),
@@ -88,7 +94,7 @@ def test_orphans_duplicates_cycles_and_the_unplaced_are_reported():
 def mesh(sample, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mesh")
     parse_mesh_file(sample / "mesh/desc2099.gz", folder)
-    write_hierarchy(folder, folder / "hierarchy.parquet", folder / "anomalies.parquet")
+    write_hierarchy(folder, folder / "hierarchy.parquet", folder / "anomalies.parquet", folder / "descriptors.graphml")
     return folder
 
 
@@ -104,6 +110,7 @@ def test_the_sample_has_the_descriptors_that_matter(mesh):
     assert rows[HUMANS]["depth_min"] == 11
     anomalies = pl.read_parquet(mesh / "anomalies.parquet").rows()
     assert [row[:2] for row in anomalies] == [
+        ("above itself", OCULAR_MOTILITY),
         ("cycle", f"{STRABISMUS} {OCULAR_MOTILITY}"),
         ("no tree number", FEMALE),
         ("no tree number", MALE),
@@ -125,14 +132,22 @@ def test_real_mesh_has_its_known_counts(shared, tmp_path):
     """Published with the data: 30,764 descriptors, 64,457 tree numbers; one pair of mutual parents."""
     counts = parse_mesh_file(shared / "data/nlm/mesh/desc2024.gz", tmp_path)
     assert (counts["descriptors"], counts["tree_numbers"]) == (30_764, 64_457)
-    write_hierarchy(tmp_path, tmp_path / "hierarchy.parquet", tmp_path / "anomalies.parquet")
+    files = [tmp_path / name for name in ("hierarchy.parquet", "anomalies.parquet", "descriptors.graphml")]
+    write_hierarchy(tmp_path, *files)
     pairs = pl.read_parquet(tmp_path / "tree_numbers.parquet").rows()
     expected = by_climbing(pairs)
     for row in pl.read_parquet(tmp_path / "hierarchy.parquet").iter_rows(named=True):
         parents, ancestors = expected.get(row["descriptor_ui"], (set(), set()))
         assert (set(row["parents"]), set(row["ancestors"])) == (parents, ancestors)
     kinds = pl.read_parquet(tmp_path / "anomalies.parquet")["kind"].to_list()
-    assert kinds == ["cycle", "no tree number", "no tree number"]
+    assert kinds == ["above itself", "cycle", "no tree number", "no tree number"]
+    # The graph that others load says the same as the table.
+    graph = nx.read_graphml(tmp_path / "descriptors.graphml")
+    assert len(graph) == 30_764
+    assert set(graph.predecessors(STRABISMUS)) == expected[STRABISMUS][0]
+    cycles = [component for component in nx.strongly_connected_components(graph) if len(component) > 1]
+    assert cycles == [{STRABISMUS, OCULAR_MOTILITY}]
+    assert graph.nodes["D001943"]["name"] == "Breast Neoplasms"
 
 
 def read_obviously(path):

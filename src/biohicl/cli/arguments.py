@@ -21,6 +21,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
+    return value
+
+
 def settings(text: str) -> Any:
     """JSON text, or the path of a YAML or JSON file."""
     import yaml
@@ -100,3 +111,15 @@ def listed_files(record: Path) -> list[dict[str, Any]]:
     if not isinstance(content, dict) or "files" not in content:
         raise BioHiCLError(f"{record}: lists no files; it has to be the record that list-pubmed made")
     return list(content["files"])
+
+
+def project_path(path: Path, how: str) -> Path:
+    """``path`` in the project that the working folder lies in, else in the one this package is installed from.
+
+    An error, with ``how`` it is made, where neither has it.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[3]):
+        if (folder / path).exists():
+            return folder / path
+    raise BioHiCLError(f"no {path} in this folder or above; make it with: {how}")

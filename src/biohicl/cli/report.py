@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from biohicl.cli.arguments import Subcommands, command, listed_files, positive, settings
+from biohicl.cli.arguments import Subcommands, command, listed_files, positive, project_path, settings
 
 
 def add_commands(commands: Subcommands) -> None:
@@ -78,9 +78,10 @@ def add_commands(commands: Subcommands) -> None:
     parser.add_argument("--output", type=Path, required=True)
 
     def sql(options: argparse.Namespace) -> None:
-        from biohicl.report.catalog import query
+        from biohicl.report.catalog import CATALOG, query
 
-        relation = query(options.query, options.catalog)
+        catalog = options.catalog or project_path(CATALOG, "snakemake --cores 2 catalog, or use --catalog")
+        relation = query(options.query, catalog)
         if relation is None:
             return
         if options.csv:

@@ -1,4 +1,4 @@
-"""The subcommands from NLM's XML to tables."""
+"""The subcommands from PubMed's XML to tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from biohicl.cli.arguments import Subcommands, command, listed_files, numbers
 
 
 def add_commands(commands: Subcommands) -> None:
-    """Adds parse-pubmed, parse-mesh, hierarchy, corpus."""
+    """Adds parse-pubmed, corpus."""
 
     def parse_pubmed(options: argparse.Namespace) -> None:
         from biohicl.pubmed.parse import parse_pubmed_file
@@ -32,33 +32,6 @@ def add_commands(commands: Subcommands) -> None:
         action="store_true",
         help="leave out citations that cannot be read; without it the first one is an error",
     )
-
-    def parse_mesh(options: argparse.Namespace) -> None:
-        from biohicl.mesh.parse import parse_mesh_file
-
-        parse_mesh_file(options.file, options.output)
-
-    parser = command(commands, "parse-mesh", parse_mesh, "MeSH descriptor XML to Parquet tables")
-    parser.add_argument("file", type=Path, metavar="FILE", help="descYYYY.gz, or plain XML")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="for descriptors, concepts, scope_notes, terms, tree_numbers and allowed_qualifiers .parquet",
-    )
-
-    def hierarchy(options: argparse.Namespace) -> None:
-        from biohicl.mesh.hierarchy import write_hierarchy
-
-        write_hierarchy(options.mesh, options.output, options.anomalies)
-
-    parser = command(commands, "hierarchy", hierarchy, "Parents, ancestors and depth of each MeSH descriptor")
-    parser.add_argument(
-        "--mesh", type=Path, required=True, metavar="DIR", help="folder of the tables that parse-mesh made"
-    )
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--anomalies", type=Path, required=True, help="what is odd in the tree, also said in the log")
 
     def corpus(options: argparse.Namespace) -> None:
         from biohicl.pubmed.current import write_current

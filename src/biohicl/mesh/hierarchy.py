@@ -1,10 +1,10 @@
 """The hierarchy: a forest of tree positions, and what it says of each descriptor.
 
-Goes in: the descriptors and tree_numbers tables. Comes out: ``hierarchy.parquet`` (a row a descriptor) and
-``anomalies.parquet``. A tree number's parent is the number cut at its last dot; a descriptor may stand at
-several positions, so its parents are a set. The graph of descriptors is not acyclic (Strabismus and Ocular
-Motility Disorders are each other's parents), hence ancestors are taken through tree positions, whose graph
-is a forest.
+Goes in: the descriptors and tree_numbers tables. Comes out: ``hierarchy.parquet`` (a row a descriptor),
+``anomalies.parquet``, and ``descriptors.graphml`` for networkx and Gephi. A tree number's parent is the number cut at
+its last dot; a descriptor may stand at several positions, so its parents are a set. The graph of descriptors is not
+acyclic (Strabismus and Ocular Motility Disorders are each other's parents), hence ancestors are taken through tree
+positions, whose graph is a forest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import polars as pl
 import pyarrow as pa
 
 from biohicl.errors import BioHiCLError
+from biohicl.mesh.nodes import Nodes
 from biohicl.mesh.schema import ANOMALIES, HIERARCHY, METADATA
+from biohicl.mesh.weights import sanchez_ic, seco_ic
 from biohicl.progress import say
 from biohicl.storage import whole_files, write_parquet
 
@@ -94,11 +96,19 @@ def hierarchy_rows(names: Mapping[str, str], forest: nx.DiGraph) -> list[dict[st
         )
     for row in rows:
         row["descendants"] = descendants[row["descriptor_ui"]]
+    nodes = Nodes.of(pa.Table.from_pylist(rows, HIERARCHY))
+    content = {
+        "ic_seco": seco_ic(nodes.at_or_below, nodes.descriptors),
+        "ic_sanchez": sanchez_ic(nodes.leaves_below, nodes.at_or_above),
+    }
+    for number, row in enumerate(rows):
+        row.update({name: float(values[number]) for name, values in content.items()})
     return rows
 
 
 def anomaly_rows(names: Mapping[str, str], forest: nx.DiGraph) -> list[dict[str, str]]:
-    """What is odd: cycles among descriptors, orphaned positions, doubly given tree numbers, no position at all."""
+    """What is odd: cycles among descriptors, a descriptor above itself, orphaned positions, doubly given tree numbers,
+    no position at all."""
     rows = []
     graph = descriptor_graph(forest)
     for component in nx.strongly_connected_components(graph):
@@ -112,6 +122,12 @@ def anomaly_rows(names: Mapping[str, str], forest: nx.DiGraph) -> list[dict[str,
                 }
             )
     for position, descriptors in sorted(forest.nodes(data="descriptors")):
+        for ui in sorted(descriptors):
+            rows += [
+                {"kind": "above itself", "subject": ui, "detail": f"{names[ui]} stands at {above} and at {position}"}
+                for above in _positions_above(position)
+                if ui in forest.nodes[above]["descriptors"]
+            ]
         if not descriptors:
             below = ", ".join(sorted(forest.successors(position)))
             rows.append(
@@ -126,8 +142,32 @@ def anomaly_rows(names: Mapping[str, str], forest: nx.DiGraph) -> list[dict[str,
     return sorted(rows, key=lambda row: (row["kind"], row["subject"]))
 
 
-def write_hierarchy(mesh: Path, output: Path, anomalies: Path) -> None:
-    """From ``mesh/{descriptors,tree_numbers}.parquet`` to the hierarchy and the anomalies, which are also said."""
+def _positions_above(position: str) -> list[str]:
+    pieces = position.split(".")
+    return [".".join(pieces[:length]) for length in range(1, len(pieces))]
+
+
+def described_graph(graph: nx.DiGraph, rows: Iterable[Mapping[str, Any]]) -> nx.DiGraph:
+    """The graph of descriptors, parents to children, with what a viewer shows of each: name, categories, tree
+    numbers, depth (0 without a position), descendants, IC. Lists are text, their parts separated by spaces."""
+    described: nx.DiGraph = nx.DiGraph()
+    for row in rows:
+        described.add_node(
+            row["descriptor_ui"],
+            name=row["name"],
+            categories=" ".join(row["categories"]),
+            tree_numbers=" ".join(row["tree_numbers"]),
+            depth_min=row["depth_min"] or 0,
+            descendants=row["descendants"],
+            ic_seco=round(row["ic_seco"], 6),
+        )
+    described.add_edges_from(sorted(graph.edges))
+    return described
+
+
+def write_hierarchy(mesh: Path, output: Path, anomalies: Path, graph: Path) -> None:
+    """From ``mesh/{descriptors,tree_numbers}.parquet`` to the hierarchy, the anomalies, which are also said, and the
+    graph of descriptors as GraphML."""
     try:
         descriptors = pl.read_parquet(mesh / "descriptors.parquet", columns=["descriptor_ui", "name"])
         tree_numbers = pl.read_parquet(mesh / "tree_numbers.parquet")
@@ -136,9 +176,11 @@ def write_hierarchy(mesh: Path, output: Path, anomalies: Path) -> None:
     names = dict(descriptors.iter_rows())
     forest = position_forest(tree_numbers.select("descriptor_ui", "tree_number").iter_rows())
     rows, odd = hierarchy_rows(names, forest), anomaly_rows(names, forest)
-    with whole_files(output, anomalies) as (rows_file, odd_file):
+    described = described_graph(descriptor_graph(forest), rows)
+    with whole_files(output, anomalies, graph) as (rows_file, odd_file, graph_file):
         write_parquet(pa.Table.from_pylist(rows, HIERARCHY), rows_file, METADATA)
         write_parquet(pa.Table.from_pylist(odd, ANOMALIES), odd_file, METADATA)
+        nx.write_graphml_lxml(described, graph_file)
     say(f"{len(rows):,} descriptors at {forest.number_of_nodes():,} positions")
     for row in odd:
         say(f"anomaly: {row['kind']}: {row['subject']}: {row['detail']}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 METADATA = {"biohicl.schema": f"mesh-{SCHEMA_VERSION}"}
 
 # Key: descriptor_ui.
@@ -86,6 +86,10 @@ HIERARCHY = pa.schema(
         ("depth_mean", pa.float32()),
         ("depth_max", pa.int16()),
         ("descendants", pa.int32()),  # how many other descriptors have it as an ancestor
+        # Information content that follows from the tree alone, 0 for a root of everything, 1 for a leaf; the formulas
+        # stand in mesh/weights.py.
+        ("ic_seco", pa.float32()),
+        ("ic_sanchez", pa.float32()),
     ]
 )
 # results/mesh/anomalies.parquet: what is odd in the release, a row each.

@@ -156,14 +156,14 @@ def _check_written(file: Path, views: int) -> None:
         raise BioHiCLError(f"{file.parent}: the catalog could not be written whole; is the disk full?")
 
 
-def query(sql: str, catalog: Path | None) -> Any:
+def query(sql: str, catalog: Path) -> Any:
     """Runs ``sql`` on the catalog; returns DuckDB's relation, or None for a statement without rows.
 
     Relative paths in the views are looked up in the project's root, so that it works from any folder.
     """
     import duckdb
 
-    path = (catalog or find_catalog()).resolve()
+    path = catalog.resolve()
     if not path.is_file():
         raise BioHiCLError(f"{path}: no such catalog; make it with: snakemake --cores 2 catalog")
     try:
@@ -172,17 +172,6 @@ def query(sql: str, catalog: Path | None) -> Any:
         return connection.sql(sql)
     except duckdb.Error as error:
         raise BioHiCLError(f"DuckDB: {str(error).strip()}") from None
-
-
-def find_catalog() -> Path:
-    """The catalog of the project that the working folder lies in, else of the one this package is installed from."""
-    here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).resolve().parents[3]):
-        if (folder / CATALOG).is_file():
-            return folder / CATALOG
-    raise BioHiCLError(
-        f"no {CATALOG} in this folder or above; make it with: snakemake --cores 2 catalog, or use --catalog"
-    )
 
 
 def _view_sql(view: str, what: View, files: Sequence[str]) -> str:
