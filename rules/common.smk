@@ -41,6 +41,8 @@ GPUS_OF_A_JOB = 1 if HAS_GPU else 0
 MODEL_THREADS = CONFIG["training"]["threads"]
 TRAINING_RELEASE = f"results/training/releases/{CONFIG['training']['release']}"
 
+LABEL_COUNTS = f"results/training/label_counts/{CONFIG['training']['release']}.parquet"
+
 IS_FROZEN = all(
     Path(TRAINING_RELEASE, name).is_file() for name in ("citations.parquet", "hierarchy.parquet", "release.json")
 )
@@ -56,6 +58,8 @@ os.environ.update(
     MESH_MIRRORS=json.dumps(CONFIG["mesh"]["mirrors"]),
     # No reason to parse again either: a file that was parsed without it has no bad citation.
     PARSE_OPTIONS="--skip-bad-citations" if CONFIG["pubmed"]["skip_bad_citations"] else "",
+    # A limit that was kept changes nothing.
+    MAX_UNKNOWN_HEADINGS=str(CONFIG["training"]["max_unknown_headings"]),
 )
 
 
@@ -63,6 +67,7 @@ envvars:
     "PUBMED_MIRRORS",
     "MESH_MIRRORS",
     "PARSE_OPTIONS",
+    "MAX_UNKNOWN_HEADINGS",
 
 
 wildcard_constraints:
@@ -170,6 +175,11 @@ def tokens_of_node(wildcards):
     block = CONFIG["nodes"][wildcards.node]
     backbone = configuration.chain_of(CONFIG, wildcards.node)[-1]
     return f"results/training/tokens/{backbone}-{block['max_length']}/{block['selection']}.parquet"
+
+
+def label_counts_of_node(wildcards):
+    """Only where the node's losses weigh labels by the corpus."""
+    return [LABEL_COUNTS] if configuration.needs_label_counts(CONFIG["nodes"][wildcards.node]) else []
 
 
 def benchmark_files(wildcards):

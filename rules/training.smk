@@ -56,12 +56,13 @@ rule select:
 
 
 rule labels:
-    """Label ids of a selection, direct and with all ancestors."""
+    """Label ids of a selection, direct and with all that stands above them."""
     input:
         selection="results/training/selections/{selection}.parquet",
         hierarchy=f"{TRAINING_RELEASE}/hierarchy.parquet",
     output:
-        "results/training/labels/{selection}.parquet",
+        labels="results/training/labels/{selection}.parquet",
+        unknown="results/training/unknown_headings/{selection}.parquet",
     log:
         "logs/labels/{selection}.log",
     benchmark:
@@ -72,7 +73,30 @@ rule labels:
         mem_mb=8000,
     shell:
         "python -m biohicl --threads {threads} labels --selection {input.selection} --hierarchy {input.hierarchy} "
-        "--output {output} > {log} 2>&1"
+        "--max-unknown $MAX_UNKNOWN_HEADINGS --output {output.labels} --unknown {output.unknown} > {log} 2>&1"
+
+
+rule count_labels:
+    """How many citations of the release have each descriptor, or one below it."""
+    input:
+        citations=f"{TRAINING_RELEASE}/citations.parquet",
+        hierarchy=f"{TRAINING_RELEASE}/hierarchy.parquet",
+        record=f"{TRAINING_RELEASE}/release.json",
+    output:
+        LABEL_COUNTS,
+    log:
+        "logs/count_labels.log",
+    benchmark:
+        "benchmarks/count_labels.tsv"
+    conda:
+        "../envs/tables.yaml"
+    resources:
+        mem_mb=8000,
+    params:
+        release=lambda wildcards: TRAINING_RELEASE,
+    shell:
+        "python -m biohicl --threads {threads} count-labels --release {params.release} --pubmed results/pubmed "
+        "--max-unknown $MAX_UNKNOWN_HEADINGS --output {output} > {log} 2>&1"
 
 
 rule tokens:
@@ -103,6 +127,7 @@ rule train_node:
         tokens=tokens_of_node,
         labels=lambda wildcards: f"results/training/labels/{CONFIG['nodes'][wildcards.node]['selection']}.parquet",
         hierarchy=f"{TRAINING_RELEASE}/hierarchy.parquet",
+        counts=label_counts_of_node,
     output:
         directory("results/models/{node}"),
     log:
@@ -117,9 +142,10 @@ rule train_node:
         mem_mb=16000,
     params:
         settings=lambda wildcards: as_json(CONFIG["nodes"][wildcards.node]),
+        counts=lambda wildcards, input: f"--label-counts {input.counts}" if input.counts else "",
     shell:
         "python -m biohicl --threads {threads} train --start {input.start} --tokens {input.tokens} --labels {input.labels} "
-        "--hierarchy {input.hierarchy} --settings {params.settings:q} --output {output} > {log} 2>&1"
+        "--hierarchy {input.hierarchy} {params.counts} --settings {params.settings:q} --output {output} > {log} 2>&1"
 
 
 rule train:

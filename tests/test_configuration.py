@@ -39,7 +39,11 @@ MISTAKES = {
     "nodes: {default: {losses: {cosine: {weight: 1}}}}": "nodes.default.losses.cosine: unknown key; known are contrastive, mse",
     "nodes: {default: {losses: {mse: {weigth: 1}}}}": "nodes.default.losses.mse.weigth: unknown key; did you mean 'weight'?",
     "nodes: {default: {losses: {title_abstract: null}}}": "at least 1 entry is needed",
-    "nodes: {default: {labels: {weight: dept}}}": "allowed are none, depth; did you mean 'depth'?",
+    "nodes: {default: {labels: {weight: dept}}}": "allowed are none, depth, seco, sanchez, corpus; did you mean 'depth'?",
+    "nodes: {default: {labels: {ancestors: true}}}": "nodes.default.labels.ancestors: unknown key",
+    "nodes: {default: {labels: {check_tags: drop}}}": "found the text 'drop', but a number is needed",
+    "nodes: {default: {labels: {smoothing: 0}}}": "it must be more than 0",
+    "label_study: {citations: 5}": "label_study.citations: found 5, but it must be at least 10",
     "nodes: {default: {start: bge-bas}}": "nodes.default.start: 'bge-bas' is not a backbone or node of this configuration; "
     "did you mean 'bge-base'?",
     "nodes: {default: {selection: abstract}}": "did you mean 'abstracts'?",

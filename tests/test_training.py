@@ -15,13 +15,17 @@ from biohicl.encoder.embed import Encoder
 from biohicl.encoder.folder import load_model
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.evaluate import evaluate
+from biohicl.mesh.label_counts import read_label_counts
+from biohicl.mesh.nodes import check_tags
 from biohicl.training.data import batches, read_training_data, steps_of
-from biohicl.training.labels import write_labels
+from biohicl.training.labels import count_labels, write_labels
 from biohicl.training.selection import pmid_hash, write_selection
 from biohicl.training.tokens import write_tokens
 from biohicl.training.train import train
 from conftest import ROOT
 
+# The sample's heading that its MeSH has not.
+OUTDATED = "D990000001"
 SELECTION = {
     "citations": "all",
     "years": None,
@@ -50,7 +54,7 @@ def node(config, name="default", **over):
     return block
 
 
-def run(made, output, block, start="resources/backbones/sample-bert"):
+def run(made, output, block, start="resources/backbones/sample-bert", counts=None):
     folder, _ = made
     torch.set_num_threads(2)
     train(
@@ -58,6 +62,7 @@ def run(made, output, block, start="resources/backbones/sample-bert"):
         folder / "results/training/tokens/sample-bert-96/abstracts.parquet",
         folder / "results/training/labels/abstracts.parquet",
         folder / "results/training/releases/tests/hierarchy.parquet",
+        counts,
         block,
         output,
         "cpu",
@@ -126,21 +131,94 @@ def test_no_citation_left_says_which_filter_left_what(made, tmp_path):
 # --- labels and tokens -----------------------------------------------------------------------------------
 
 
-def test_labels_are_closed_under_ancestors_and_unknown_ones_are_said(made, tmp_path, capsys):
+def labels_without(made, tmp_path, name, max_unknown):
+    """The labels of the selection under a hierarchy that lacks one descriptor."""
     folder, _ = made
-    hierarchy = pl.read_parquet(folder / "results/mesh/hierarchy.parquet")
-    without = hierarchy.filter(pl.col("name") != "Mice")
-    without.write_parquet(tmp_path / "hierarchy.parquet")
+    hierarchy = pl.read_parquet(folder / "results/mesh/hierarchy.parquet").filter(pl.col("name") != name)
+    hierarchy.write_parquet(tmp_path / "hierarchy.parquet")
     selection = folder / "results/training/selections/abstracts.parquet"
-    write_labels(selection, tmp_path / "hierarchy.parquet", tmp_path / "labels.parquet")
-    assert "D051379" in capsys.readouterr().err
-    uis = without["descriptor_ui"].to_list()
-    ancestors = dict(without.select("descriptor_ui", "ancestors").iter_rows())
-    labels = pl.read_parquet(tmp_path / "labels.parquet")
-    for row, given in zip(labels.iter_rows(named=True), pl.read_parquet(selection)["descriptor_uis"], strict=True):
-        direct = {uis[number] for number in row["direct"]}
-        assert direct == set(given) - {"D051379"}
-        assert {uis[number] for number in row["closed"]} == direct.union(*(ancestors[ui] for ui in direct))
+    outputs = tmp_path / "labels.parquet", tmp_path / "unknown.parquet"
+    write_labels(selection, tmp_path / "hierarchy.parquet", max_unknown, *outputs)
+    return hierarchy, pl.read_parquet(selection), *map(pl.read_parquet, outputs)
+
+
+def test_labels_are_closed_under_ancestors_and_keep_how_they_came_in(made, tmp_path, capsys):
+    hierarchy, selection, labels, unknown = labels_without(made, tmp_path, "Mice", 1.0)
+    said = capsys.readouterr().err
+    lost = {"D051379", OUTDATED}
+    assert "D051379" in said
+    uis = hierarchy["descriptor_ui"].to_list()
+    rows = {row["descriptor_ui"]: row for row in hierarchy.iter_rows(named=True)}
+    letters = sorted({letter for row in rows.values() for letter in row["categories"]})
+    names = [*uis, *letters, "root"]
+    tags = check_tags()
+    for row, given in zip(labels.iter_rows(named=True), selection.iter_rows(named=True), strict=True):
+        flags = dict(zip(given["descriptor_uis"], given["majors"], strict=True))
+        direct = dict(zip((names[number] for number in row["direct"]), row["direct_kinds"], strict=True))
+        assert direct == {
+            ui: (2 if major else 1) * (4 if ui in tags else 1) for ui, major in flags.items() if ui not in lost
+        }
+        closed = {}
+        for ui, kind in direct.items():
+            for above in {ui, "root", *rows[ui]["ancestors"], *rows[ui]["categories"]}:
+                closed[above] = closed.get(above, 0) | kind
+        assert dict(zip((names[number] for number in row["closed"]), row["closed_kinds"], strict=True)) == closed
+        assert row["closed"] == sorted(row["closed"])
+    every = selection["descriptor_uis"].explode()
+    assert dict(unknown.iter_rows()) == {ui: every.to_list().count(ui) for ui in lost}
+    assert unknown["headings"].is_sorted(descending=True)
+
+
+def test_too_many_unknown_headings_stop_with_the_list(made, tmp_path):
+    with pytest.raises(
+        BioHiCLError, match=r"headings \(\d\.\d+%\), of 2 descriptors.*D051379 \(\d+\), D990000001"
+    ) as stop:
+        labels_without(made, tmp_path, "Mice", 0.01)
+    assert "max_unknown_headings" in str(stop.value)
+    assert not list(tmp_path.glob("labels*"))
+
+
+def test_label_counts_are_those_of_the_release(made, tmp_path, run_biohicl):
+    folder, _ = made
+    release = folder / "results/training/releases/tests"
+    count_labels(release, folder / "results/pubmed", 0.1, tmp_path / "counts.parquet")
+    counts = dict(pl.read_parquet(tmp_path / "counts.parquet").iter_rows())
+    asked = run_biohicl(
+        "sql",
+        "--csv",
+        "select above.descriptor_ui, count(distinct pmid) as citations from hierarchy as above join hierarchy as h "
+        "on h.descriptor_ui = above.descriptor_ui or list_contains(h.ancestors, above.descriptor_ui) "
+        "join mesh_headings as m on m.descriptor_ui = h.descriptor_ui "
+        "join current using (pmid, version, file, position) group by all",
+        cwd=folder,
+    )
+    assert asked.returncode == 0, asked.stderr
+    expected = {ui: int(count) for ui, count in (line.split(",") for line in asked.stdout.split()[1:])}
+    assert {
+        node: count for node, count in counts.items() if count and node.startswith("D") and len(node) > 1
+    } == expected
+    assert counts["root"] == max(counts.values())
+    assert read_label_counts(tmp_path / "counts.parquet").citations == counts["root"]
+    with pytest.raises(BioHiCLError, match="holds no label counts"):
+        read_label_counts(release / "hierarchy.parquet")
+
+
+def test_training_weighs_by_the_corpus_where_asked(made, tmp_path):
+    folder, config = made
+    counts = tmp_path / "counts.parquet"
+    count_labels(folder / "results/training/releases/tests", folder / "results/pubmed", 0.1, counts)
+    weighed = {"losses": {"mse": {"weight": 1.0}}, "schedule__max_steps": 2}
+    losses = {}
+    for weight in ("corpus", "depth"):
+        block = node(config, labels__weight=weight, **weighed)
+        assert configuration.needs_label_counts(block) == (weight == "corpus")
+        output = run(made, tmp_path / weight, block, counts=counts if weight == "corpus" else None)
+        losses[weight] = pq.read_table(output / "training_log.parquet")["loss"][0].as_py()
+        inputs = json.loads((output / "manifest.json").read_text())["inputs"]
+        assert ("label_counts" in inputs) == (weight == "corpus")
+    assert losses["corpus"] != pytest.approx(losses["depth"])
+    with pytest.raises(BioHiCLError, match="needs the counts of a corpus"):
+        run(made, tmp_path / "without", node(config, labels__weight="corpus", **weighed))
 
 
 def test_tokens_are_the_tokenizers_and_cut(made, tmp_path):
@@ -177,7 +255,8 @@ def test_tables_of_different_selections_do_not_mix(made, tmp_path):
             tokens,
             tmp_path / "labels.parquet",
             folder / "results/training/releases/tests/hierarchy.parquet",
-            config["nodes"]["default"]["labels"],
+            None,
+            config["nodes"]["biohicl-base"]["labels"],
             {"document"},
         )
 
@@ -222,7 +301,8 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(made, tmp_path):
         "title_abstract": {"temperature": 0.05},
     }
     terms = {name: {"weight": weights[name], **settings[name]} for name in weights}
-    output = run(made, tmp_path / "node", node(made[1], losses=terms, schedule__max_steps=3))
+    block = node(made[1], losses=terms, schedule__max_steps=3, labels__weight="depth")
+    output = run(made, tmp_path / "node", block)
     for row in pq.read_table(output / "training_log.parquet").to_pylist():
         assert all(row[name] > 0 for name in weights)
         assert row["loss"] == pytest.approx(sum(weight * row[name] for name, weight in weights.items()), rel=1e-5)

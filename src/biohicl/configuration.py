@@ -19,6 +19,8 @@ import yaml
 from biohicl.errors import BioHiCLError
 
 Key = tuple[str | int, ...]
+# The losses that compare citations by their labels.
+LABEL_LOSSES = ("mse", "contrastive", "soft_targets")
 
 
 def load(files: Sequence[str | Path], schema_file: str | Path) -> dict[str, Any]:
@@ -61,6 +63,11 @@ def chain_of(config: Mapping[str, Any], system: str) -> list[str]:
     while chain[-1] in config["nodes"]:
         chain.append(config["nodes"][chain[-1]]["start"])
     return chain
+
+
+def needs_label_counts(node: Mapping[str, Any]) -> bool:
+    """Whether a node's training weighs labels by how often a corpus has them."""
+    return node["labels"]["weight"] == "corpus" and any(loss in node["losses"] for loss in LABEL_LOSSES)
 
 
 def file_numbers(spec: str | Sequence[int | str]) -> list[range] | None:

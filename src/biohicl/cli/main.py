@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import biohicl
-from biohicl.cli import evaluation, fetching, report, sample, tables, training
+from biohicl.cli import evaluation, fetching, labels, mesh, report, sample, tables, training
 from biohicl.cli.arguments import positive
 from biohicl.errors import BioHiCLError
 
@@ -79,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         fetching.add_listing,
         fetching.add_fetching,
         tables.add_commands,
+        mesh.add_commands,
         training.add_commands,
+        labels.add_commands,
         evaluation.add_commands,
         report.add_commands,
     ):

@@ -9,7 +9,7 @@ from biohicl.cli.arguments import Subcommands, command, device_option, positive,
 
 
 def add_commands(commands: Subcommands) -> None:
-    """Adds freeze, select, labels, tokens, train."""
+    """Adds freeze, select, tokens, train."""
 
     def freeze(options: argparse.Namespace) -> None:
         from biohicl.training.release import freeze_release
@@ -31,16 +31,6 @@ def add_commands(commands: Subcommands) -> None:
     parser.add_argument("--release", type=Path, required=True, metavar="DIR", help="the folder that freeze made")
     parser.add_argument("--pubmed", type=Path, required=True, metavar="DIR", help="folder with articles/")
     parser.add_argument("--settings", type=settings, required=True, help="its block of config.yaml, as JSON or a file")
-    parser.add_argument("--output", type=Path, required=True)
-
-    def labels(options: argparse.Namespace) -> None:
-        from biohicl.training.labels import write_labels
-
-        write_labels(options.selection, options.hierarchy, options.output)
-
-    parser = command(commands, "labels", labels, "Label ids of a selection, direct and with all ancestors")
-    parser.add_argument("--selection", type=Path, required=True)
-    parser.add_argument("--hierarchy", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
 
     def tokens(options: argparse.Namespace) -> None:
@@ -66,6 +56,7 @@ def add_commands(commands: Subcommands) -> None:
             options.tokens,
             options.labels,
             options.hierarchy,
+            options.label_counts,
             options.settings,
             options.output,
             options.device,
@@ -76,6 +67,7 @@ def add_commands(commands: Subcommands) -> None:
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--hierarchy", type=Path, required=True)
+    parser.add_argument("--label-counts", type=Path, help="the table that count-labels made; for labels.weight corpus")
     parser.add_argument(
         "--settings", type=settings, required=True, help="the node's block of config.yaml, as JSON or a file"
     )

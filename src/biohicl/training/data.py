@@ -1,6 +1,7 @@
 """What a training step eats: tokens and labels of a selection, row for row, and the order of batches.
 
-Goes in: the tokens, labels and hierarchy tables. Comes out: batches of token lists and their SimL matrix.
+Goes in: the tokens, labels and hierarchy tables. Comes out: token lists and label sets by citation, and the
+order of batches.
 """
 
 from __future__ import annotations
@@ -12,79 +13,60 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from biohicl.errors import BioHiCLError
-from biohicl.mesh.similarity import descriptor_weights, label_similarity
-
-Ids = npt.NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class Ragged:
-    """Lists of different lengths, end to end: row i is ``values[offsets[i]:offsets[i + 1]]``."""
-
-    values: Ids
-    offsets: npt.NDArray[np.int64]
-
-    @classmethod
-    def of(cls, column: pa.ChunkedArray) -> Ragged:
-        lists = column.combine_chunks()
-        offsets = lists.offsets.to_numpy().astype(np.int64)
-        values = lists.values.to_numpy()[offsets[0] : offsets[-1]].astype(np.int32)
-        return cls(values, offsets - offsets[0])
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def rows(self, indices: npt.NDArray[np.integer]) -> list[Ids]:
-        return [self.values[self.offsets[i] : self.offsets[i + 1]] for i in indices]
+from biohicl.mesh.label_counts import read_label_counts
+from biohicl.mesh.label_sets import LabelSets
+from biohicl.mesh.nodes import read_nodes
+from biohicl.mesh.similarity import METHODS
+from biohicl.mesh.weights import weighting
+from biohicl.ragged import Ragged
+from biohicl.training.targets import Targets
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """A selection, ready: token lists by view, label sets, a weight for each descriptor."""
+    """A selection, ready: token lists by view, and what SimL its citations should have (None: nobody asks)."""
 
-    pmids: Ids
+    pmids: npt.NDArray[np.int32]
     tokens: Mapping[str, Ragged]
-    labels: Ragged
-    weights: npt.NDArray[np.float32]
+    targets: Targets | None
 
     def __len__(self) -> int:
         return len(self.pmids)
 
-    def target(self, indices: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
-        """SimL of the citations ``indices``, (B, B) float32."""
-        sets = self.labels.rows(indices)
-        offsets = np.cumsum([0, *map(len, sets)])
-        ids = np.concatenate(sets) if sets else np.zeros(0, dtype=np.int32)
-        return label_similarity(ids, offsets, self.weights)
-
 
 def read_training_data(
-    tokens: Path, labels: Path, hierarchy: Path, label_settings: Mapping[str, Any], views: set[str]
+    tokens: Path,
+    labels: Path,
+    hierarchy: Path,
+    label_counts: Path | None,
+    label_settings: Mapping[str, Any] | None,
+    views: set[str],
 ) -> TrainingData:
-    """Reads the ``views`` of the tokens, and the labels as ``label_settings`` (a node's ``labels``) weighs them."""
+    """Reads the ``views`` of the tokens, and the labels as ``label_settings`` (a node's ``labels``) weighs them.
+
+    ``label_counts`` is needed for the weight ``corpus`` alone. Without ``label_settings`` no labels are read.
+    """
     token_table = pq.read_table(tokens, columns=["pmid", "version", *sorted(views)])
-    column = "closed" if label_settings["ancestors"] else "direct"
-    label_table = pq.read_table(labels, columns=["pmid", "version", column])
+    pmids, token_lists = token_table["pmid"].to_numpy(), {view: Ragged.of(token_table[view]) for view in views}
+    if label_settings is None:
+        return TrainingData(pmids, token_lists, None)
+    column = METHODS[label_settings["similarity"]].labels
+    label_table = pq.read_table(labels, columns=["pmid", "version", column, f"{column}_kinds"])
     for key in ("pmid", "version"):
         if not token_table[key].equals(label_table[key]):
             raise BioHiCLError(f"{tokens} and {labels} are not of the same selection: their {key} columns differ")
-    depth = pq.read_table(hierarchy, columns=[f"depth_{label_settings['depth']}"])
-    depths = depth.column(0).cast(pa.float64()).fill_null(float("nan")).to_numpy()
-    label_sets = Ragged.of(label_table[column])
-    if len(label_sets.values) and int(label_sets.values.max()) >= len(depths):
+    nodes = read_nodes(hierarchy)
+    sets = LabelSets.of(label_table[column], label_table[f"{column}_kinds"])
+    if len(sets.ids.values) and int(sets.ids.values.max()) >= nodes.count:
         raise BioHiCLError(
             f"{labels} refers to descriptors that {hierarchy} does not have: they are of different releases"
         )
-    return TrainingData(
-        pmids=token_table["pmid"].to_numpy(),
-        tokens={view: Ragged.of(token_table[view]) for view in views},
-        labels=label_sets,
-        weights=descriptor_weights(label_settings["weight"], depths),
-    )
+    counts = read_label_counts(label_counts) if label_counts else None
+    targets = Targets(sets, weighting(nodes, label_settings, counts), label_settings["similarity"])
+    return TrainingData(pmids, token_lists, targets)
 
 
 def batches(count: int, batch_size: int, epochs: int, seed: int) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:

@@ -1,8 +1,9 @@
-"""Labels of a selection as ids into the release's hierarchy, direct and ancestor-closed.
+"""The headings of citations as label ids: of a selection, and counted over the whole training release.
 
-Goes in: a selection and the hierarchy. Comes out: one Parquet file, a row a citation in the selection's order:
-pmid, version, direct, closed (lists of row numbers of ``hierarchy.parquet``, sorted). A weighting is a vector
-over those rows, so that changing it rebuilds nothing here.
+Goes in: a selection, or the release with its articles tables; and the release's hierarchy. Comes out: ``labels``, a
+row a citation in the selection's order, its ids direct and ancestor-closed; ``unknown headings``, a row for each
+heading that the hierarchy does not know; or the release's label counts. A weighting is a vector over the ids, so
+that changing it rebuilds nothing here.
 """
 
 from __future__ import annotations
@@ -10,48 +11,113 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from biohicl.errors import BioHiCLError
+from biohicl.mesh.label_counts import write_label_counts
+from biohicl.mesh.label_sets import LabelSets, closed_labels, direct_labels
+from biohicl.mesh.nodes import Nodes, read_nodes
+from biohicl.mesh.weights import LabelCounts
 from biohicl.progress import say
-from biohicl.storage import write_parquet
+from biohicl.ragged import Ragged
+from biohicl.storage import whole_files, write_parquet
+from biohicl.training.release import articles_of_release, headings_of
 
+# Ids: 0-based rows of the training release's hierarchy; then, in `closed`, its categories in alphabetical order,
+# and the root. Kinds: by what kinds of headings the id came in, a bit each (1 a heading that is no major topic,
+# 2 a major topic, 4 and 8 the same of a check tag).
 LABELS = pa.schema(
     [
         ("pmid", pa.int32()),
         ("version", pa.int16()),
         ("direct", pa.list_(pa.int32())),
+        ("direct_kinds", pa.list_(pa.uint8())),
         ("closed", pa.list_(pa.int32())),
+        ("closed_kinds", pa.list_(pa.uint8())),
     ]
 )
+UNKNOWN_HEADINGS = pa.schema(
+    [
+        ("descriptor_ui", pa.string()),  # null: headings with a name and no UI, as files before 2015 have them
+        ("headings", pa.int64()),
+    ]
+)
+LISTED = 10
 
 
-def write_labels(selection: Path, hierarchy: Path, output: Path) -> None:
-    """Writes the label ids; headings that this year's MeSH does not know are counted, listed and left out."""
-    tree = pl.read_parquet(hierarchy, columns=["descriptor_ui", "ancestors"])
-    ids = {ui: number for number, ui in enumerate(tree["descriptor_ui"])}
-    closures = [frozenset([ids[ui], *(ids[above] for above in ancestors)]) for ui, ancestors in tree.iter_rows()]
-    unknown: Counter[str] = Counter()
-    citations = pl.read_parquet(selection, columns=["pmid", "version", "descriptor_uis"])
-    direct: list[list[int]] = []
-    closed: list[list[int]] = []
-    for uis in citations["descriptor_uis"].to_list():
-        known = {ids[ui] for ui in uis if ui in ids}
-        unknown.update(ui for ui in uis if ui not in ids)
-        direct.append(sorted(known))
-        closed.append(sorted(frozenset().union(*(closures[number] for number in known))))
-    table = pa.table(
-        {
-            "pmid": citations["pmid"].to_arrow(),
-            "version": citations["version"].to_arrow(),
-            "direct": direct,
-            "closed": closed,
-        },
-        schema=LABELS,
+def labels_of(headings: pl.DataFrame, nodes: Nodes) -> tuple[LabelSets, Counter[str | None]]:
+    """Direct label sets of citations, and the headings that ``nodes`` lacks, by UI, with how often they occurred.
+
+    ``headings``: columns descriptor_uis and majors, lists of the same lengths.
+    """
+    column = headings["descriptor_uis"].rechunk().to_arrow()
+    uis = column.values.dictionary_encode(null_encoding="encode")
+    places = uis.indices.to_numpy()
+    offsets = column.offsets.to_numpy().astype(np.int64)
+    majors = headings["majors"].rechunk().to_arrow().values.to_numpy(zero_copy_only=False).astype(bool)
+    return direct_labels(Ragged(places, offsets), np.array(uis.dictionary.to_pylist(), dtype=object), majors, nodes)
+
+
+def write_labels(selection: Path, hierarchy: Path, max_unknown: float, output: Path, unknown_output: Path) -> None:
+    """Writes the label ids of a selection, and the headings that this MeSH does not know, which are left out.
+
+    An error, with the list, where these are more than the share ``max_unknown`` of all headings.
+    """
+    nodes = read_nodes(hierarchy)
+    citations = pl.read_parquet(selection, columns=["pmid", "version", "descriptor_uis", "majors"])
+    direct, unknown = labels_of(citations, nodes)
+    closed = closed_labels(direct, nodes)
+    _say_unknown(unknown, int(citations["descriptor_uis"].list.len().sum() or 0), max_unknown, hierarchy)
+    columns: dict[str, object] = {key: citations[key].to_arrow() for key in ("pmid", "version")}
+    for name, sets in (("direct", direct), ("closed", closed)):
+        offsets = pa.array(sets.ids.offsets.astype(np.int32))
+        columns[name] = pa.ListArray.from_arrays(offsets, sets.ids.values)
+        columns[f"{name}_kinds"] = pa.ListArray.from_arrays(offsets, sets.kinds)
+    rows = sorted(unknown.items(), key=lambda row: (-row[1], row[0] or ""))
+    listed = {"descriptor_ui": [ui for ui, _ in rows], "headings": [count for _, count in rows]}
+    with whole_files(output, unknown_output) as (labels_file, unknown_file):
+        write_parquet(pa.table(columns, schema=LABELS), labels_file)
+        write_parquet(pa.table(listed, schema=UNKNOWN_HEADINGS), unknown_file)
+    mean = len(closed.ids.values) / max(len(closed), 1)
+    say(f"{len(closed):,} label sets, {mean:.1f} labels each with what stands above them")
+
+
+def count_labels(release: Path, pubmed: Path, max_unknown: float, output: Path) -> None:
+    """Counts, over all current citations of a training release that have a heading, how many have each node."""
+    nodes = read_nodes(release / "hierarchy.parquet")
+    of_node = np.zeros(nodes.count, dtype=np.int64)
+    unknown: Counter[str | None] = Counter()
+    headings = 0
+    for articles in articles_of_release(release, pubmed, ["mesh_headings"]):
+        direct, lost = labels_of(headings_of(articles), nodes)
+        unknown += lost
+        headings += int(articles["mesh_headings"].list.len().sum() or 0)
+        of_node += np.bincount(closed_labels(direct, nodes).ids.values, minlength=nodes.count)
+    _say_unknown(unknown, headings, max_unknown, release / "hierarchy.parquet")
+    counts = LabelCounts(int(of_node[-1]), of_node)
+    if counts.citations == 0:
+        raise BioHiCLError(f"{release}: none of its citations has a MeSH heading that its hierarchy knows")
+    write_label_counts(counts, nodes, output)
+    seen = int((of_node[: nodes.descriptors] > 0).sum())
+    say(f"{counts.citations:,} citations with headings; {seen:,} of {nodes.descriptors:,} descriptors occur")
+
+
+def _say_unknown(unknown: Counter[str | None], headings: int, max_unknown: float, hierarchy: Path) -> None:
+    """Says what is left out; an error where it is more than the share ``max_unknown`` of ``headings``."""
+    if not unknown:
+        return
+    share = unknown.total() / headings
+    listed = ", ".join(f"{ui or 'without UI'} ({count:,})" for ui, count in unknown.most_common(LISTED))
+    others = f" and {len(unknown) - LISTED:,} others" if len(unknown) > LISTED else ""
+    found = (
+        f"{unknown.total():,} of {headings:,} headings ({share:.2%}), of {len(unknown):,} descriptors, are not in this "
+        f"MeSH (merged or dropped since): {listed}{others}"
     )
-    write_parquet(table, output)
-    mean = sum(map(len, closed)) / max(len(closed), 1)
-    say(f"{len(closed):,} label sets, {mean:.1f} labels each with their ancestors")
-    if unknown:
-        listed = ", ".join(f"{ui} ({count})" for ui, count in unknown.most_common(10))
-        say(f"{unknown.total():,} headings of {len(unknown):,} descriptors are not in this MeSH and left out: {listed}")
+    if share > max_unknown:
+        raise BioHiCLError(
+            f"{hierarchy}: {found}. That is more than training.max_unknown_headings in config.yaml allows, "
+            f"{max_unknown:.2%}. Is the MeSH release of another year than the corpus? Otherwise raise the limit"
+        )
+    say(f"{found}. They are left out")

@@ -2,18 +2,19 @@
 
 Goes in: ``current.parquet``, ``hierarchy.parquet`` and the records of what was fetched. Comes out: copies of the
 two tables and ``release.json``, which lists the PubMed files that the release refers to. Training reads the
-release alone, so that a daily update of the corpus changes nothing for it.
+release alone, so that a daily update of the corpus changes nothing for it; :func:`articles_of_release` is how.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from biohicl.errors import BioHiCLError
-from biohicl.progress import say
+from biohicl.progress import say, track
 from biohicl.storage import read_json, sha256_of, whole_files, write_json
 
 
@@ -41,3 +42,43 @@ def freeze_release(current: Path, hierarchy: Path, mesh_record: Path, output: Pa
             record,
         )
     say(f"training release '{output.name}': {count:,} current citations of {len(files)} files, frozen")
+
+
+def articles_of_release(release: Path, pubmed: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """The current citations of a training release, a frame a file: pmid, version, position, and ``columns``.
+
+    ``pubmed`` is the folder with articles/. An error where a table is missing, or is not the one that was frozen.
+    """
+    key = ["pmid", "version", "position"]
+    files = read_json(release / "release.json")["files"]
+    citations = pl.read_parquet(release / "citations.parquet").partition_by("file", as_dict=True, include_key=False)
+    for name in track(files, len(files), "reading articles", "files"):
+        path = pubmed / "articles" / f"{name}.parquet"
+        wanted = citations.pop((name,), None)
+        if wanted is None:
+            continue
+        if not path.is_file():
+            raise BioHiCLError(
+                f"{path}: no such file, but the training release refers to it. Parse that file again, or name a new "
+                "training.release in config.yaml to freeze the corpus as it is now"
+            )
+        articles = pl.scan_parquet(path).select(*key, *columns)
+        frame = articles.join(wanted.lazy(), on=key, how="semi").collect()
+        if frame.height < wanted.height:
+            raise BioHiCLError(
+                f"{path}: lacks {wanted.height - frame.height:,} of the {wanted.height:,} records that the training "
+                "release refers to: it is not the file that was frozen. Name a new training.release in config.yaml"
+            )
+        yield frame
+
+
+def headings_of(articles: pl.DataFrame) -> pl.DataFrame:
+    """``articles`` with its mesh_headings as two lists: descriptor_uis, and majors (on the heading or a qualifier)."""
+    headings = pl.col("mesh_headings").list
+    return articles.with_columns(
+        descriptor_uis=headings.eval(pl.element().struct.field("descriptor_ui")),
+        majors=headings.eval(
+            pl.element().struct.field("major")
+            | pl.element().struct.field("qualifiers").list.eval(pl.element().struct.field("major")).list.any()
+        ),
+    ).drop("mesh_headings")

@@ -19,8 +19,9 @@ import polars as pl
 import pyarrow as pa
 
 from biohicl.errors import BioHiCLError
-from biohicl.progress import say, track
-from biohicl.storage import read_json, write_parquet
+from biohicl.progress import say
+from biohicl.storage import write_parquet
+from biohicl.training.release import articles_of_release, headings_of
 
 SELECTION = pa.schema(
     [
@@ -49,22 +50,12 @@ def write_selection(release: Path, pubmed: Path, settings: Mapping[str, Any], ou
 
     Raises :class:`BioHiCLError` where fewer than two citations pass, with how many each filter left.
     """
-    files = read_json(release / "release.json")["files"]
     filters = _filters(settings)
     left = dict.fromkeys(["current citations", *filters], 0)
-    citations = pl.read_parquet(release / "citations.parquet").partition_by("file", as_dict=True, include_key=False)
     kept: list[pl.DataFrame] = []
-    for name in track(files, len(files), "reading articles", "files"):
-        path = pubmed / "articles" / f"{name}.parquet"
-        wanted = citations.pop((name,), None)
-        if wanted is None:
-            continue
-        frame = _articles(path).join(wanted.lazy(), on=["pmid", "version", "position"], how="semi").collect()
-        if frame.height < wanted.height:
-            raise BioHiCLError(
-                f"{path}: lacks {wanted.height - frame.height:,} of the {wanted.height:,} records that the training "
-                "release refers to: it is not the file that was frozen. Name a new training.release in config.yaml"
-            )
+    columns = ["year", "title", "abstract", "languages", "mesh_headings"]
+    for articles in articles_of_release(release, pubmed, columns):
+        frame = articles
         left["current citations"] += frame.height
         for said, condition in filters.items():
             frame = frame.filter(condition)
@@ -85,20 +76,7 @@ def write_selection(release: Path, pubmed: Path, settings: Mapping[str, Any], ou
         )
     if settings["citations"] != "all" and chosen.height < settings["citations"]:
         say(f"note: {settings['citations']:,} citations were asked for, {chosen.height:,} pass the filters")
-    headings = pl.col("mesh_headings").list
-    majors = headings.eval(
-        pl.element().struct.field("major")
-        | pl.element().struct.field("qualifiers").list.eval(pl.element().struct.field("major")).list.any()
-    )
-    table = chosen.select(
-        "pmid",
-        "version",
-        "year",
-        "title",
-        "abstract",
-        descriptor_uis=headings.eval(pl.element().struct.field("descriptor_ui")),
-        majors=majors,
-    )
+    table = headings_of(chosen).select(SELECTION.names)
     write_parquet(table.to_arrow().cast(SELECTION), output)
     say(f"selection '{output.stem}': {table.height:,} citations")
     return table.height
@@ -122,13 +100,3 @@ def _filters(settings: Mapping[str, Any]) -> dict[str, pl.Expr]:
         first, last = settings["years"]
         filters[f"published {first} to {last}"] = pl.col("year").is_between(first, last)
     return filters
-
-
-def _articles(path: Path) -> pl.LazyFrame:
-    if not path.is_file():
-        raise BioHiCLError(
-            f"{path}: no such file, but the training release refers to it. Parse that file again, or name a new "
-            "training.release in config.yaml to freeze the corpus as it is now"
-        )
-    columns = ["pmid", "version", "position", "year", "title", "abstract", "languages", "mesh_headings"]
-    return pl.scan_parquet(path).select(columns)

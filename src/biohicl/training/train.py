@@ -1,8 +1,9 @@
 """The step ``train``: one phase, from an encoder folder to a new one.
 
-Goes in: the folder to start from, tokens, labels and hierarchy of a selection, the node's settings. Comes out:
-``results/models/<node>/``: merged weights, tokenizer and settings as sentence-transformers loads them, the LoRA
-adapter in ``adapter/``, ``training_log.parquet`` (a row a step) and ``manifest.json`` (what it was made from).
+Goes in: the folder to start from, a selection's tokens and labels, the hierarchy and label counts that they refer to,
+the node's settings. Comes out: ``results/models/<node>/``: merged weights, tokenizer and settings as
+sentence-transformers loads them, the LoRA adapter in ``adapter/``, ``training_log.parquet`` (a row a step) and
+``manifest.json`` (what it was made from).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from biohicl.configuration import LABEL_LOSSES
 from biohicl.encoder.embed import embed_tokens, pick_device
 from biohicl.encoder.folder import load_model, load_tokenizer, read_settings, write_settings
 from biohicl.errors import BioHiCLError
@@ -38,17 +40,25 @@ _NOT_ADAPTED = ("pooler",)
 
 
 def train(
-    start: Path, tokens: Path, labels: Path, hierarchy: Path, settings: Mapping[str, Any], output: Path, device: str
+    start: Path,
+    tokens: Path,
+    labels: Path,
+    hierarchy: Path,
+    label_counts: Path | None,
+    settings: Mapping[str, Any],
+    output: Path,
+    device: str,
 ) -> None:
     """Trains one phase and writes the node's folder, whole or not at all.
 
-    ``settings`` is the node's resolved block of config.yaml. The same settings, inputs, device kind and thread
-    count give the same weights.
+    ``settings`` is the node's resolved block of config.yaml; ``label_counts`` is needed where it weighs labels by
+    the corpus. The same settings, inputs, device kind and thread count give the same weights.
     """
     import torch
 
     views = set().union(*(VIEWS_OF_LOSS[name] for name in settings["losses"]))
-    data = read_training_data(tokens, labels, hierarchy, settings["labels"], views)
+    label_settings = settings["labels"] if any(name in LABEL_LOSSES for name in settings["losses"]) else None
+    data = read_training_data(tokens, labels, hierarchy, label_counts, label_settings, views)
     if len(data) < 2:
         raise BioHiCLError(f"{tokens}: {len(data)} citations; at least 2 are needed to train")
     torch.manual_seed(settings["seed"])
@@ -78,6 +88,8 @@ def train(
         write_settings(encoder_settings, folder, merged.config.hidden_size)
         write_parquet(pa.Table.from_pylist(log), folder / "training_log.parquet")
         inputs = {"start": start / "model.safetensors", "tokens": tokens, "labels": labels, "hierarchy": hierarchy}
+        if label_counts:
+            inputs["label_counts"] = label_counts
         write_json(
             manifest(output.name, settings, inputs, citations=len(data), steps=len(log), device=str(model.device)),
             folder / "manifest.json",
@@ -151,11 +163,11 @@ def _terms(
         return normalize(vectors.float(), dim=-1)
 
     terms: dict[str, torch.Tensor] = {}
-    between_documents = [name for name in wanted if name != "title_abstract"]
-    if between_documents:
+    between_documents = [name for name in wanted if name in LABEL_LOSSES]
+    if between_documents and data.targets is not None:
         documents = embedded("document")
         similarity = documents @ documents.T
-        target = torch.from_numpy(data.target(indices)).to(similarity.device)
+        target = data.targets.of(indices, similarity.device)
         for name in between_documents:
             own = {key: value for key, value in wanted[name].items() if key != "weight"}
             terms[name] = getattr(losses, name)(similarity, target, **own)
