@@ -14,6 +14,7 @@ include: "rules/fetch.smk"
 include: "rules/pubmed.smk"
 include: "rules/mesh.smk"
 include: "rules/training.smk"
+include: "rules/study.smk"
 include: "rules/evaluation.smk"
 include: "rules/report.smk"
 

@@ -98,8 +98,8 @@ def test_readme_names_files_that_exist():
 
 def test_lower_rooms_know_nothing_of_higher_ones():
     """The order in biohicl/__init__.py: a module imports only from rooms before its own."""
-    rooms = ["errors", "storage", "progress", "configuration", "nlm_xml", "fetch", "pubmed", "mesh", "encoder"]
-    rooms += ["training", "evaluation", "report", "sample", "cli"]
+    rooms = ["errors", "storage", "progress", "ragged", "configuration", "nlm_xml", "fetch", "pubmed", "mesh"]
+    rooms += ["encoder", "training", "evaluation", "study", "report", "sample", "cli"]
     for file in (ROOT / "src/biohicl").rglob("*.py"):
         parts = file.relative_to(ROOT / "src/biohicl").with_suffix("").parts
         if parts[0] in ("__init__", "__main__"):
@@ -142,7 +142,12 @@ def test_nothing_names_a_machine_or_a_registry():
         (["corpus", "--release", "{empty}", "--pubmed", ".", "--output", "o", "--anomalies", "a"], "lists no files"),
         (["select", "--release", ".", "--pubmed", ".", "--settings", "[1]", "--output", "o"], "a mapping of keys"),
         (["fetch-backbone", "--settings", '{"hub": null}', "--output", "o"], "--settings has no 'pooling'"),
-        (["labels", "--selection", "{junk}", "--hierarchy", "{junk}", "--output", "o"], "a table cannot be read"),
+        (
+            ["labels", "--selection", "{junk}", "--hierarchy", "{junk}", "--output", "o", "--unknown", "u"],
+            "a table cannot be read",
+        ),
+        (["mesh", "show", "Mice", "--mesh", "."], "hierarchy.parquet: no such file; make the MeSH tables"),
+        (["mesh", "show", "Mice", "--relatives", "0"], "not a whole number of at least 1"),
         (["scores", "{junk}"], "a table cannot be read"),
         (["list-pubmed", "--mirrors", "[bad", "--output", "o"], "not a JSON list"),
         (["list-pubmed", "--mirrors", "[]", "--output", "o"], "at least one place is needed"),

@@ -3,12 +3,14 @@
 Rooms of the package, lower ones first; a room imports only from those before it::
 
     errors, storage, progress      what every stage needs
+    ragged                         lists of different lengths in one array
     configuration, nlm_xml         config.yaml and its schema; NLM's XML, in blocks of whole records
     fetch                          listings and downloads, verified
-    pubmed, mesh                   XML to tables; latest citations; the hierarchy
+    pubmed, mesh                   XML to tables; latest citations; the hierarchy, and what it says of label sets
     encoder                        a text encoder folder: load, pool, embed, save
     training                       selection, tokens, labels, targets, losses, trainer
-    evaluation                     benchmarks, retrieval, metrics
+    evaluation                     benchmarks, retrieval, metrics, intervals
+    study                          which label weighting tells related citations from others
     report                         summary, report page, catalog
     sample                         the generated copy of NLM's server
     cli                            one subcommand a stage

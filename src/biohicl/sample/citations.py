@@ -2,7 +2,8 @@
 
 Sections and unlabelled abstracts, inline markup, entities, MathML, dates without a year element, records without
 abstract or headings, other languages, several versions of a PMID, revised and deleted records, comments that
-hold other records' PMIDs, references with DOIs of their own, ORCIDs written in two ways, retracted articles.
+hold other records' PMIDs, references with DOIs of their own, ORCIDs written in two ways, retracted articles, a
+heading that MeSH has no more.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ QUALIFIERS = [
     ("Q000503", "physiopathology"),
     ("Q000378", "metabolism"),
 ]
+# Given by indexers once, and not in this year's MeSH: as headings are that were merged or dropped.
+OUTDATED_HEADING = """        <MeshHeading>
+          <DescriptorName UI="D990000001" MajorTopicYN="N">A Heading of Former Years</DescriptorName>
+        </MeshHeading>
+"""
 _SURNAMES = [
     "Ahlgren",
     "Banerji",
@@ -119,10 +125,10 @@ def article_xml(world: World, citation: Citation) -> str:
         f"        <NlmUniqueID>{journal_id}</NlmUniqueID>\n      </MedlineJournalInfo>\n",
         _chemicals_xml(citation.pmid) if citation.pmid % 4 == 0 else "",
         _comments_xml(citation.pmid, retracted) if draw.random() < 0.05 or retracted else "",
-        _headings_xml(draw, subject) if indexed else "",
+        _headings_xml(draw, subject, citation.pmid % 97 == 0) if indexed else "",
         _keywords_xml(words) if citation.pmid % 3 == 0 else "",
         "    </MedlineCitation>\n",
-        _pubmed_data_xml(citation.pmid),
+        _pubmed_data_xml(citation.pmid, world.topics.index(subject.focus)),
         "  </PubmedArticle>\n",
     ]
     return "".join(pieces)
@@ -217,8 +223,8 @@ def _keywords_xml(words: Sequence[str]) -> str:
     return f'      <KeywordList Owner="NOTNLM">\n{rows}      </KeywordList>\n'
 
 
-def _headings_xml(draw: random.Random, subject: Subject) -> str:
-    rows = []
+def _headings_xml(draw: random.Random, subject: Subject, outdated: bool) -> str:
+    rows = [OUTDATED_HEADING] if outdated else []
     for place, descriptor in enumerate(sorted(subject.labels, key=lambda d: d.name)):
         topic = descriptor not in subject.tags
         rows.append(_heading_xml(draw, descriptor, descriptor is subject.focus, topic and place % 2 == 0))
@@ -249,14 +255,20 @@ def _comments_xml(pmid: int, retracted: bool) -> str:
     )
 
 
-def _pubmed_data_xml(pmid: int) -> str:
+def _pubmed_data_xml(pmid: int, topic: int) -> str:
+    # Who writes on one subject cites the same two old articles.
+    classics = [FIRST_PMID - 1_000_000 + 2 * topic + number for number in (0, 1)]
+    references = "".join(
+        "        <Reference>\n          <Citation>An invented reference.</Citation>\n"
+        "          <ArticleIdList>\n"
+        f'            <ArticleId IdType="pubmed">{cited}</ArticleId>\n'
+        f'            <ArticleId IdType="doi">10.9900/other.{cited}</ArticleId>\n'
+        "          </ArticleIdList>\n        </Reference>\n"
+        for cited in [pmid - 2, *classics]
+    )
     return (
         "    <PubmedData>\n      <PublicationStatus>ppublish</PublicationStatus>\n      <ArticleIdList>\n"
         f'        <ArticleId IdType="pubmed">{pmid}</ArticleId>\n'
         f'        <ArticleId IdType="doi">10.9900/sample.{pmid}</ArticleId>\n      </ArticleIdList>\n'
-        "      <ReferenceList>\n        <Reference>\n          <Citation>An invented reference.</Citation>\n"
-        "          <ArticleIdList>\n"
-        f'            <ArticleId IdType="pubmed">{pmid - 2}</ArticleId>\n'
-        f'            <ArticleId IdType="doi">10.9900/other.{pmid - 2}</ArticleId>\n'
-        "          </ArticleIdList>\n        </Reference>\n      </ReferenceList>\n    </PubmedData>\n"
+        f"      <ReferenceList>\n{references}      </ReferenceList>\n    </PubmedData>\n"
     )

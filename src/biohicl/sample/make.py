@@ -3,7 +3,7 @@
 ::
 
     DIR/pubmed/{baseline,updatefiles}/pubmed99n000?.xml.gz and .md5     DIR/mesh/desc2099.gz
-    DIR/benchmarks/sample-retrieval/   DIR/benchmarks/sample-pairs/     DIR/backbone/
+    DIR/benchmarks/sample-retrieval/   DIR/benchmarks/sample-pairs/     DIR/backbone/     DIR/screening/labels.tsv
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from biohicl.sample.benchmarks import write_retrieval, write_similarity
 from biohicl.sample.citations import FIRST_PMID, Citation, citation_set_xml
 from biohicl.sample.files import write_gzip, write_md5
 from biohicl.sample.mesh import YEAR, descriptor_xml
+from biohicl.sample.screening import write_screening
 from biohicl.sample.world import World
 from biohicl.storage import whole_directory
 
@@ -43,8 +44,9 @@ def make_sample(directory: Path) -> None:
                 texts.append(xml)
         write_retrieval(world, folder / "benchmarks" / "sample-retrieval")
         write_similarity(world, folder / "benchmarks" / "sample-pairs")
+        write_screening(world, range(FIRST_PMID, FIRST_PMID + 2 * FILE_CITATIONS), folder / "screening" / "labels.tsv")
         write_backbone(_sentences(texts), folder / "backbone")
-    say(f"{directory}: a small copy of NLM's server, two benchmarks and a backbone")
+    say(f"{directory}: a small copy of NLM's server, two benchmarks, screening decisions and a backbone")
 
 
 def _files() -> list[tuple[str, str, list[Citation], list[int]]]:

@@ -1,0 +1,331 @@
+"""Pairs of citations of which something other than their headings says that they are related, or not.
+
+Goes in: a training release with its articles tables, and a table of screening decisions. Comes out: a list of
+:class:`Evidence`, each with the label sets of its citations.
+
+- ``screening``: two citations that one drug review included on their full text, against an included and an excluded
+  one of the same review. The reviews' searches used MeSH, so that all that they screened has some headings in common.
+- ``across reviews``: two citations that one review included, against two that different reviews included: topic.
+- ``references``: citations that share two references or more, against those that share none.
+- ``citing``: a citation and one that it cites, against those that share no reference with it.
+- ``comments``: a citation and a comment on it, against other commented ones. Indexers see the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from biohicl.errors import BioHiCLError
+from biohicl.mesh.label_sets import LabelSets, closed_labels
+from biohicl.mesh.nodes import Nodes
+from biohicl.progress import say
+from biohicl.study.auc import Mask
+from biohicl.training.labels import labels_of
+from biohicl.training.release import articles_of_release, headings_of
+from biohicl.training.selection import pmid_hash
+
+SCREENING_COLUMNS = ("pmid", "review", "included_on_full_text")
+INCLUDED = "I"
+# Citations share so many references to be called related; one in common is often a method (Lowry's protein assay).
+SHARED_REFERENCES = 2
+# Partners of an anchor that are looked at, so that a much cited anchor does not fill the pool.
+PARTNERS = 5
+# Evidence of fewer units than this tells nothing, and is left out.
+FEWEST_UNITS = 5
+
+
+@dataclass(frozen=True)
+class Block:
+    """Pairs of ``rows`` with ``columns`` (places of citations), as (R, C) masks; a pair may be neither.
+
+    One unit of evidence, or a unit a row where ``by_row``.
+    """
+
+    name: str
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+    related: Mask
+    unrelated: Mask
+    by_row: bool = False
+
+    def units(self) -> list[str]:
+        return [f"{self.name}{row}" for row in self.rows] if self.by_row else [self.name]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """``blocks`` over citations with the label sets ``direct`` and ``closed``, in the same order."""
+
+    name: str
+    unit: str
+    direct: LabelSets
+    closed: LabelSets
+    blocks: Sequence[Block]
+    has_majors: bool
+
+    @property
+    def pairs(self) -> tuple[int, int]:
+        """How many related and unrelated pairs there are."""
+        return sum(int(b.related.sum()) for b in self.blocks), sum(int(b.unrelated.sum()) for b in self.blocks)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What two passes over the articles found; each frame has pmid, descriptor_uis, majors, and is sorted by PMID.
+
+    ``screened``: those of the screening table. ``sample``: a draw from all with headings. ``pool``: anchors and their
+    partners, with ``references`` and ``is_anchor``. ``commented``: citations of ``comments`` (pmid, other).
+    """
+
+    screened: pl.DataFrame
+    sample: pl.DataFrame
+    pool: pl.DataFrame
+    commented: pl.DataFrame
+    comments: pl.DataFrame
+
+
+def read_screening(path: Path) -> pl.DataFrame:
+    """Columns pmid, review, included: each citation once a review. Tab-separated; ``I`` is included."""
+    try:
+        table = pl.read_csv(path, separator="\t", schema_overrides={"pmid": pl.String}, infer_schema=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise BioHiCLError(f"{path}: cannot be read as a table: {str(error).splitlines()[0]}") from None
+    missing = [column for column in SCREENING_COLUMNS if column not in table.columns]
+    if missing:
+        raise BioHiCLError(
+            f"{path}: has no column {', '.join(missing)}; tab-separated {', '.join(SCREENING_COLUMNS)} are needed"
+        )
+    numbers = table["pmid"].str.strip_chars().cast(pl.Int32, strict=False)
+    if numbers.null_count():
+        line = int(numbers.is_null().arg_true()[0])
+        raise BioHiCLError(f"{path}, line {line + 2}: '{table['pmid'][line]}' is no PMID")
+    rows = table.select(
+        pmid=numbers, review=pl.col("review"), included=pl.col("included_on_full_text").str.strip_chars() == INCLUDED
+    )
+    doubled = rows.filter(rows.select("pmid", "review").is_duplicated())
+    if doubled.height:
+        raise BioHiCLError(f"{path}: PMID {doubled['pmid'][0]} stands twice under review {doubled['review'][0]}")
+    return rows.sort("review", "pmid")
+
+
+def gather(release: Path, pubmed: Path, screening: pl.DataFrame, citations: int, sample: int, seed: int) -> Gathered:
+    """Two passes over the release's articles. ``citations``: how many anchors with references, drawn by a hash of the
+    PMID; ``sample``: how many of all. Memory does not grow with the number of files."""
+    columns = ["mesh_headings", "references", "comments_corrections"]
+    wanted = screening["pmid"].unique()
+    screened, anchors, drawn, comments = _Kept(None), _Kept(citations), _Kept(sample), _Kept(citations)
+    for articles in articles_of_release(release, pubmed, columns):
+        labelled = _labelled(articles)
+        screened.add(labelled.filter(pl.col("pmid").is_in(wanted.implode())))
+        anchors.add(labelled.filter(pl.col("references").list.len() > 0), seed)
+        drawn.add(labelled, seed + 1)
+        comments.add(_comments(labelled), seed)
+    pairs = comments.frame()
+    others = pl.concat([pairs["pmid"], pairs["other"]]).unique() if pairs.height else pl.Series([], dtype=pl.Int32)
+    partners, commented = _Kept(None), _Kept(None)
+    seek = _partner_search(anchors.frame())
+    for articles in articles_of_release(release, pubmed, columns):
+        labelled = _labelled(articles)
+        commented.add(labelled.filter(pl.col("pmid").is_in(others.implode())))
+        partners.add(seek(labelled))
+    return Gathered(
+        screened=screened.frame(),
+        sample=drawn.frame(),
+        pool=_pool(anchors.frame(), partners.frame()),
+        commented=commented.frame(),
+        comments=pairs,
+    )
+
+
+class _Kept:
+    """Frames of many files, of which the ``most`` with the lowest hash of the PMID stay (None: all)."""
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._frames: list[pl.DataFrame] = []
+
+    def add(self, frame: pl.DataFrame, seed: int = 0) -> None:
+        if self._most is None:
+            self._frames.append(frame)
+            return
+        hashed = frame.with_columns(_hash=pl.Series(pmid_hash(frame["pmid"].to_numpy(), seed)))
+        self._frames = [pl.concat([*self._frames, hashed]).sort("_hash", "pmid").head(self._most)]
+
+    def frame(self) -> pl.DataFrame:
+        rows = pl.concat(self._frames)
+        return rows.drop("_hash", strict=False).sort("pmid")
+
+
+def _labelled(articles: pl.DataFrame) -> pl.DataFrame:
+    """Those with headings: pmid, descriptor_uis, majors, references, comments_corrections."""
+    with_headings = articles.filter(pl.col("mesh_headings").list.len() > 0)
+    return headings_of(with_headings).drop("version", "position")
+
+
+def _comments(labelled: pl.DataFrame) -> pl.DataFrame:
+    """(pmid, other): a citation, and one that it comments on."""
+    entry = pl.col("comments_corrections").struct
+    return (
+        labelled.select("pmid", "comments_corrections")
+        .explode("comments_corrections")
+        .select("pmid", other=entry.field("pmid"), kind=entry.field("type"))
+        .filter((pl.col("kind") == "CommentOn") & pl.col("other").is_not_null() & (pl.col("other") != pl.col("pmid")))
+        .select("pmid", "other")
+        .unique()
+    )
+
+
+def _partner_search(anchors: pl.DataFrame) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """A function that finds, among citations, those that share references with an anchor, cite it, or are cited."""
+    cited = anchors.select("pmid", reference="references").explode("reference").drop_nulls().unique()
+    cited = cited.rename({"pmid": "anchor"})
+    own = anchors["pmid"].implode()
+
+    def seek(labelled: pl.DataFrame) -> pl.DataFrame:
+        references = labelled.select("pmid", reference="references").explode("reference").drop_nulls().unique()
+        sharing = (
+            references.join(cited, on="reference")
+            .filter(pl.col("pmid") != pl.col("anchor"))
+            .group_by("pmid", "anchor")
+            .len()
+            .filter(pl.col("len") >= SHARED_REFERENCES)
+            .select("pmid", "anchor")
+        )
+        citing = references.filter(pl.col("reference").is_in(own)).select("pmid", anchor="reference")
+        cited_by = cited.join(labelled.select("pmid"), left_on="reference", right_on="pmid")
+        cited_by = cited_by.select(pmid="reference", anchor="anchor")
+        found = pl.concat([sharing, citing, cited_by]).unique().filter(pl.col("pmid") != pl.col("anchor"))
+        found = found.with_columns(_hash=pl.Series(pmid_hash(found["pmid"].to_numpy(), 0))).sort("_hash")
+        few = found.group_by("anchor", maintain_order=True).head(PARTNERS)
+        return labelled.join(few, on="pmid").with_columns(_hash="_hash")
+
+    return seek
+
+
+def _pool(anchors: pl.DataFrame, partners: pl.DataFrame) -> pl.DataFrame:
+    few = partners.with_columns(_hash=pl.Series(pmid_hash(partners["pmid"].to_numpy(), 0))).sort("_hash")
+    few = few.group_by("anchor", maintain_order=True).head(PARTNERS)
+    columns = ["pmid", "descriptor_uis", "majors", "references"]
+    return (
+        pl.concat([anchors.select(columns), few.select(columns)])
+        .unique("pmid", keep="first", maintain_order=True)
+        .with_columns(is_anchor=pl.col("pmid").is_in(anchors["pmid"].implode()))
+        .sort("pmid")
+    )
+
+
+# --- from citations to evidence -------------------------------------------------------------------
+
+
+def all_evidence(gathered: Gathered, screening: pl.DataFrame, nodes: Nodes) -> list[Evidence]:
+    """What there is, the primary evidence first. Evidence of too few units is left out, and that is said."""
+    evidence = []
+    if screening.height:
+        asked = screening["pmid"].n_unique()
+        if asked > gathered.screened.height:
+            lost = asked - gathered.screened.height
+            say(f"screening: {lost:,} of {asked:,} citations are not here or have no headings")
+        sets = _labels(gathered.screened, nodes)
+        for name, across in (("screening", False), ("across reviews", True)):
+            blocks = _screening_blocks(gathered.screened, screening, across)
+            evidence.append(_of(name, "reviews", sets, blocks))
+    pool = _labels(gathered.pool, nodes)
+    shared, cites = _ties(gathered.pool)
+    rows = np.flatnonzero(gathered.pool["is_anchor"].to_numpy())
+    apart = (shared == 0) & ~cites
+    np.fill_diagonal(apart, val=False)
+    for name, tied in (("references", shared >= SHARED_REFERENCES), ("citing", cites)):
+        np.fill_diagonal(tied, val=False)
+        evidence.append(_of(name, "citations", pool, _row_blocks(rows, tied, apart)))
+    commented = _labels(gathered.commented, nodes)
+    tied = _comment_ties(gathered.commented, gathered.comments)
+    apart = ~tied
+    np.fill_diagonal(apart, val=False)
+    evidence.append(_of("comments", "citations", commented, _row_blocks(np.arange(len(tied)), tied, apart)))
+    enough = []
+    for one in evidence:
+        units = sum(len(block.units()) for block in one.blocks)
+        if units < FEWEST_UNITS:
+            say(f"{one.name}: {units} {one.unit} with related and unrelated pairs, too few to say anything")
+        else:
+            enough.append(one)
+    return enough
+
+
+def _labels(citations: pl.DataFrame, nodes: Nodes) -> tuple[LabelSets, LabelSets]:
+    direct, _ = labels_of(citations, nodes)
+    return direct, closed_labels(direct, nodes)
+
+
+def _of(name: str, unit: str, sets: tuple[LabelSets, LabelSets], blocks: Sequence[Block]) -> Evidence:
+    direct, closed = sets
+    whole = [block for block in blocks if block.related.any() and block.unrelated.any()]
+    # 2 and 8: major topics. Some collections give no such flags at all.
+    return Evidence(name, unit, direct, closed, whole, has_majors=bool((direct.kinds & 10).any()))
+
+
+def _screening_blocks(screened: pl.DataFrame, screening: pl.DataFrame, across: bool) -> list[Block]:
+    place = {pmid: number for number, pmid in enumerate(screened["pmid"])}
+    here = screening.filter(pl.col("pmid").is_in(screened["pmid"].implode()))
+    included = here.filter("included")
+    of_review: Mapping[Any, set[int]] = {
+        review: {place[pmid] for pmid in included.filter(pl.col("review") == review)["pmid"]}
+        for review in here["review"].unique().sort()
+    }
+    blocks = []
+    for review, members in of_review.items():
+        rows = np.array(sorted(members), dtype=np.int64)
+        if across:
+            others = set().union(*of_review.values()) - members
+        else:
+            others = {place[pmid] for pmid in here.filter(pl.col("review") == review)["pmid"]} - members
+        columns = np.array([*rows, *sorted(others)], dtype=np.int64)
+        # Each pair of included citations once.
+        related = np.arange(len(columns))[None, :] > np.arange(len(rows))[:, None]
+        related[:, len(rows) :] = False
+        unrelated = np.zeros_like(related)
+        unrelated[:, len(rows) :] = True
+        blocks.append(Block(review, rows, columns, related, unrelated))
+    return blocks
+
+
+def _ties(pool: pl.DataFrame) -> tuple[npt.NDArray[np.int64], Mask]:
+    """(P, P): how many references two citations share, and whether one cites the other."""
+    from scipy.sparse import csr_array
+
+    place = {pmid: number for number, pmid in enumerate(pool["pmid"])}
+    links = (
+        pool.select("pmid", reference="references").explode("reference").drop_nulls().unique().sort("pmid", "reference")
+    )
+    rows = np.array([place[pmid] for pmid in links["pmid"]], dtype=np.int64)
+    cited, columns = np.unique(links["reference"].to_numpy(), return_inverse=True)
+    matrix = csr_array((np.ones(len(rows), dtype=np.int64), (rows, columns)), shape=(pool.height, len(cited)))
+    cites = np.zeros((pool.height, pool.height), dtype=bool)
+    for row, reference in zip(rows, links["reference"], strict=True):
+        if reference in place:
+            cites[row, place[reference]] = cites[place[reference], row] = True
+    return np.asarray((matrix @ matrix.T).toarray()), cites
+
+
+def _comment_ties(commented: pl.DataFrame, comments: pl.DataFrame) -> Mask:
+    place = {pmid: number for number, pmid in enumerate(commented["pmid"])}
+    tied = np.zeros((commented.height, commented.height), dtype=bool)
+    for pmid, other in comments.iter_rows():
+        if pmid in place and other in place:
+            tied[place[pmid], place[other]] = tied[place[other], place[pmid]] = True
+    return tied
+
+
+def _row_blocks(rows: npt.NDArray[np.integer], related: Mask, unrelated: Mask) -> list[Block]:
+    """One block, a unit a row, of the rows that have both."""
+    kept = np.array([row for row in rows if related[row].any() and unrelated[row].any()], dtype=np.int64)
+    if not len(kept):
+        return []
+    return [Block("", kept, np.arange(related.shape[1]), related[kept], unrelated[kept], by_row=True)]

@@ -1,0 +1,291 @@
+"""The stage ``label-study``: every weighting on every kind of evidence.
+
+Goes in: a training release with its articles tables and label counts, and a table of screening decisions. Comes out,
+in one folder: ``auc.parquet`` (a row a combination and evidence, best first), ``units.parquet`` (the AUC of each
+review or citation), ``zeros.parquet`` (what shared roots do), ``auc.svg``, and ``auc.txt`` for a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from biohicl.errors import BioHiCLError
+from biohicl.evaluation.bootstrap import compare
+from biohicl.mesh.label_counts import read_label_counts
+from biohicl.mesh.label_sets import LabelSets
+from biohicl.mesh.nodes import DEPTHS, Nodes, read_nodes
+from biohicl.mesh.similarity import METHODS
+from biohicl.mesh.weights import LabelCounts, Roots, Weight, weighting
+from biohicl.progress import say, track
+from biohicl.storage import whole_files, write_parquet
+from biohicl.study.auc import auc, auc_of_rows
+from biohicl.study.evidence import Evidence, all_evidence, gather, read_screening
+from biohicl.study.figure import auc_figure
+from biohicl.training.labels import labels_of
+
+# How much of check tags, and of headings that are no major topic, counts.
+SHARES = {"keep": 1.0, "half": 0.5, "drop": 0.0}
+SCREENING = pl.DataFrame(schema={"pmid": pl.Int32, "review": pl.String, "included": pl.Boolean})
+# So many of the best are printed; all are in the table.
+SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One way to weigh labels, in the words of config.yaml; ``depth`` is "" where the weight is not of depth."""
+
+    similarity: str
+    weight: str
+    depth: str
+    check_tags: str
+    minor_topics: str
+    roots: str = "none"
+
+    def settings(self, smoothing: float) -> dict[str, Any]:
+        return {
+            "similarity": self.similarity,
+            "weight": self.weight,
+            "depth": self.depth or "min",
+            "roots": self.roots,
+            "smoothing": smoothing,
+            "check_tags": SHARES[self.check_tags],
+            "minor_topics": SHARES[self.minor_topics],
+        }
+
+    @property
+    def weight_name(self) -> str:
+        return f"{self.weight}-{self.depth}" if self.depth else self.weight
+
+
+# BioHiCL as published, as far as the paper says: what the others are compared with, beside the best.
+PUBLISHED = Combination("cosine", "depth", "min", "keep", "keep")
+
+
+def combinations(with_majors: bool) -> list[Combination]:
+    """All of them; where no heading is flagged as a major topic, there is nothing to tell minor ones by."""
+    weights = [(weight, depth) for weight in get_args(Weight) for depth in (DEPTHS if weight == "depth" else [""])]
+    minors = list(SHARES) if with_majors else ["keep"]
+    return [
+        Combination(similarity, weight, depth, tags, minor)
+        for (weight, depth), similarity, tags, minor in product(weights, METHODS, SHARES, minors)
+    ]
+
+
+def write_label_study(
+    release: Path, pubmed: Path, label_counts: Path, screening: Path | None, settings: Mapping[str, Any], output: Path
+) -> None:
+    """Runs the study; ``settings`` is the block label_study of config.yaml."""
+    nodes = read_nodes(release / "hierarchy.parquet")
+    counts = read_label_counts(label_counts)
+    decisions = read_screening(screening) if screening else SCREENING
+    gathered = gather(release, pubmed, decisions, settings["citations"], settings["sample"], settings["seed"])
+    evidence = all_evidence(gathered, decisions, nodes)
+    if not evidence:
+        raise BioHiCLError(
+            f"{release}: no citations that share references or comment on each other, and no screening decisions: "
+            "nothing tells which are related. Name a table in label_study.screening in config.yaml"
+        )
+    units, tables = [], []
+    for one in evidence:
+        names, values, combined = _measured(one, nodes, counts, settings["smoothing"])
+        tables.append(_table(one, combined, values, settings["draws"], settings["seed"]))
+        units.append(_unit_table(one, names, combined, values))
+    zeros = _zeros(evidence[0], labels_of(gathered.sample, nodes)[0], nodes, counts, settings["smoothing"])
+    table = pl.concat(tables)
+    output.mkdir(parents=True, exist_ok=True)
+    names = ["auc.parquet", "units.parquet", "zeros.parquet", "auc.svg", "auc.txt"]
+    text = study_text(table, zeros, {one.name: one for one in evidence})
+    with whole_files(*(output / name for name in names)) as (auc_file, units_file, zeros_file, figure, text_file):
+        write_parquet(table, auc_file)
+        write_parquet(pl.concat(units), units_file)
+        write_parquet(zeros, zeros_file)
+        figure.write_text(auc_figure(table), encoding="utf-8")
+        text_file.write_text(text + "\n", encoding="utf-8")
+    say(text)
+
+
+def _measured(
+    evidence: Evidence, nodes: Nodes, counts: LabelCounts, smoothing: float
+) -> tuple[list[str], npt.NDArray[np.float64], list[Combination]]:
+    """Names of the units, their AUC for each combination (U, S), and the combinations."""
+    combined = combinations(evidence.has_majors)
+    related, unrelated = evidence.pairs
+    say(f"{evidence.name}: {related:,} related and {unrelated:,} unrelated pairs, {len(combined)} combinations")
+    names = [name for block in evidence.blocks for name in block.units()]
+    values = np.empty((len(names), len(combined)))
+    for column, combination in enumerate(track(combined, len(combined), evidence.name, "combinations")):
+        values[:, column] = unit_aucs(evidence, nodes, combination, counts, smoothing)
+    return names, values, combined
+
+
+def unit_aucs(
+    evidence: Evidence, nodes: Nodes, combination: Combination, counts: LabelCounts, smoothing: float
+) -> npt.NDArray[np.float64]:
+    """(U,): the AUC of each unit."""
+    settings = combination.settings(smoothing)
+    method = METHODS[combination.similarity]
+    weighed = weighting(nodes, settings, counts)
+    sets = evidence.closed if method.labels == "closed" else evidence.direct
+    found = []
+    for block in evidence.blocks:
+        similarity = method.similarity(sets.take(block.rows), sets.take(block.columns), weighed)
+        if block.by_row:
+            found.append(auc_of_rows(similarity, block.related, block.unrelated))
+        else:
+            found.append(np.array([auc(similarity[block.related], similarity[block.unrelated])]))
+    return np.concatenate(found)
+
+
+def _columns(combined: Sequence[Combination]) -> dict[str, list[str]]:
+    return {
+        "similarity": [one.similarity for one in combined],
+        "weight": [one.weight_name for one in combined],
+        "check_tags": [one.check_tags for one in combined],
+        "minor_topics": [one.minor_topics for one in combined],
+    }
+
+
+def _table(
+    evidence: Evidence, combined: Sequence[Combination], values: npt.NDArray[np.float64], draws: int, seed: int
+) -> pl.DataFrame:
+    """A row a combination, best first. ``equal_to_best``: the interval of the difference to the best holds 0."""
+    compared = compare(values, draws, seed)
+    published = values[:, [combined.index(PUBLISHED)]]
+    related, unrelated = evidence.pairs
+    table = pl.DataFrame(
+        {
+            "evidence": [evidence.name] * len(combined),
+            **_columns(combined),
+            "auc": compared.mean,
+            "low": compared.low,
+            "high": compared.high,
+            "behind_best": compared.behind,
+            "behind_low": compared.behind_low,
+            "behind_high": compared.behind_high,
+            "share_best": compared.share_best,
+            # In how many units it beats the published weighting, ties counted half.
+            "beats_published": ((values > published) + 0.5 * (values == published)).sum(axis=0),
+            "units": [len(values)] * len(combined),
+            "related": [related] * len(combined),
+            "unrelated": [unrelated] * len(combined),
+        }
+    )
+    told_apart = pl.col("behind_low").fill_nan(None) > 0
+    return table.with_columns(equal_to_best=~told_apart).sort(
+        "auc", "similarity", "weight", "check_tags", "minor_topics", descending=[True, *[False] * 4]
+    )
+
+
+def _unit_table(
+    evidence: Evidence, names: Sequence[str], combined: Sequence[Combination], values: npt.NDArray[np.float64]
+) -> pl.DataFrame:
+    repeated = {key: np.repeat(column, len(names)).tolist() for key, column in _columns(combined).items()}
+    return pl.DataFrame(
+        {
+            "evidence": [evidence.name] * values.size,
+            **repeated,
+            "unit": list(names) * len(combined),
+            "auc": values.T.ravel(),
+        }
+    )
+
+
+def _zeros(primary: Evidence, sample: LabelSets, nodes: Nodes, counts: LabelCounts, smoothing: float) -> pl.DataFrame:
+    """What shared roots do to cosines: the share of exact zeros and the mean between random citations, and the AUC."""
+    from biohicl.mesh.label_sets import closed_labels
+
+    closed = closed_labels(sample, nodes)
+    others = ~np.eye(len(closed), dtype=bool)
+    rows = []
+    for weight, roots, tags in product(get_args(Weight), get_args(Roots), ("keep", "drop")):
+        combination = replace(PUBLISHED, weight=weight, check_tags=tags, roots=roots)
+        settings = combination.settings(smoothing)
+        similarity = METHODS["cosine"].similarity(closed, closed, weighting(nodes, settings, counts))[others]
+        measured = unit_aucs(primary, nodes, combination, counts, smoothing).mean()
+        rows.append(
+            {
+                "weight": weight,
+                "roots": roots,
+                "check_tags": tags,
+                "share_zero": float((similarity == 0).mean()),
+                "mean": float(similarity.mean(dtype=np.float64)),
+                "evidence": primary.name,
+                "auc": float(measured),
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+# --- for a person -----------------------------------------------------------------------------------
+
+
+def study_text(table: pl.DataFrame, zeros: pl.DataFrame, evidence: Mapping[str, Evidence]) -> str:
+    """The best of each evidence, the published weighting, and what shared roots do."""
+    lines = [
+        "How often is a related pair of citations more similar than an unrelated one? Mean AUC over units, 95 %",
+        "intervals from a bootstrap over units. 'behind' is the distance to the best, on the same units: where its",
+        "interval holds 0 (marked =), this evidence does not tell the two apart.",
+    ]
+    for (name,), rows in table.group_by("evidence", maintain_order=True):
+        one = evidence[str(name)]
+        equal = int(rows["equal_to_best"].sum())
+        lines += [
+            "",
+            f"{name}: {rows['units'][0]:,} {one.unit}, {rows['related'][0]:,} related and {rows['unrelated'][0]:,} "
+            f"unrelated pairs; {equal} of {rows.height} combinations cannot be told from the best"
+            + ("" if one.has_majors else " (no major topics here)"),
+            f"  {'similarity':<12} {'weight':<11} {'check tags':<10} {'minor':<6} {'AUC':<22} behind",
+        ]
+        published = rows.filter(
+            (pl.col("similarity") == PUBLISHED.similarity)
+            & (pl.col("weight") == PUBLISHED.weight_name)
+            & (pl.col("check_tags") == "keep")
+            & (pl.col("minor_topics") == "keep")
+        )
+        lines += [_line(row) for row in rows.head(SHOWN).iter_rows(named=True)]
+        place = rows["auc"].to_list().index(published["auc"][0]) + 1
+        lines += [f"  as published, place {place} of {rows.height}:", *map(_line, published.iter_rows(named=True))]
+    lines += [
+        "",
+        "Not told from the best by any of this evidence (where no major topics are known, minor counts as keep):",
+    ]
+    lines += [f"  {' '.join(one)}" for one in undefeated(table)] or ["  none"]
+    lines += ["", f"Roots: cosines between random citations, and the AUC on {zeros['evidence'][0]}"]
+    lines.append(f"  {'weight':<9} {'check tags':<10} {'roots':<9} {'zeros':>7} {'mean':>6} {'AUC':>6}")
+    for row in zeros.sort("weight", "check_tags", maintain_order=True).iter_rows(named=True):
+        lines.append(
+            f"  {row['weight']:<9} {row['check_tags']:<10} {row['roots']:<9} {row['share_zero']:>7.1%} "
+            f"{row['mean']:>6.3f} {row['auc']:>6.3f}"
+        )
+    return "\n".join(lines)
+
+
+def undefeated(table: pl.DataFrame) -> list[tuple[str, str, str, str]]:
+    """Combinations (similarity, weight, check tags, minor topics) that no evidence tells from its best."""
+    keys = ["similarity", "weight", "check_tags"]
+    verdicts: list[dict[tuple[str, ...], bool]] = []
+    for _, rows in table.group_by("evidence", maintain_order=True):
+        verdicts.append({row[:-1]: row[-1] for row in rows.select(*keys, "minor_topics", "equal_to_best").iter_rows()})
+    every = sorted(set().union(*verdicts))
+    return [
+        (one[0], one[1], one[2], one[3])
+        for one in every
+        if all(verdict.get(one, verdict[*one[:3], "keep"]) for verdict in verdicts)
+    ]
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    mark = "=" if row["equal_to_best"] else " "
+    return (
+        f"  {row['similarity']:<12} {row['weight']:<11} {row['check_tags']:<10} {row['minor_topics']:<6} "
+        f"{row['auc']:.4f} [{row['low']:.4f}, {row['high']:.4f}] {mark} "
+        f"{row['behind_best']:.4f} [{row['behind_low']:.4f}, {row['behind_high']:.4f}]"
+    )
