@@ -1,6 +1,7 @@
 """MeSH: descriptor XML to tables, and the hierarchy against a search written another way."""
 
 import gzip
+import json
 from xml.etree import ElementTree
 
 import networkx as nx
@@ -13,6 +14,7 @@ from biohicl.errors import BioHiCLError
 from biohicl.mesh.hierarchy import anomaly_rows, hierarchy_rows, position_forest, write_hierarchy
 from biohicl.mesh.parse import parse_mesh_file
 from biohicl.mesh.schema import KEYS, TABLES
+from biohicl.mesh.show import portrait, portrait_text
 from label_reference import Reference
 from pubmed_tables import in_pieces
 
@@ -282,3 +284,86 @@ def test_wrong_mesh_files_are_errors_and_write_nothing(tmp_path, xml, said):
     with pytest.raises(BioHiCLError, match=said):
         parse_mesh_file(source, tmp_path / "out")
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+
+
+# --- a look at one descriptor --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wanted", ["Atrial Fibrillation", " atrial  FIBRILLATION ", "D001281", "d001281"])
+def test_a_descriptor_is_found_by_name_and_by_ui_in_any_case(mesh, wanted):
+    assert portrait(mesh, wanted).row["name"] == "Atrial Fibrillation"
+
+
+def test_a_descriptor_is_found_by_its_synonym(mesh):
+    terms = pl.read_parquet(mesh / "terms.parquet").filter(~pl.col("record_preferred"))
+    ui, term = terms.select("descriptor_ui", "term").row(0)
+    one = portrait(mesh, term.upper())
+    assert one.row["descriptor_ui"] == ui
+    assert term in one.synonyms
+
+
+def test_a_portrait_shows_every_place_once_and_marks_its_own(mesh):
+    text = portrait_text(portrait(mesh, "Atrial Fibrillation"))
+    tree = text.split("\n\n")[1].splitlines()
+    assert tree == [
+        "C Diseases",
+        "├─ C14 Cardiovascular Diseases",
+        "│  └─ C14.280 Heart Diseases",
+        "│     └─ C14.280.067 Arrhythmias, Cardiac",
+        "│        └─ C14.280.067.198 Atrial Fibrillation  <--",
+        "└─ C23 Pathological Conditions, Signs and Symptoms",
+        "   └─ C23.550 Pathologic Processes",
+        "      └─ C23.550.073 Arrhythmias, Cardiac",
+        "         └─ C23.550.073.198 Atrial Fibrillation  <--",
+    ]
+    assert "2 positions in the tree, depth 4\n" in text
+    unplaced = portrait_text(portrait(mesh, "Male"))
+    assert "(check tag)" in unplaced.splitlines()[0]
+    assert "no position in the tree" in unplaced
+
+
+@pytest.mark.parametrize("name", ["Strabismus", "Neoplasms", "Kidney Neoplasms", "Humans", "Male"])
+def test_relatives_are_those_of_the_definition(mesh, name):
+    rows = {row["descriptor_ui"]: row for row in pl.read_parquet(mesh / "hierarchy.parquet").iter_rows(named=True)}
+    pairs = [(ui, number) for ui, row in rows.items() for number in row["tree_numbers"]]
+    reference = Reference(list(rows), pairs)
+    way = {"weight": "seco", "roots": "none"}
+    one = portrait(mesh, name, relatives=500)
+    ui = one.row["descriptor_ui"]
+    found = {other: lin for lin, other, _, _ in one.relatives}
+    expected = {other: reference.lin(ui, other, way) for other in rows if other != ui}
+    assert set(found) == {other for other, lin in expected.items() if lin > 0}
+    for other, lin in found.items():
+        assert lin == pytest.approx(expected[other], abs=1e-6)
+    order = [lin for lin, *_ in one.relatives]
+    assert order == sorted(order, reverse=True)
+    relation = {other: said for _, other, _, said in one.relatives}
+    for other, said in relation.items():
+        assert ("child" in said) == (ui in rows[other]["parents"])
+        assert ("parent" in said) == (other in rows[ui]["parents"])
+        if said in ("ancestor", "descendant"):
+            assert (other in rows[ui]["ancestors"]) == (said == "ancestor")
+    assert {other for other, row in rows.items() if ui in row["parents"]} == {child for child, _ in one.children}
+
+
+def test_what_is_not_found_is_answered_with_what_is_near(mesh, run_biohicl):
+    done = run_biohicl("mesh", "show", "Atrial Fibrilation", "--mesh", mesh)
+    assert done.returncode == 2
+    assert "did you mean 'Atrial Fibrillation'" in done.stderr
+    shown = run_biohicl("mesh", "show", "atrial fibrillation", "--mesh", mesh, "--json", "--relatives", "3")
+    assert shown.returncode == 0, shown.stderr
+    one = json.loads(shown.stdout)
+    assert one["descriptor_ui"] == "D001281"
+    assert [len(path) for path in one["paths"]] == [4, 4]
+    assert len(one["relatives"]) == 3
+
+
+def test_a_name_of_two_descriptors_is_not_guessed(mesh, tmp_path):
+    for table in ("hierarchy", "terms"):
+        frame = pl.read_parquet(mesh / f"{table}.parquet")
+        if table == "terms":
+            again = frame.head(2).with_columns(term=pl.lit("Twofold"), descriptor_ui=pl.Series([STRABISMUS, MALE]))
+            frame = pl.concat([frame, again])
+        frame.write_parquet(tmp_path / f"{table}.parquet")
+    with pytest.raises(BioHiCLError, match=f"several descriptors: {MALE}, {STRABISMUS}; give one"):
+        portrait(tmp_path, "twofold")

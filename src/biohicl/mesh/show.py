@@ -148,7 +148,7 @@ def _found(wanted: str, hierarchy: pl.DataFrame, terms: pl.DataFrame) -> str:
             raise BioHiCLError(f"'{wanted}' is a name of several descriptors: {listed}; give one of these UIs")
         if hits:
             return str(hits[0])
-    names = {name.lower(): name for name in hierarchy["name"]}
+    names = {name.lower(): name for name in [*terms["term"], *hierarchy["name"]]}
     close = difflib.get_close_matches(sought, names, n=3, cutoff=0.6)
     hint = f"; did you mean {', '.join(repr(names[name]) for name in close)}?" if close else ""
     raise BioHiCLError(f"'{wanted}' is no UI, name or synonym of this MeSH{hint}")
@@ -164,8 +164,9 @@ def _nearest(nodes: Nodes, label: int, count: int) -> list[tuple[float, int, str
     content: npt.NDArray[np.float64] = seco_ic(nodes.at_or_below, nodes.descriptors)
     owner = np.repeat(np.arange(nodes.descriptors), nodes.closure.lengths())
     common = np.zeros(nodes.descriptors)
-    (above,) = nodes.closure.rows(np.array([label]))
-    for node in sorted(above, key=lambda number: content[number]):
+    (closure,) = nodes.closure.rows(np.array([label]))
+    above = closure[closure < nodes.descriptors]  # one category is not yet a relation
+    for node in above[np.argsort(content[above], kind="stable")]:
         common[owner[nodes.closure.values == node]] = content[node]
     own = content[: nodes.descriptors]
     total = own + own[label]
@@ -175,15 +176,16 @@ def _nearest(nodes: Nodes, label: int, count: int) -> list[tuple[float, int, str
 
 
 def _relation(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    if row["descriptor_ui"] in other["parents"]:
-        return "child"
-    if other["descriptor_ui"] in row["parents"]:
-        return "parent"
-    if row["descriptor_ui"] in other["ancestors"]:
-        return "descendant"
-    if other["descriptor_ui"] in row["ancestors"]:
-        return "ancestor"
-    return "sibling" if set(row["parents"]) & set(other["parents"]) else ""
+    """What the other is to the one: "child", "ancestor" ...; two may be both, each above the other elsewhere."""
+    below, above = row["descriptor_ui"] in other["ancestors"], other["descriptor_ui"] in row["ancestors"]
+    child, parent = row["descriptor_ui"] in other["parents"], other["descriptor_ui"] in row["parents"]
+    words = [
+        *(["child" if child else "descendant"] if below else []),
+        *(["parent" if parent else "ancestor"] if above else []),
+    ]
+    if not words and set(row["parents"]) & set(other["parents"]):
+        words = ["sibling"]
+    return " and ".join(words)
 
 
 def _tree_lines(one: Portrait) -> list[str]:
