@@ -7,10 +7,10 @@ STAMP := $(VENV)/installed
 # snakefmt calls shfmt, which lies in the environment too.
 SNAKEFMT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakefmt
 # What is listed here is what `make` offers; each target's comment says what it does.
-.PHONY: help install demo test test-faults test-real bench-parse bench-mesh bench-merge lint format clean-demo
+.PHONY: help install demo test test-faults test-real bench-parse bench-mesh bench-merge bench-similarity lint format clean-demo
 
 help:  ## show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP)  ## make .venv with the package and every pinned dependency
 
@@ -52,6 +52,9 @@ bench-mesh: $(STAMP)  ## time and memory of the MeSH parser at the size of NLM's
 
 bench-merge: $(STAMP)  ## time and memory of the merge at the size of all of PubMed (5 minutes, 1.5 GB of disk)
 	$(BIN)/python tests/bench_merge.py $(BENCH)
+
+bench-similarity: $(STAMP)  ## label similarity of a batch: 512 citations on one core, 4,096 on a GPU
+	$(BIN)/python tests/bench_similarity.py $(BENCH)
 
 lint: $(STAMP)  ## run the linters and the type checker
 	$(BIN)/ruff check src tests

@@ -57,6 +57,11 @@ def test_intervals_of_many_units_are_those_of_the_normal_distribution():
     of_difference = difference.std(ddof=1) / np.sqrt(len(values))
     assert found.behind_low[0] == pytest.approx(difference.mean() - 1.96 * of_difference, abs=1e-3)
     assert found.share_best.tolist() == [0, 1]
+    assert (found.ahead[1], found.ahead_low[1], found.ahead_high[1]) == (
+        found.behind[0],
+        found.behind_low[0],
+        found.behind_high[0],
+    )
 
 
 def test_differences_are_taken_on_the_same_units():

@@ -6,7 +6,6 @@ section names the files that its numbers come from.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,13 @@ import polars as pl
 
 import biohicl
 from biohicl.errors import BioHiCLError
+from biohicl.figures import COLOURS, svg_text
 from biohicl.progress import say
 from biohicl.pubmed.quarantine import quarantined
 from biohicl.report.summary import score_rows
 from biohicl.storage import read_json, whole_files
 
-# Okabe and Ito's colours, told apart by colour-blind readers too; and line styles for print.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+# For print, beside the colours.
 STYLES = ("-", "--", "-.", ":")
 ANOMALIES_SHOWN = 20
 
@@ -83,16 +82,10 @@ def _node(folder: Path) -> dict[str, Any]:
 
 def _training_curves(nodes: Sequence[Path]) -> str:
     """The loss of each node by step, as SVG text."""
-    import matplotlib
-
-    matplotlib.use("svg")
     from matplotlib.figure import Figure
 
     if not nodes:
         raise BioHiCLError("no models to report on")
-    # The same numbers give the same page: no date, and ids drawn from a fixed salt.
-    matplotlib.rcParams["svg.hashsalt"] = "biohicl"
-    matplotlib.rcParams["svg.fonttype"] = "none"
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.add_subplot()
     for place, node in enumerate(nodes):
@@ -111,6 +104,4 @@ def _training_curves(nodes: Sequence[Path]) -> str:
     axes.set_ylabel("loss, as a share of the first step's")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    return svg_text(figure)

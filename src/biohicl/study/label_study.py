@@ -19,6 +19,7 @@ import polars as pl
 
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.bootstrap import compare
+from biohicl.figures import svg_text
 from biohicl.mesh.label_counts import read_label_counts
 from biohicl.mesh.label_sets import LabelSets
 from biohicl.mesh.nodes import DEPTHS, Nodes, read_nodes
@@ -107,7 +108,7 @@ def write_label_study(
         write_parquet(table, auc_file)
         write_parquet(pl.concat(units), units_file)
         write_parquet(zeros, zeros_file)
-        figure.write_text(auc_figure(table), encoding="utf-8")
+        figure.write_text(svg_text(auc_figure(table)), encoding="utf-8")
         text_file.write_text(text + "\n", encoding="utf-8")
     say(text)
 
@@ -157,8 +158,9 @@ def _table(
     evidence: Evidence, combined: Sequence[Combination], values: npt.NDArray[np.float64], draws: int, seed: int
 ) -> pl.DataFrame:
     """A row a combination, best first. ``equal_to_best``: the interval of the difference to the best holds 0."""
-    compared = compare(values, draws, seed)
-    published = values[:, [combined.index(PUBLISHED)]]
+    place = combined.index(PUBLISHED)
+    compared = compare(values, draws, seed, reference=place)
+    published = values[:, [place]]
     related, unrelated = evidence.pairs
     table = pl.DataFrame(
         {
@@ -171,6 +173,9 @@ def _table(
             "behind_low": compared.behind_low,
             "behind_high": compared.behind_high,
             "share_best": compared.share_best,
+            "ahead_of_published": compared.ahead,
+            "ahead_low": compared.ahead_low,
+            "ahead_high": compared.ahead_high,
             # In how many units it beats the published weighting, ties counted half.
             "beats_published": ((values > published) + 0.5 * (values == published)).sum(axis=0),
             "units": [len(values)] * len(combined),
