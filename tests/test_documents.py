@@ -91,6 +91,12 @@ def test_readme_queries_give_what_the_readme_shows(finished, run_biohicl):
         ], sql
 
 
+def test_readme_shows_a_descriptor_as_it_is_shown(finished, run_biohicl):
+    (shown,) = re.findall(r'```console\n\$ biohicl mesh show "atrial fibrillation" --relatives 3\n(.*?)```', README, re.DOTALL)
+    done = run_biohicl("mesh", "show", "atrial fibrillation", "--relatives", "3", cwd=finished.folder)
+    assert done.stdout == shown
+
+
 def test_readme_names_files_that_exist():
     for path in re.findall(r"`((?:workflow|rules|src|tests|envs|profiles)/[\w./-]+)`", README):
         assert (ROOT / path).exists(), path

@@ -422,14 +422,17 @@ def test_benchmarks_come_and_go_without_training(copied):
     }
 
 
-@readme_row("thread counts, batch size of evaluation, licence texts", "nothing")
+@readme_row(
+    "thread counts, batch size of evaluation, licence texts, `training.max_unknown_headings`",
+    "nothing",
+)
 def test_words_and_how_to_compute_rerun_nothing(copied):
     changed = overlay(
         copied.folder,
         {
             "benchmarks": {"sample-pairs": {"licence": "none", "measures": "other words"}},
             "evaluation": {"batch_size": 7},
-            "training": {"threads": 1},
+            "training": {"threads": 1, "max_unknown_headings": 0.5},
         },
     )
     assert copied.jobs("all", overlays=[changed]) == {}
