@@ -42,7 +42,7 @@ rule write_catalog:
         ),
         expand(
             "results/training/{table}/{selection}.parquet",
-            table=["selections", "labels"],
+            table=["selections", "labels", "unknown_headings"],
             selection=SELECTIONS,
         ),
         expand("results/models/{node}", node=NODES),

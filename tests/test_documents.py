@@ -92,7 +92,9 @@ def test_readme_queries_give_what_the_readme_shows(finished, run_biohicl):
 
 
 def test_readme_shows_a_descriptor_as_it_is_shown(finished, run_biohicl):
-    (shown,) = re.findall(r'```console\n\$ biohicl mesh show "atrial fibrillation" --relatives 3\n(.*?)```', README, re.DOTALL)
+    (shown,) = re.findall(
+        r'```console\n\$ biohicl mesh show "atrial fibrillation" --relatives 3\n(.*?)```', README, re.DOTALL
+    )
     done = run_biohicl("mesh", "show", "atrial fibrillation", "--relatives", "3", cwd=finished.folder)
     assert done.stdout == shown
 

@@ -366,19 +366,26 @@ def test_a_new_training_release_trains_anew(copied):
 # --- nodes and benchmarks ----------------------------------------------------------------------------------
 
 
-@readme_row("a node is added", "that node and its evaluations; summary, report and catalog")
+@readme_row(
+    "a node is added",
+    "that node and its evaluations; summary, report and catalog; `count_labels` where it is the first to weigh labels by "
+    "the corpus",
+)
 def test_adding_a_node_runs_that_node_only(copied):
     block = {"start": "default", "selection": "abstracts", "losses": {"mse": {}}, "max_length": 96}
     added = overlay(
         copied.folder, {"nodes": {"second-phase": block}, "models": ["biohicl-base", "default", "second-phase"]}
     )
     assert copied.jobs("all", overlays=[added]) == {
+        "count_labels": 1,
         "train_node": 1,
         "evaluate_system": 2,
         "summarize": 1,
         "write_report": 1,
         "write_catalog": 1,
     }
+    by_depth = overlay(copied.folder, {"nodes": {"second-phase": {"labels": {"weight": "depth"}}}}, "by-depth.yaml")
+    assert "count_labels" not in copied.jobs("all", overlays=[added, by_depth])
     unused = overlay(copied.folder, {"nodes": {"second-phase": block}}, "unused.yaml")
     assert copied.jobs("all", overlays=[unused]) == {}
 

@@ -71,6 +71,12 @@ VIEWS: dict[str, View] = {
         {"selection": 1},
         "label ids (0-based rows of the training release's hierarchy) of each selected citation, direct and closed",
     ),
+    "unknown_headings": View(
+        "results/training/unknown_headings/{name}.parquet",
+        "selection",
+        {"selection": 1},
+        "headings of selected citations that the training release's MeSH does not know",
+    ),
     "training_log": View(
         "results/models/{name}/training_log.parquet", "node", {"node": 2}, "loss of every training step"
     ),
