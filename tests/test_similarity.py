@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import biohicl.mesh.similarity
 from biohicl.errors import BioHiCLError
 from biohicl.mesh.hierarchy import hierarchy_rows, position_forest
 from biohicl.mesh.label_sets import LabelSets, closed_labels, direct_labels
@@ -67,7 +68,16 @@ def counts_of(closed, nodes):
     return LabelCounts(len(closed), np.bincount(closed.ids.values, minlength=nodes.count))
 
 
-@settings(max_examples=400, deadline=None)
+@pytest.fixture(params=[0, 2, 400], ids=["sparse", "mixed", "dense"])
+def product(request):
+    """How products are taken: in sets as small as these, every id would be multiplied dense."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(biohicl.mesh.similarity, "DENSE_ABOVE", request.param)
+        yield
+
+
+@pytest.mark.usefixtures("product")
+@settings(max_examples=200, deadline=None)
 @given(pairs=numbers, headings=citations, way=ways)
 def test_every_similarity_equals_its_definition_by_sets(pairs, headings, way):
     nodes = nodes_of(pairs)
@@ -86,7 +96,8 @@ def test_every_similarity_equals_its_definition_by_sets(pairs, headings, way):
         np.testing.assert_allclose(found, expected, atol=2e-6, err_msg=name)
 
 
-@settings(max_examples=250, deadline=None)
+@pytest.mark.usefixtures("product")
+@settings(max_examples=120, deadline=None)
 @given(pairs=numbers, headings=citations, way=ways, order=st.randoms(use_true_random=False))
 def test_properties(pairs, headings, way, order):
     """Symmetric, in [0, 1], 1 on identical sets, 0 only without a common weighted label, in any order of labels; and

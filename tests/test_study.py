@@ -14,6 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import biohicl.study.evidence
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.bootstrap import compare
 from biohicl.mesh.hierarchy import hierarchy_rows, position_forest
@@ -133,7 +134,8 @@ def drawn(seed, count=60):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_pairs_are_those_that_the_references_and_comments_say(tmp_path, seed):
+def test_pairs_are_those_that_the_references_and_comments_say(tmp_path, seed, monkeypatch):
+    monkeypatch.setattr(biohicl.study.evidence, "PARTNERS", 100)
     citations = drawn(seed)
     release, pubmed = release_of(tmp_path, citations)
     gathered = gather(release, pubmed, SCREENING, 1000, 50, seed=1)
@@ -141,6 +143,10 @@ def test_pairs_are_those_that_the_references_and_comments_say(tmp_path, seed):
     pool = gathered.pool["pmid"].to_list()
     anchors = [pmid for pmid, parts in labelled.items() if parts[1]]
     assert gathered.pool.filter("is_anchor")["pmid"].to_list() == anchors
+    # What an anchor cites is there too, with or without references of its own.
+    cited = {other for pmid in anchors for other in labelled[pmid][1] if other in labelled}
+    assert cited - set(anchors)
+    assert set(pool) == set(anchors) | cited
     assert gathered.sample.height == min(50, len(labelled))
     evidence = {one.name: one for one in all_evidence(gathered, SCREENING, Nodes.of(hierarchy()))}
 

@@ -54,19 +54,17 @@ def direct_labels(
 ) -> tuple[LabelSets, Counter[str | None]]:
     """The label sets of B citations, and the headings that ``nodes`` lacks, by UI, with how often they occurred.
 
-    ``headings``: for each citation the places of its headings in ``uis`` (descriptor UIs, or None where a record
-    gives a name only); ``majors``, beside ``headings.values``: whether the heading is a major topic.
+    ``headings``: for each citation the places of its headings in ``uis`` (descriptor UIs, each once, or None where a
+    record gives a name only); ``majors``, beside ``headings.values``: whether the heading is a major topic.
     """
     ids = {ui: number for number, ui in enumerate(nodes.uis)}
     id_of = np.array([ids.get(ui, -1) for ui in uis], dtype=np.int64)
     tags = check_tags()
     is_tag = np.array([ui in tags for ui in uis], dtype=bool)
     places = headings.values
-    unknown: Counter[str | None] = Counter()
     known = id_of[places] >= 0
     lost, times = np.unique(places[~known], return_counts=True)
-    for place, count in zip(lost, times, strict=True):
-        unknown[uis[place]] += int(count)
+    unknown: Counter[str | None] = Counter(dict(zip(uis[lost].tolist(), times.tolist(), strict=True)))
     kinds = np.where(majors, MAJOR, MINOR) << np.where(is_tag[places], 2, 0)
     citation = np.repeat(np.arange(len(headings)), headings.lengths())
     return _united(citation[known], id_of[places[known]], kinds[known], len(headings), nodes.count), unknown

@@ -36,7 +36,7 @@ INCLUDED = "I"
 # Citations share so many references to be called related; one in common is often a method (Lowry's protein assay).
 SHARED_REFERENCES = 2
 # Partners of an anchor that are looked at, so that a much cited anchor does not fill the pool.
-PARTNERS = 5
+PARTNERS = 3
 # Evidence of fewer units than this tells nothing, and is left out.
 FEWEST_UNITS = 5
 
@@ -237,17 +237,15 @@ def all_evidence(gathered: Gathered, screening: pl.DataFrame, nodes: Nodes) -> l
             blocks = _screening_blocks(gathered.screened, screening, across)
             evidence.append(_of(name, "reviews", sets, blocks))
     pool = _labels(gathered.pool, nodes)
-    shared, cites = _ties(gathered.pool)
     rows = np.flatnonzero(gathered.pool["is_anchor"].to_numpy())
-    apart = (shared == 0) & ~cites
-    np.fill_diagonal(apart, val=False)
+    shared, cites = _ties(gathered.pool, rows)
+    others = np.arange(gathered.pool.height)[None, :] != rows[:, None]
+    apart = (shared == 0) & ~cites & others
     for name, tied in (("references", shared >= SHARED_REFERENCES), ("citing", cites)):
-        np.fill_diagonal(tied, val=False)
-        evidence.append(_of(name, "citations", pool, _row_blocks(rows, tied, apart)))
+        evidence.append(_of(name, "citations", pool, _row_blocks(rows, tied & others, apart)))
     commented = _labels(gathered.commented, nodes)
     tied = _comment_ties(gathered.commented, gathered.comments)
-    apart = ~tied
-    np.fill_diagonal(apart, val=False)
+    apart = ~tied & ~np.eye(len(tied), dtype=bool)
     evidence.append(_of("comments", "citations", commented, _row_blocks(np.arange(len(tied)), tied, apart)))
     enough = []
     for one in evidence:
@@ -296,22 +294,23 @@ def _screening_blocks(screened: pl.DataFrame, screening: pl.DataFrame, across: b
     return blocks
 
 
-def _ties(pool: pl.DataFrame) -> tuple[npt.NDArray[np.int64], Mask]:
-    """(P, P): how many references two citations share, and whether one cites the other."""
+def _ties(pool: pl.DataFrame, rows: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.int32], Mask]:
+    """(R, P), of the citations ``rows`` with all: how many references two share, and whether one cites the other."""
     from scipy.sparse import csr_array
 
     place = {pmid: number for number, pmid in enumerate(pool["pmid"])}
-    links = (
-        pool.select("pmid", reference="references").explode("reference").drop_nulls().unique().sort("pmid", "reference")
-    )
-    rows = np.array([place[pmid] for pmid in links["pmid"]], dtype=np.int64)
+    links = pool.select("pmid", reference="references").explode("reference").drop_nulls().unique()
+    links = links.sort("pmid", "reference")
+    citing = np.array([place[pmid] for pmid in links["pmid"]], dtype=np.int64)
     cited, columns = np.unique(links["reference"].to_numpy(), return_inverse=True)
-    matrix = csr_array((np.ones(len(rows), dtype=np.int64), (rows, columns)), shape=(pool.height, len(cited)))
-    cites = np.zeros((pool.height, pool.height), dtype=bool)
-    for row, reference in zip(rows, links["reference"], strict=True):
-        if reference in place:
-            cites[row, place[reference]] = cites[place[reference], row] = True
-    return np.asarray((matrix @ matrix.T).toarray()), cites
+    ones = np.ones(len(citing), dtype=np.int32)
+    matrix = csr_array((ones, (citing, columns)), shape=(pool.height, len(cited)))
+    among = np.array([place.get(reference, -1) for reference in links["reference"]], dtype=np.int64)
+    inside = among >= 0
+    graph = csr_array((ones[inside], (citing[inside], among[inside])), shape=(pool.height, pool.height))
+    shared = (matrix[rows] @ matrix.T).toarray()
+    cites = (graph[rows] + graph.T.tocsr()[rows]).toarray() > 0
+    return shared, cites
 
 
 def _comment_ties(commented: pl.DataFrame, comments: pl.DataFrame) -> Mask:
@@ -323,9 +322,10 @@ def _comment_ties(commented: pl.DataFrame, comments: pl.DataFrame) -> Mask:
     return tied
 
 
-def _row_blocks(rows: npt.NDArray[np.integer], related: Mask, unrelated: Mask) -> list[Block]:
-    """One block, a unit a row, of the rows that have both."""
-    kept = np.array([row for row in rows if related[row].any() and unrelated[row].any()], dtype=np.int64)
-    if not len(kept):
+def _row_blocks(rows: npt.NDArray[np.int64], related: Mask, unrelated: Mask) -> list[Block]:
+    """One block, a unit a row, of the citations ``rows`` that have both; the masks are (R, C)."""
+    kept = related.any(axis=1) & unrelated.any(axis=1)
+    if not kept.any():
         return []
-    return [Block("", kept, np.arange(related.shape[1]), related[kept], unrelated[kept], by_row=True)]
+    columns = np.arange(related.shape[1])
+    return [Block("", rows[kept], columns, related[kept], unrelated[kept], by_row=True)]
