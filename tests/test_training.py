@@ -16,9 +16,9 @@ from biohicl.encoder.folder import load_model
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.evaluate import evaluate
 from biohicl.mesh.label_counts import read_label_counts
-from biohicl.mesh.nodes import check_tags
+from biohicl.mesh.nodes import check_tags, read_nodes
 from biohicl.training.data import batches, read_training_data, steps_of
-from biohicl.training.labels import count_labels, write_labels
+from biohicl.training.labels import count_labels, labels_of, write_labels
 from biohicl.training.selection import pmid_hash, write_selection
 from biohicl.training.tokens import write_tokens
 from biohicl.training.train import train
@@ -167,6 +167,19 @@ def test_labels_are_closed_under_ancestors_and_keep_how_they_came_in(made, tmp_p
     every = selection["descriptor_uis"].explode()
     assert dict(unknown.iter_rows()) == {ui: every.to_list().count(ui) for ui in lost}
     assert unknown["headings"].is_sorted(descending=True)
+
+
+def test_labels_of_a_slice_are_those_of_its_rows(made):
+    """A slice of a frame shares the whole one's arrays."""
+    folder, _ = made
+    nodes = read_nodes(folder / "results/mesh/hierarchy.parquet")
+    selection = pl.read_parquet(folder / "results/training/selections/abstracts.parquet")
+    whole, _ = labels_of(selection, nodes)
+    some, _ = labels_of(selection.slice(40, 25), nodes)
+    expected = whole.take(np.arange(40, 65))
+    np.testing.assert_array_equal(some.ids.values, expected.ids.values)
+    np.testing.assert_array_equal(some.ids.offsets, expected.ids.offsets)
+    np.testing.assert_array_equal(some.kinds, expected.kinds)
 
 
 def test_too_many_unknown_headings_stop_with_the_list(made, tmp_path):

@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -52,12 +53,19 @@ def labels_of(headings: pl.DataFrame, nodes: Nodes) -> tuple[LabelSets, Counter[
 
     ``headings``: columns descriptor_uis and majors, lists of the same lengths.
     """
-    column = headings["descriptor_uis"].rechunk().to_arrow()
-    uis = column.values.dictionary_encode(null_encoding="encode")
-    places = uis.indices.to_numpy()
+    given, offsets = _end_to_end(headings["descriptor_uis"])
+    flags, _ = _end_to_end(headings["majors"])
+    uis = given.dictionary_encode(null_encoding="encode")
+    majors = flags.to_numpy(zero_copy_only=False).astype(bool)
+    known = np.array(uis.dictionary.to_pylist(), dtype=object)
+    return direct_labels(Ragged(uis.indices.to_numpy(), offsets), known, majors, nodes)
+
+
+def _end_to_end(lists: pl.Series) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """The values of a column of lists, and their offsets from 0; a slice of a column keeps those of the whole."""
+    column = lists.rechunk().to_arrow()
     offsets = column.offsets.to_numpy().astype(np.int64)
-    majors = headings["majors"].rechunk().to_arrow().values.to_numpy(zero_copy_only=False).astype(bool)
-    return direct_labels(Ragged(places, offsets), np.array(uis.dictionary.to_pylist(), dtype=object), majors, nodes)
+    return column.values.slice(offsets[0], offsets[-1] - offsets[0]), offsets - offsets[0]
 
 
 def write_labels(selection: Path, hierarchy: Path, max_unknown: float, output: Path, unknown_output: Path) -> None:
