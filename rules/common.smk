@@ -117,6 +117,7 @@ def encoder_folder(name):
 CHAINS = [configuration.chain_of(CONFIG, model) for model in CONFIG["models"]]
 NODES = list(dict.fromkeys(name for chain in CHAINS for name in reversed(chain[:-1])))
 BACKBONES = list(dict.fromkeys(chain[-1] for chain in CHAINS))
+COUNTED = [LABEL_COUNTS] if any(configuration.needs_label_counts(CONFIG["nodes"][node]) for node in NODES) else []
 SELECTIONS = list(dict.fromkeys(CONFIG["nodes"][node]["selection"] for node in NODES))
 ROLES = {"bm25": "lexical"} | dict.fromkeys(BACKBONES, "backbone") | dict.fromkeys(CONFIG["models"], "model")
 

@@ -51,5 +51,5 @@ rule mesh:
     """MeSH as tables: descriptors, concepts, terms, tree numbers, hierarchy, anomalies and more; and as a graph."""
     input:
         expand("results/mesh/{table}.parquet", table=MESH_TABLES),
-        "results/mesh/hierarchy.parquet",
+        rules.hierarchy.output,
     localrule: True

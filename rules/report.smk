@@ -45,6 +45,8 @@ rule write_catalog:
             table=["selections", "labels", "unknown_headings"],
             selection=SELECTIONS,
         ),
+        f"{TRAINING_RELEASE}/hierarchy.parquet",
+        COUNTED,
         expand("results/models/{node}", node=NODES),
         expand(
             "results/evaluation/{evaluation}/{table}.parquet",
@@ -68,6 +70,10 @@ rule write_catalog:
             [
                 "--selections",
                 *SELECTIONS,
+                "--releases",
+                CONFIG["training"]["release"],
+                "--counted",
+                *(Path(path).stem for path in COUNTED),
                 "--nodes",
                 *NODES,
                 "--retrieval",

@@ -1,6 +1,14 @@
 # Which label weighting is right: a study of its own, not part of `all`.
 
 
+def screening_table(wildcards):
+    """The table of label_study.screening; no input where there is none."""
+    path = CONFIG["label_study"]["screening"]
+    if path and not Path(path).is_file():
+        sys.exit(f"Configuration error: label_study.screening: {path}: no such file")
+    return path or []
+
+
 rule label_study:
     """results/label_study: how well each label weighting tells related citations from unrelated ones."""
     input:
@@ -8,7 +16,7 @@ rule label_study:
         hierarchy=f"{TRAINING_RELEASE}/hierarchy.parquet",
         record=f"{TRAINING_RELEASE}/release.json",
         counts=LABEL_COUNTS,
-        screening=CONFIG["label_study"]["screening"] or [],
+        screening=screening_table,
     output:
         expand("results/label_study/{table}.parquet", table=["auc", "units", "zeros"]),
         "results/label_study/auc.svg",
@@ -24,7 +32,7 @@ rule label_study:
         mem_mb=16000,
     params:
         release=lambda wildcards: TRAINING_RELEASE,
-        settings=lambda wildcards: as_json(CONFIG["label_study"]),
+        settings=lambda wildcards: as_json({**CONFIG["label_study"], "screening": None}),
         screening=lambda wildcards, input: f"--screening {input.screening}" if input.screening else "",
     shell:
         "python -m biohicl --threads {threads} label-study --release {params.release} --pubmed results/pubmed "

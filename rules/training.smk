@@ -141,7 +141,7 @@ rule train_node:
         gpu=GPUS_OF_A_JOB,
         mem_mb=16000,
     params:
-        settings=lambda wildcards: as_json(CONFIG["nodes"][wildcards.node]),
+        settings=lambda wildcards: as_json(configuration.node_settings(CONFIG["nodes"][wildcards.node])),
         counts=lambda wildcards, input: f"--label-counts {input.counts}" if input.counts else "",
     shell:
         "python -m biohicl --threads {threads} train --start {input.start} --tokens {input.tokens} --labels {input.labels} "

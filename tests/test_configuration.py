@@ -1,5 +1,6 @@
 """config.yaml: what it says, and what a mistake in it gets as an answer."""
 
+import json
 import re
 
 import pytest
@@ -155,3 +156,19 @@ def test_every_key_of_config_yaml_has_its_comment():
     together |= {"warmup", "weight_decay", "clip", "epochs", "max_steps", "licence", "measures", "mse", "bge-base"}
     together |= {"kind", "url", "nfcorpus", "scifact", "scidocs", "trec-covid", "hub", "weight", "abstracts"}
     assert [entry for entry in naked if entry.split()[1].rstrip(":") not in sections | together] == []
+
+
+def test_settings_that_no_training_reads_are_no_settings(tmp_path):
+    """A spelling, labels that no loss reads, a depth that no weight reads: nothing trains again for them."""
+
+    def settings_of(node, overlay):
+        return configuration.node_settings(load(tmp_path, f"nodes: {{{node}: {overlay}}}")["nodes"][node])
+
+    plain, paper = (settings_of(node, "{}") for node in ("default", "biohicl-base"))
+    assert settings_of("default", "{labels: {check_tags: 0.5}}") == plain
+    assert json.dumps(settings_of("biohicl-base", "{labels: {check_tags: 1}}")) == json.dumps(paper)
+    assert settings_of("biohicl-base", "{labels: {smoothing: 3}}") == paper
+    assert settings_of("biohicl-base", "{labels: {depth: max}}") != paper
+    by_corpus = settings_of("biohicl-base", "{labels: {weight: corpus}}")
+    assert settings_of("biohicl-base", "{labels: {weight: corpus, depth: max}}") == by_corpus
+    assert settings_of("biohicl-base", "{labels: {weight: corpus, smoothing: 3}}") != by_corpus

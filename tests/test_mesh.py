@@ -149,7 +149,9 @@ def test_real_mesh_has_its_known_counts(shared, tmp_path):
     assert set(graph.predecessors(STRABISMUS)) == expected[STRABISMUS][0]
     cycles = [component for component in nx.strongly_connected_components(graph) if len(component) > 1]
     assert cycles == [{STRABISMUS, OCULAR_MOTILITY}]
-    assert graph.nodes["D001943"]["name"] == "Breast Neoplasms"
+    assert graph.nodes["D001943"]["label"] == "Breast Neoplasms"
+    assert (graph.nodes[HUMANS]["depth_min"], graph.nodes[HUMANS]["check_tag"]) == (11, True)
+    assert "depth_min" not in graph.nodes[MALE]
 
 
 def read_obviously(path):
@@ -289,8 +291,11 @@ def test_wrong_mesh_files_are_errors_and_write_nothing(tmp_path, xml, said):
 # --- a look at one descriptor --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wanted", ["Atrial Fibrillation", " atrial  FIBRILLATION ", "D001281", "d001281"])
-def test_a_descriptor_is_found_by_name_and_by_ui_in_any_case(mesh, wanted):
+@pytest.mark.parametrize(
+    "wanted",
+    ["Atrial Fibrillation", " atrial  FIBRILLATION ", "D001281", "d001281", "C23.550.073.198", "c14.280.067.198"],
+)
+def test_a_descriptor_is_found_by_name_ui_and_tree_number_in_any_case(mesh, wanted):
     assert portrait(mesh, wanted).row["name"] == "Atrial Fibrillation"
 
 
@@ -350,16 +355,19 @@ def test_what_is_not_found_is_answered_with_what_is_near(mesh, run_biohicl):
     done = run_biohicl("mesh", "show", "Atrial Fibrilation", "--mesh", mesh)
     assert done.returncode == 2
     assert "did you mean 'Atrial Fibrillation'" in done.stderr
+    part = run_biohicl("mesh", "show", "fibrillation", "--mesh", mesh)
+    assert "did you mean 'Atrial Fibrillation'" in part.stderr
     shown = run_biohicl("mesh", "show", "atrial fibrillation", "--mesh", mesh, "--json", "--relatives", "3")
     assert shown.returncode == 0, shown.stderr
     one = json.loads(shown.stdout)
     assert one["descriptor_ui"] == "D001281"
     assert [len(path) for path in one["paths"]] == [4, 4]
+    assert one["scope_note"].startswith("A common rhythm disorder")
     assert len(one["relatives"]) == 3
 
 
 def test_a_name_of_two_descriptors_is_not_guessed(mesh, tmp_path):
-    for table in ("hierarchy", "terms"):
+    for table in ("hierarchy", "terms", "descriptors"):
         frame = pl.read_parquet(mesh / f"{table}.parquet")
         if table == "terms":
             again = frame.head(2).with_columns(term=pl.lit("Twofold"), descriptor_ui=pl.Series([STRABISMUS, MALE]))

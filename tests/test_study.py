@@ -23,7 +23,8 @@ from biohicl.mesh.schema import HIERARCHY
 from biohicl.pubmed.schema import ARTICLES
 from biohicl.study.auc import auc, auc_of_rows
 from biohicl.study.evidence import PARTNERS, all_evidence, gather, read_screening
-from biohicl.study.label_study import SCREENING, combinations, undefeated
+from biohicl.study.label_study import SCREENING, combinations
+from biohicl.study.text import undefeated
 from conftest import ROOT, Workflow
 from label_reference import Reference
 
@@ -148,7 +149,9 @@ def test_pairs_are_those_that_the_references_and_comments_say(tmp_path, seed, mo
     assert cited - set(anchors)
     assert set(pool) == set(anchors) | cited
     assert gathered.sample.height == min(50, len(labelled))
-    evidence = {one.name: one for one in all_evidence(gathered, SCREENING, Nodes.of(hierarchy()))}
+    found, left_out = all_evidence(gathered, SCREENING, Nodes.of(hierarchy()))
+    assert left_out == []
+    evidence = {one.name: one for one in found}
 
     def references(pmid):
         return set(labelled[pmid][1])
@@ -194,6 +197,8 @@ def test_pairs_are_those_that_the_references_and_comments_say(tmp_path, seed, mo
 def found_pairs(evidence, members):
     found = {}
     for block in evidence.blocks:
+        if block.by_row:
+            assert block.units == [str(members[row]) for row in block.rows]
         for row, related, unrelated in zip(block.rows, block.related, block.unrelated, strict=True):
             chosen = [
                 {members[block.columns[place]] for place in np.flatnonzero(mask)} for mask in (related, unrelated)
@@ -229,11 +234,16 @@ def test_screening_pairs_are_within_a_review_or_across(tmp_path):
     decisions = read_screening(table)
     gathered = gather(release, pubmed, decisions, 10, 10, seed=1)
     members = gathered.screened["pmid"].to_list()
-    evidence = {one.name: one for one in all_evidence(gathered, decisions, Nodes.of(hierarchy()))}
+    found, left_out = all_evidence(gathered, decisions, Nodes.of(hierarchy()))
+    evidence = {one.name: one for one in found}
     assert list(evidence) == ["screening", "across reviews"]
+    assert left_out[0] == "references: 0 citations with related and unrelated pairs, fewer than 5"
+    gathered_few = gather(release, pubmed, decisions.filter(pl.col("review") < "D"), 10, 10, seed=1)
+    with pytest.raises(BioHiCLError, match="3 of its 3 reviews have related and unrelated pairs there; at least 5"):
+        all_evidence(gathered_few, decisions.filter(pl.col("review") < "D"), Nodes.of(hierarchy()))
     for block, (name, pmids) in zip(evidence["screening"].blocks, reviews.items(), strict=True):
         first, second, *excluded = pmids
-        assert block.name == name
+        assert block.units == [name]
         found = found_pairs(type(evidence["screening"])("", "", *[None] * 2, [block], False), members)
         assert found == {first: ({second}, {*excluded, 129}), second: (set(), {*excluded, 129})}
     included = {pmid for pmids in reviews.values() for pmid in list(pmids)[:2]}
@@ -241,12 +251,21 @@ def test_screening_pairs_are_within_a_review_or_across(tmp_path):
     assert found[110] == ({111}, included - {110, 111})
 
 
+HEAD = "pmid\treview\tincluded_on_full_text\n"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("pmid\treview\n1\tA\n", "has no column included_on_full_text"),
-        ("pmid\treview\tincluded_on_full_text\n1\tA\tI\nx\tA\tI\n", "line 3: 'x' is no PMID"),
-        ("pmid\treview\tincluded_on_full_text\n1\tA\tI\n1\tA\tE\n", "PMID 1 stands twice under review A"),
+        (HEAD + "1\tA\tI\nx\tA\tI\n", "line 3: 'x' is no PMID"),
+        (HEAD + "-5\tA\tI\n", "line 2: '-5' is no PMID"),
+        (HEAD + "1\tA\tI\n\n1\tA\tE\n", "line 2: '1' stands twice under one review"),
+        (HEAD + "1\tA\ti\n", "line 2: 'i' is no decision: I is included, E or a code from 1 to 9 excluded"),
+        (HEAD + "1\tA\n", "line 2: '' is no decision"),
+        (HEAD + "1\t\tI\n", "line 2: '' is no review's name"),
+        (HEAD + "1\tA\tE\n", "no citation is included"),
+        (HEAD, "no citation is included"),
         ("", "cannot be read as a table"),
     ],
 )
@@ -254,6 +273,12 @@ def test_a_wrong_screening_table_is_answered_in_words(tmp_path, text, said):
     (tmp_path / "labels.tsv").write_text(text)
     with pytest.raises(BioHiCLError, match=said):
         read_screening(tmp_path / "labels.tsv")
+
+
+def test_a_screening_table_may_have_blank_lines_and_spaces_and_come_from_windows(tmp_path):
+    text = "\ufeffpmid\treview\tincluded_on_full_text\r\n 7 \tA\tI\r\n\r\n8\tA\t3\r\n\r\n"
+    (tmp_path / "labels.tsv").write_bytes(text.encode())
+    assert read_screening(tmp_path / "labels.tsv").rows() == [(7, "A", True), (8, "A", False)]
 
 
 def test_combinations_are_all_of_them_once():

@@ -65,9 +65,20 @@ def chain_of(config: Mapping[str, Any], system: str) -> list[str]:
     return chain
 
 
+def node_settings(node: Mapping[str, Any]) -> dict[str, Any]:
+    """A node's block without what cannot change its training: label settings that no loss, or no weight, reads."""
+    settings = {key: value for key, value in node.items() if key != "labels"}
+    if any(loss in node["losses"] for loss in LABEL_LOSSES):
+        labels = node["labels"]
+        of_weight = {"depth": "depth", "smoothing": "corpus"}
+        read = {key: value for key, value in labels.items() if of_weight.get(key, labels["weight"]) == labels["weight"]}
+        settings["labels"] = read
+    return settings
+
+
 def needs_label_counts(node: Mapping[str, Any]) -> bool:
     """Whether a node's training weighs labels by how often a corpus has them."""
-    return node["labels"]["weight"] == "corpus" and any(loss in node["losses"] for loss in LABEL_LOSSES)
+    return node_settings(node).get("labels", {}).get("weight") == "corpus"
 
 
 def file_numbers(spec: str | Sequence[int | str]) -> list[range] | None:
@@ -137,6 +148,9 @@ def _object_schema(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[s
 
 def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
     schema = _object_schema(schema, root)
+    if schema.get("type") == "number" and isinstance(value, int) and not isinstance(value, bool):
+        # 1 and 1.0 are the same setting: nothing reruns for the spelling.
+        return float(value)
     if schema.get("type") != "object" or not isinstance(value, dict):
         return value
     properties = schema.get("properties", {})

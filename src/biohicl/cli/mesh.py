@@ -31,7 +31,9 @@ def add_commands(commands: Subcommands) -> None:
 
         write_hierarchy(options.mesh, options.output, options.anomalies, options.graph)
 
-    parser = command(commands, "hierarchy", hierarchy, "Parents, ancestors and depth of each MeSH descriptor")
+    parser = command(
+        commands, "hierarchy", hierarchy, "Parents, ancestors, depth and information content of each MeSH descriptor"
+    )
     parser.add_argument(
         "--mesh", type=Path, required=True, metavar="DIR", help="folder of the tables that parse-mesh made"
     )
@@ -51,7 +53,11 @@ def add_commands(commands: Subcommands) -> None:
     group = command(commands, "mesh", mesh_show, "Look at MeSH", "biohicl mesh show --help tells what of.")
     of_mesh = group.add_subparsers(dest="what", required=True, metavar="WHAT")
     parser = command(of_mesh, "show", mesh_show, "A descriptor's paths, depth, IC, children and nearest relatives")
-    parser.add_argument("descriptor", metavar="NAME", help='a name, a synonym or a UI: "Breast Neoplasms", D001943')
+    parser.add_argument(
+        "descriptor",
+        metavar="NAME",
+        help='a name, a synonym, a UI or a tree number: "Breast Neoplasms", D001943, C04.588.180',
+    )
     parser.add_argument("--mesh", type=Path, metavar="DIR", help="folder of the MeSH tables (default: this project's)")
     parser.add_argument(
         "--relatives", type=positive, default=10, metavar="N", help="how many relatives to show (default: 10)"

@@ -20,7 +20,7 @@ def add_commands(commands: Subcommands) -> None:
         commands,
         "make-sample",
         run,
-        "Write a small generated copy of NLM's server, two benchmarks and a tiny backbone",
+        "Write a small generated copy of NLM's server, two benchmarks, screening decisions and a tiny backbone",
         "The same bytes each time; nothing is fetched.",
     )
     parser.add_argument(

@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from biohicl.errors import BioHiCLError
-from biohicl.mesh.nodes import Nodes
+from biohicl.mesh.nodes import Nodes, check_tags
 from biohicl.mesh.schema import ANOMALIES, HIERARCHY, METADATA
 from biohicl.mesh.weights import sanchez_ic, seco_ic
 from biohicl.progress import say
@@ -148,18 +148,26 @@ def _positions_above(position: str) -> list[str]:
 
 
 def described_graph(graph: nx.DiGraph, rows: Iterable[Mapping[str, Any]]) -> nx.DiGraph:
-    """The graph of descriptors, parents to children, with what a viewer shows of each: name, categories, tree
-    numbers, depth (0 without a position), descendants, IC. Lists are text, their parts separated by spaces."""
+    """The graph of descriptors, an edge from each parent to its child, with what a viewer shows of each descriptor.
+
+    ``label`` is its name (Gephi's word for it); lists are text, their parts separated by spaces; a descriptor without
+    a position has no depth. Mind that a path in this graph may change from one position of a descriptor to another:
+    its ancestors by networkx are more than those of the hierarchy.
+    """
+    tags = check_tags()
     described: nx.DiGraph = nx.DiGraph()
     for row in rows:
+        depths = {key: row[key] for key in ("depth_min", "depth_mean", "depth_max") if row[key] is not None}
         described.add_node(
             row["descriptor_ui"],
-            name=row["name"],
+            label=row["name"],
             categories=" ".join(row["categories"]),
             tree_numbers=" ".join(row["tree_numbers"]),
-            depth_min=row["depth_min"] or 0,
+            **depths,
             descendants=row["descendants"],
             ic_seco=round(row["ic_seco"], 6),
+            ic_sanchez=round(row["ic_sanchez"], 6),
+            check_tag=row["descriptor_ui"] in tags,
         )
     described.add_edges_from(sorted(graph.edges))
     return described

@@ -6,6 +6,7 @@ Goes in: the folder of the MeSH tables, and a UI, a name or a synonym. Comes out
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ CATEGORY_NAMES = {
 }
 CHILDREN_SHOWN = 20
 SYNONYMS_SHOWN = 8
+SUGGESTED = 3
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Portrait:
     """
 
     row: Mapping[str, Any]
+    scope_note: str | None
     is_check_tag: bool
     synonyms: list[str]
     paths: list[list[tuple[str, str]]]
@@ -61,6 +64,7 @@ class Portrait:
         """Everything, for a program."""
         return {
             **self.row,
+            "scope_note": self.scope_note,
             "is_check_tag": self.is_check_tag,
             "synonyms": self.synonyms,
             "paths": [[{"tree_number": number, "name": name} for number, name in path] for path in self.paths],
@@ -73,12 +77,12 @@ class Portrait:
 
 
 def portrait(mesh: Path, wanted: str, relatives: int = 10) -> Portrait:
-    """Looks up ``wanted`` (a UI, a name or a synonym, in any case) in the tables of ``mesh``."""
-    files = {name: mesh / f"{name}.parquet" for name in ("hierarchy", "terms")}
+    """Looks up ``wanted`` (a UI, a tree number, a name or a synonym, in any case) in the tables of ``mesh``."""
+    files = {name: mesh / f"{name}.parquet" for name in ("hierarchy", "terms", "descriptors")}
     for file in files.values():
         if not file.is_file():
             raise BioHiCLError(f"{file}: no such file; make the MeSH tables with: snakemake --cores 2 mesh")
-    hierarchy, terms = (pl.read_parquet(file) for file in files.values())
+    hierarchy, terms, descriptors = (pl.read_parquet(file) for file in files.values())
     ui = _found(wanted, hierarchy, terms)
     nodes = read_nodes(files["hierarchy"])
     names = dict(zip(hierarchy["descriptor_ui"], hierarchy["name"], strict=True))
@@ -89,8 +93,10 @@ def portrait(mesh: Path, wanted: str, relatives: int = 10) -> Portrait:
             of_position.setdefault(number, []).append(name)
     below = hierarchy.filter(pl.col("parents").list.contains(ui))
     synonyms = terms.filter((pl.col("descriptor_ui") == ui) & (pl.col("term") != row["name"]))
+    notes = descriptors.filter(pl.col("descriptor_ui") == ui)["scope_note"]
     return Portrait(
         row=row,
+        scope_note=notes[0] if len(notes) else None,
         is_check_tag=ui in check_tags(),
         synonyms=sorted(set(synonyms["term"])),
         paths=[
@@ -117,10 +123,10 @@ def portrait_text(one: Portrait) -> str:
         lines.append(f"{positions} position{'s' * (positions > 1)} in the tree, depth {depth}")
     else:
         lines.append("no position in the tree; usable as a label, with nothing above it")
-    lines.append(
-        f"{row['descendants']:,} descendants; information content {row['ic_seco']:.3f} (Seco), "
-        f"{row['ic_sanchez']:.3f} (Sánchez)"
-    )
+    of_them = f"{row['descendants']:,} descendant{'s' * (row['descendants'] != 1)}"
+    lines.append(f"{of_them}; information content {row['ic_seco']:.3f} (Seco), {row['ic_sanchez']:.3f} (Sánchez)")
+    if one.scope_note:
+        lines += textwrap.wrap(one.scope_note, 110)
     if one.synonyms:
         lines.append("also: " + _shortened(one.synonyms, SYNONYMS_SHOWN, "; "))
     lines += ["", *_tree_lines(one)] if one.paths else []
@@ -141,7 +147,9 @@ def portrait_text(one: Portrait) -> str:
 def _found(wanted: str, hierarchy: pl.DataFrame, terms: pl.DataFrame) -> str:
     """The UI of the one descriptor that is meant."""
     sought = " ".join(wanted.split()).lower()
-    for frame, column in ((hierarchy, "descriptor_ui"), (hierarchy, "name"), (terms, "term")):
+    positions = hierarchy.explode("tree_numbers")
+    places = [(hierarchy, "descriptor_ui"), (hierarchy, "name"), (positions, "tree_numbers"), (terms, "term")]
+    for frame, column in places:
         hits = frame.filter(pl.col(column).str.to_lowercase() == sought)["descriptor_ui"].unique().sort().to_list()
         if len(hits) > 1:
             listed = ", ".join(hits)
@@ -149,9 +157,12 @@ def _found(wanted: str, hierarchy: pl.DataFrame, terms: pl.DataFrame) -> str:
         if hits:
             return str(hits[0])
     names = {name.lower(): name for name in [*terms["term"], *hierarchy["name"]]}
-    close = difflib.get_close_matches(sought, names, n=3, cutoff=0.6)
+    # Names that hold the words come first, the shortest before the others; then those that are spelt alike.
+    holding = sorted((name for name in names if sought in name), key=lambda name: (len(name), name))[:SUGGESTED]
+    alike = difflib.get_close_matches(sought, names, n=SUGGESTED, cutoff=0.6)
+    close = list(dict.fromkeys([*holding, *alike]))[:SUGGESTED]
     hint = f"; did you mean {', '.join(repr(names[name]) for name in close)}?" if close else ""
-    raise BioHiCLError(f"'{wanted}' is no UI, name or synonym of this MeSH{hint}")
+    raise BioHiCLError(f"'{wanted}' is no UI, tree number, name or synonym of this MeSH{hint}")
 
 
 def _down_to(position: str) -> Iterator[str]:

@@ -26,7 +26,7 @@ class View:
     """A table's files, and what their path says of each row. ``names`` are path parts from the end, as columns."""
 
     pattern: str
-    over: str  # which list of names fills {name}: file, selection, node, retrieval, similarity; "" for one file
+    over: str  # which list of names fills {name}: file, selection, release ...; "" for one file
     path_columns: Mapping[str, int]
     comment: str
 
@@ -77,6 +77,18 @@ VIEWS: dict[str, View] = {
         {"selection": 1},
         "headings of selected citations that the training release's MeSH does not know",
     ),
+    "training_hierarchy": View(
+        "results/training/releases/{name}/hierarchy.parquet",
+        "release",
+        {"release": 2},
+        "the hierarchy that label ids refer to: MeSH as it was when the training release was frozen",
+    ),
+    "label_counts": View(
+        "results/training/label_counts/{name}.parquet",
+        "counted",
+        {"release": 1},
+        "how many citations of the training release have each descriptor, or one below it",
+    ),
     "training_log": View(
         "results/models/{name}/training_log.parquet", "node", {"node": 2}, "loss of every training step"
     ),
@@ -110,7 +122,8 @@ CITATIONS_COMMENT = "the current record of each citation, with its text"
 
 
 def write_catalog(names: Mapping[str, Sequence[str]], output: Path) -> None:
-    """Writes the catalog. ``names``: for each of file, selection, node, retrieval and similarity, what there is.
+    """Writes the catalog. ``names``: for each of file, selection, release, counted (releases with label counts), node,
+    retrieval and similarity, what there is.
 
     Has to run in the project's root, where the views' relative paths lead to the files.
     """

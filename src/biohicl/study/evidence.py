@@ -1,14 +1,7 @@
 """Pairs of citations of which something other than their headings says that they are related, or not.
 
 Goes in: a training release with its articles tables, and a table of screening decisions. Comes out: a list of
-:class:`Evidence`, each with the label sets of its citations.
-
-- ``screening``: two citations that one drug review included on their full text, against an included and an excluded
-  one of the same review. The reviews' searches used MeSH, so that all that they screened has some headings in common.
-- ``across reviews``: two citations that one review included, against two that different reviews included: topic.
-- ``references``: citations that share two references or more, against those that share none.
-- ``citing``: a citation and one that it cites, against those that share no reference with it.
-- ``comments``: a citation and a comment on it, against other commented ones. Indexers see the two together.
+:class:`Evidence`, each with the label sets of its citations; ``MEANINGS`` says what each kind is.
 """
 
 from __future__ import annotations
@@ -33,6 +26,15 @@ from biohicl.training.selection import pmid_hash
 
 SCREENING_COLUMNS = ("pmid", "review", "included_on_full_text")
 INCLUDED = "I"
+# A code is the reason for which Cohen's reviewers excluded a citation.
+EXCLUDED = ("E", *"123456789")
+MEANINGS = {
+    "screening": "two citations that one review included on their full text, against an included and an excluded one",
+    "across reviews": "two citations that one review included, against two that different reviews included: topic",
+    "references": "citations that share two references or more, against those that share none",
+    "citing": "a citation and one that it cites, against those that share no reference with it",
+    "comments": "a citation and a comment on it, against other commented ones",
+}
 # Citations share so many references to be called related; one in common is often a method (Lowry's protein assay).
 SHARED_REFERENCES = 2
 # Partners of an anchor that are looked at, so that a much cited anchor does not fill the pool.
@@ -45,18 +47,15 @@ FEWEST_UNITS = 5
 class Block:
     """Pairs of ``rows`` with ``columns`` (places of citations), as (R, C) masks; a pair may be neither.
 
-    One unit of evidence, or a unit a row where ``by_row``.
+    One unit of evidence, or where ``by_row``, a unit a row; ``units`` names them: a review, or PMIDs.
     """
 
-    name: str
+    units: Sequence[str]
     rows: npt.NDArray[np.int64]
     columns: npt.NDArray[np.int64]
     related: Mask
     unrelated: Mask
     by_row: bool = False
-
-    def units(self) -> list[str]:
-        return [f"{self.name}{row}" for row in self.rows] if self.by_row else [self.name]
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,11 @@ class Evidence:
     closed: LabelSets
     blocks: Sequence[Block]
     has_majors: bool
+
+    @property
+    def count(self) -> int:
+        """How many units there are."""
+        return sum(len(block.units) for block in self.blocks)
 
     @property
     def pairs(self) -> tuple[int, int]:
@@ -94,7 +98,7 @@ class Gathered:
 def read_screening(path: Path) -> pl.DataFrame:
     """Columns pmid, review, included: each citation once a review. Tab-separated; ``I`` is included."""
     try:
-        table = pl.read_csv(path, separator="\t", schema_overrides={"pmid": pl.String}, infer_schema=False)
+        table = pl.read_csv(path, separator="\t", infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise BioHiCLError(f"{path}: cannot be read as a table: {str(error).splitlines()[0]}") from None
     missing = [column for column in SCREENING_COLUMNS if column not in table.columns]
@@ -102,17 +106,32 @@ def read_screening(path: Path) -> pl.DataFrame:
         raise BioHiCLError(
             f"{path}: has no column {', '.join(missing)}; tab-separated {', '.join(SCREENING_COLUMNS)} are needed"
         )
-    numbers = table["pmid"].str.strip_chars().cast(pl.Int32, strict=False)
-    if numbers.null_count():
-        line = int(numbers.is_null().arg_true()[0])
-        raise BioHiCLError(f"{path}, line {line + 2}: '{table['pmid'][line]}' is no PMID")
+    table = table.with_columns(
+        pl.col(*SCREENING_COLUMNS).str.strip_chars(), _line=pl.int_range(2, table.height + 2)
+    ).filter(pl.any_horizontal(pl.col(*SCREENING_COLUMNS).fill_null("") != ""))
     rows = table.select(
-        pmid=numbers, review=pl.col("review"), included=pl.col("included_on_full_text").str.strip_chars() == INCLUDED
+        "_line",
+        review="review",
+        pmid=pl.col("pmid").cast(pl.Int32, strict=False),
+        given="pmid",
+        decision="included_on_full_text",
     )
-    doubled = rows.filter(rows.select("pmid", "review").is_duplicated())
-    if doubled.height:
-        raise BioHiCLError(f"{path}: PMID {doubled['pmid'][0]} stands twice under review {doubled['review'][0]}")
-    return rows.sort("review", "pmid")
+    wrong = [
+        (~(pl.col("pmid") > 0).fill_null(value=False), "given", "is no PMID"),
+        (pl.col("review").fill_null("") == "", "review", "is no review's name"),
+        (
+            ~pl.col("decision").is_in([INCLUDED, *EXCLUDED]).fill_null(value=False),
+            "decision",
+            "is no decision: I is included, E or a code from 1 to 9 excluded",
+        ),
+        (pl.struct("pmid", "review").is_duplicated(), "given", "stands twice under one review"),
+    ]
+    for condition, column, said in wrong:
+        for row in rows.filter(condition).head(1).iter_rows(named=True):
+            raise BioHiCLError(f"{path}, line {row['_line']}: '{row[column] or ''}' {said}")
+    if not (rows["decision"] == INCLUDED).any():
+        raise BioHiCLError(f"{path}: no citation is included ({INCLUDED} in included_on_full_text)")
+    return rows.select("pmid", "review", included=pl.col("decision") == INCLUDED).sort("review", "pmid")
 
 
 def gather(release: Path, pubmed: Path, screening: pl.DataFrame, citations: int, sample: int, seed: int) -> Gathered:
@@ -224,37 +243,45 @@ def _pool(anchors: pl.DataFrame, partners: pl.DataFrame) -> pl.DataFrame:
 # --- from citations to evidence -------------------------------------------------------------------
 
 
-def all_evidence(gathered: Gathered, screening: pl.DataFrame, nodes: Nodes) -> list[Evidence]:
-    """What there is, the primary evidence first. Evidence of too few units is left out, and that is said."""
+def all_evidence(gathered: Gathered, screening: pl.DataFrame, nodes: Nodes) -> tuple[list[Evidence], list[str]]:
+    """What there is, the primary evidence first, and in words what is left out since it has too few units.
+
+    An error where screening decisions were given and too few of them are of any use here.
+    """
     evidence = []
     if screening.height:
-        asked = screening["pmid"].n_unique()
-        if asked > gathered.screened.height:
-            lost = asked - gathered.screened.height
-            say(f"screening: {lost:,} of {asked:,} citations are not here or have no headings")
         sets = _labels(gathered.screened, nodes)
         for name, across in (("screening", False), ("across reviews", True)):
             blocks = _screening_blocks(gathered.screened, screening, across)
             evidence.append(_of(name, "reviews", sets, blocks))
+        reviews = len(evidence[0].blocks)
+        asked, found = screening["pmid"].n_unique(), gathered.screened.height
+        if reviews < FEWEST_UNITS:
+            raise BioHiCLError(
+                f"label_study.screening: {found:,} of its {asked:,} citations are in the corpus, with headings, and "
+                f"{reviews} of its {screening['review'].n_unique()} reviews have related and unrelated pairs there; "
+                f"at least {FEWEST_UNITS} are needed. null does without"
+            )
+        if found < asked:
+            say(f"screening: {asked - found:,} of {asked:,} citations are not here or have no headings")
     pool = _labels(gathered.pool, nodes)
     rows = np.flatnonzero(gathered.pool["is_anchor"].to_numpy())
     shared, cites = _ties(gathered.pool, rows)
     others = np.arange(gathered.pool.height)[None, :] != rows[:, None]
     apart = (shared == 0) & ~cites & others
     for name, tied in (("references", shared >= SHARED_REFERENCES), ("citing", cites)):
-        evidence.append(_of(name, "citations", pool, _row_blocks(rows, tied & others, apart)))
+        evidence.append(_of(name, "citations", pool, _row_blocks(gathered.pool, rows, tied & others, apart)))
     commented = _labels(gathered.commented, nodes)
     tied = _comment_ties(gathered.commented, gathered.comments)
     apart = ~tied & ~np.eye(len(tied), dtype=bool)
-    evidence.append(_of("comments", "citations", commented, _row_blocks(np.arange(len(tied)), tied, apart)))
-    enough = []
-    for one in evidence:
-        units = sum(len(block.units()) for block in one.blocks)
-        if units < FEWEST_UNITS:
-            say(f"{one.name}: {units} {one.unit} with related and unrelated pairs, too few to say anything")
-        else:
-            enough.append(one)
-    return enough
+    blocks = _row_blocks(gathered.commented, np.arange(len(tied)), tied, apart)
+    evidence.append(_of("comments", "citations", commented, blocks))
+    left_out = [
+        f"{one.name}: {one.count} {one.unit} with related and unrelated pairs, fewer than {FEWEST_UNITS}"
+        for one in evidence
+        if one.count < FEWEST_UNITS
+    ]
+    return [one for one in evidence if one.count >= FEWEST_UNITS], left_out
 
 
 def _labels(citations: pl.DataFrame, nodes: Nodes) -> tuple[LabelSets, LabelSets]:
@@ -290,7 +317,7 @@ def _screening_blocks(screened: pl.DataFrame, screening: pl.DataFrame, across: b
         related[:, len(rows) :] = False
         unrelated = np.zeros_like(related)
         unrelated[:, len(rows) :] = True
-        blocks.append(Block(review, rows, columns, related, unrelated))
+        blocks.append(Block([review], rows, columns, related, unrelated))
     return blocks
 
 
@@ -322,10 +349,10 @@ def _comment_ties(commented: pl.DataFrame, comments: pl.DataFrame) -> Mask:
     return tied
 
 
-def _row_blocks(rows: npt.NDArray[np.int64], related: Mask, unrelated: Mask) -> list[Block]:
-    """One block, a unit a row, of the citations ``rows`` that have both; the masks are (R, C)."""
+def _row_blocks(citations: pl.DataFrame, rows: npt.NDArray[np.int64], related: Mask, unrelated: Mask) -> list[Block]:
+    """One block, a unit a row, of those ``rows`` of ``citations`` that have both; the masks are (R, C)."""
     kept = related.any(axis=1) & unrelated.any(axis=1)
     if not kept.any():
         return []
-    columns = np.arange(related.shape[1])
-    return [Block("", rows[kept], columns, related[kept], unrelated[kept], by_row=True)]
+    units = [str(citations["pmid"][int(row)]) for row in rows[kept]]
+    return [Block(units, rows[kept], np.arange(related.shape[1]), related[kept], unrelated[kept], by_row=True)]

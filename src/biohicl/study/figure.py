@@ -10,16 +10,22 @@ from biohicl.figures import COLOURS
 from biohicl.mesh.similarity import METHODS
 
 COLOUR_OF = dict(zip(METHODS, COLOURS, strict=False))
+KEYS = ("similarity", "weight", "check_tags", "minor_topics")
+PUBLISHED = ("cosine", "depth-min", "keep")
 MARKS = {"keep": "o", "half": "D", "drop": "^"}
 
 
 def auc_figure(table: pl.DataFrame) -> Any:
-    """A matplotlib figure. ``table`` as the study writes it; minor topics as they are. A row a weight, a colour a
-    similarity, a mark for what becomes of check tags; lines are the intervals."""
+    """A matplotlib figure. ``table`` as the study writes it; of what becomes of minor topics the best is taken. A row
+    a weight, a colour a similarity, a mark for what becomes of check tags; lines are intervals of the AUC itself, not
+    of differences. A ring marks each panel's best, a square the published weighting."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    plain = table.filter(pl.col("minor_topics") == "keep")
+    # The table has the best first.
+    plain = table.unique(["evidence", "similarity", "weight", "check_tags"], keep="first", maintain_order=True)
+    exactly = (pl.col(name) == value for name, value in zip(KEYS, (*PUBLISHED, "keep"), strict=True))
+    published = dict(table.filter(*exactly).select("evidence", "auc").iter_rows())
     kinds = plain["evidence"].unique(maintain_order=True).to_list()
     weights = plain["weight"].unique().sort().to_list()
     figure = Figure(figsize=(3.4 * len(kinds) + 1.2, 0.95 * len(weights) + 1.2), layout="constrained")
@@ -32,6 +38,11 @@ def auc_figure(table: pl.DataFrame) -> Any:
             colour = COLOUR_OF[row["similarity"]]
             panel.plot([row["low"], row["high"]], [height, height], color=colour, lw=0.8, alpha=0.6)
             panel.plot(row["auc"], height, MARKS[row["check_tags"]], color=colour, ms=3.5)
+            if row["behind_best"] == 0:
+                panel.plot(row["auc"], height, "o", color="black", mfc="none", ms=9)
+            key = (row["similarity"], row["weight"], row["check_tags"])
+            if key == PUBLISHED:
+                panel.plot(published[row["evidence"]], height, "s", color="black", mfc="none", ms=9)
         panel.set_title(f"{kind}\n{plain.filter(pl.col('evidence') == kind)['units'][0]:,} units", fontsize=9)
         panel.set_xlabel("AUC")
         panel.set_yticks(range(len(weights)), weights)
@@ -43,5 +54,10 @@ def auc_figure(table: pl.DataFrame) -> Any:
         Line2D([], [], color="#444444", marker=mark, ls="", ms=4, label=f"check tags: {name}")
         for name, mark in MARKS.items()
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    handles += [
+        Line2D([], [], color="black", marker=mark, mfc="none", ls="", ms=8, label=name)
+        for mark, name in (("o", "best"), ("s", "as published"))
+    ]
+    figure.suptitle("Each label weighting on related and unrelated pairs of citations (minor topics: the best)")
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=8)
     return figure

@@ -24,19 +24,18 @@ from biohicl.mesh.label_counts import read_label_counts
 from biohicl.mesh.label_sets import LabelSets
 from biohicl.mesh.nodes import DEPTHS, Nodes, read_nodes
 from biohicl.mesh.similarity import METHODS
-from biohicl.mesh.weights import LabelCounts, Roots, Weight, weighting
+from biohicl.mesh.weights import LabelCounts, Roots, Weight, node_weights, weighting
 from biohicl.progress import say, track
-from biohicl.storage import whole_files, write_parquet
+from biohicl.storage import read_json, whole_files, write_parquet
 from biohicl.study.auc import auc, auc_of_rows
 from biohicl.study.evidence import Evidence, all_evidence, gather, read_screening
 from biohicl.study.figure import auc_figure
+from biohicl.study.text import study_text
 from biohicl.training.labels import labels_of
 
 # How much of check tags, and of headings that are no major topic, counts.
 SHARES = {"keep": 1.0, "half": 0.5, "drop": 0.0}
 SCREENING = pl.DataFrame(schema={"pmid": pl.Int32, "review": pl.String, "included": pl.Boolean})
-# So many of the best are printed; all are in the table.
-SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -86,13 +85,15 @@ def write_label_study(
     """Runs the study; ``settings`` is the block label_study of config.yaml."""
     nodes = read_nodes(release / "hierarchy.parquet")
     counts = read_label_counts(label_counts)
+    # Found out now if they are of another release, not after reading all articles.
+    node_weights(nodes, replace(PUBLISHED, weight="corpus").settings(settings["smoothing"]), counts)
     decisions = read_screening(screening) if screening else SCREENING
     gathered = gather(release, pubmed, decisions, settings["citations"], settings["sample"], settings["seed"])
-    evidence = all_evidence(gathered, decisions, nodes)
+    evidence, left_out = all_evidence(gathered, decisions, nodes)
     if not evidence:
         raise BioHiCLError(
-            f"{release}: no citations that share references or comment on each other, and no screening decisions: "
-            "nothing tells which are related. Name a table in label_study.screening in config.yaml"
+            f"{release}: nothing tells which citations are related ({'; '.join(left_out)}). Name a table of screening "
+            "decisions in label_study.screening in config.yaml"
         )
     units, tables = [], []
     for one in evidence:
@@ -103,7 +104,12 @@ def write_label_study(
     table = pl.concat(tables)
     output.mkdir(parents=True, exist_ok=True)
     names = ["auc.parquet", "units.parquet", "zeros.parquet", "auc.svg", "auc.txt"]
-    text = study_text(table, zeros, {one.name: one for one in evidence})
+    record = read_json(release / "release.json")
+    origin = (
+        f"Release '{release.name}', {record.get('mesh', 'MeSH')}: {counts.citations:,} citations with headings. "
+        + ", ".join(f"{key} {value}" for key, value in settings.items() if key != "screening")
+    )
+    text = study_text(table, zeros, {one.name: one for one in evidence}, [origin, *left_out])
     with whole_files(*(output / name for name in names)) as (auc_file, units_file, zeros_file, figure, text_file):
         write_parquet(table, auc_file)
         write_parquet(pl.concat(units), units_file)
@@ -120,7 +126,7 @@ def _measured(
     combined = combinations(evidence.has_majors)
     related, unrelated = evidence.pairs
     say(f"{evidence.name}: {related:,} related and {unrelated:,} unrelated pairs, {len(combined)} combinations")
-    names = [name for block in evidence.blocks for name in block.units()]
+    names = [name for block in evidence.blocks for name in block.units]
     values = np.empty((len(names), len(combined)))
     for column, combination in enumerate(track(combined, len(combined), evidence.name, "combinations")):
         values[:, column] = unit_aucs(evidence, nodes, combination, counts, smoothing)
@@ -227,70 +233,3 @@ def _zeros(primary: Evidence, sample: LabelSets, nodes: Nodes, counts: LabelCoun
             }
         )
     return pl.DataFrame(rows)
-
-
-# --- for a person -----------------------------------------------------------------------------------
-
-
-def study_text(table: pl.DataFrame, zeros: pl.DataFrame, evidence: Mapping[str, Evidence]) -> str:
-    """The best of each evidence, the published weighting, and what shared roots do."""
-    lines = [
-        "How often is a related pair of citations more similar than an unrelated one? Mean AUC over units, 95 %",
-        "intervals from a bootstrap over units. 'behind' is the distance to the best, on the same units: where its",
-        "interval holds 0 (marked =), this evidence does not tell the two apart.",
-    ]
-    for (name,), rows in table.group_by("evidence", maintain_order=True):
-        one = evidence[str(name)]
-        equal = int(rows["equal_to_best"].sum())
-        lines += [
-            "",
-            f"{name}: {rows['units'][0]:,} {one.unit}, {rows['related'][0]:,} related and {rows['unrelated'][0]:,} "
-            f"unrelated pairs; {equal} of {rows.height} combinations cannot be told from the best"
-            + ("" if one.has_majors else " (no major topics here)"),
-            f"  {'similarity':<12} {'weight':<11} {'check tags':<10} {'minor':<6} {'AUC':<22} behind",
-        ]
-        published = rows.filter(
-            (pl.col("similarity") == PUBLISHED.similarity)
-            & (pl.col("weight") == PUBLISHED.weight_name)
-            & (pl.col("check_tags") == "keep")
-            & (pl.col("minor_topics") == "keep")
-        )
-        lines += [_line(row) for row in rows.head(SHOWN).iter_rows(named=True)]
-        place = rows["auc"].to_list().index(published["auc"][0]) + 1
-        lines += [f"  as published, place {place} of {rows.height}:", *map(_line, published.iter_rows(named=True))]
-    lines += [
-        "",
-        "Not told from the best by any of this evidence (where no major topics are known, minor counts as keep):",
-    ]
-    lines += [f"  {' '.join(one)}" for one in undefeated(table)] or ["  none"]
-    lines += ["", f"Roots: cosines between random citations, and the AUC on {zeros['evidence'][0]}"]
-    lines.append(f"  {'weight':<9} {'check tags':<10} {'roots':<9} {'zeros':>7} {'mean':>6} {'AUC':>6}")
-    for row in zeros.sort("weight", "check_tags", maintain_order=True).iter_rows(named=True):
-        lines.append(
-            f"  {row['weight']:<9} {row['check_tags']:<10} {row['roots']:<9} {row['share_zero']:>7.1%} "
-            f"{row['mean']:>6.3f} {row['auc']:>6.3f}"
-        )
-    return "\n".join(lines)
-
-
-def undefeated(table: pl.DataFrame) -> list[tuple[str, str, str, str]]:
-    """Combinations (similarity, weight, check tags, minor topics) that no evidence tells from its best."""
-    keys = ["similarity", "weight", "check_tags"]
-    verdicts: list[dict[tuple[str, ...], bool]] = []
-    for _, rows in table.group_by("evidence", maintain_order=True):
-        verdicts.append({row[:-1]: row[-1] for row in rows.select(*keys, "minor_topics", "equal_to_best").iter_rows()})
-    every = sorted(set().union(*verdicts))
-    return [
-        (one[0], one[1], one[2], one[3])
-        for one in every
-        if all(verdict.get(one, verdict[*one[:3], "keep"]) for verdict in verdicts)
-    ]
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    mark = "=" if row["equal_to_best"] else " "
-    return (
-        f"  {row['similarity']:<12} {row['weight']:<11} {row['check_tags']:<10} {row['minor_topics']:<6} "
-        f"{row['auc']:.4f} [{row['low']:.4f}, {row['high']:.4f}] {mark} "
-        f"{row['behind_best']:.4f} [{row['behind_low']:.4f}, {row['behind_high']:.4f}]"
-    )

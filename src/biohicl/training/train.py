@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from biohicl.configuration import LABEL_LOSSES
+from biohicl.configuration import LABEL_LOSSES, node_settings
 from biohicl.encoder.embed import embed_tokens, pick_device
 from biohicl.encoder.folder import load_model, load_tokenizer, read_settings, write_settings
 from biohicl.errors import BioHiCLError
@@ -57,7 +57,7 @@ def train(
     import torch
 
     views = set().union(*(VIEWS_OF_LOSS[name] for name in settings["losses"]))
-    label_settings = settings["labels"] if any(name in LABEL_LOSSES for name in settings["losses"]) else None
+    label_settings = node_settings(settings).get("labels")
     data = read_training_data(tokens, labels, hierarchy, label_counts, label_settings, views)
     if len(data) < 2:
         raise BioHiCLError(f"{tokens}: {len(data)} citations; at least 2 are needed to train")
