@@ -76,7 +76,7 @@ def test_a_catalog_that_is_not_there(tmp_path):
 
 def test_a_missing_table_leaves_no_catalog(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = {name: ["x"] for name in ("file", "selection", "node", "retrieval", "similarity")}
+    names = {name: ["x"] for name in ("file", "selection", "release", "counted", "node", "retrieval", "similarity")}
     with pytest.raises(BioHiCLError, match=r"results/pubmed/articles/x.parquet: no such file"):
         write_catalog(names, tmp_path / "results/biohicl.duckdb")
     assert list((tmp_path / "results").iterdir()) == []

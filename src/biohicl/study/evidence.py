@@ -47,7 +47,8 @@ FEWEST_UNITS = 5
 class Block:
     """Pairs of ``rows`` with ``columns`` (places of citations), as (R, C) masks; a pair may be neither.
 
-    One unit of evidence, or where ``by_row``, a unit a row; ``units`` names them: a review, or PMIDs.
+    One unit of evidence, or where ``by_row``, a unit a row; ``units`` names them: a review, or PMIDs. ``clusters``
+    numbers, from 0, the groups of units that hang together and are drawn together by the bootstrap.
     """
 
     units: Sequence[str]
@@ -55,6 +56,7 @@ class Block:
     columns: npt.NDArray[np.int64]
     related: Mask
     unrelated: Mask
+    clusters: npt.NDArray[np.int64]
     by_row: bool = False
 
 
@@ -75,9 +77,23 @@ class Evidence:
         return sum(len(block.units) for block in self.blocks)
 
     @property
+    def clusters(self) -> npt.NDArray[np.int64]:
+        """(U,): which units hang together."""
+        starts = np.cumsum([0, *(int(block.clusters.max()) + 1 for block in self.blocks)])
+        return np.concatenate([block.clusters + start for block, start in zip(self.blocks, starts[:-1], strict=True)])
+
+    @property
     def pairs(self) -> tuple[int, int]:
-        """How many related and unrelated pairs there are."""
-        return sum(int(b.related.sum()) for b in self.blocks), sum(int(b.unrelated.sum()) for b in self.blocks)
+        """How many different related and unrelated pairs there are, either way round."""
+        return self._pairs("related"), self._pairs("unrelated")
+
+    def _pairs(self, mask: str) -> int:
+        codes = []
+        for block in self.blocks:
+            rows, columns = np.nonzero(getattr(block, mask))
+            one, other = block.rows[rows], block.columns[columns]
+            codes.append(np.minimum(one, other) * len(self.direct) + np.maximum(one, other))
+        return len(np.unique(np.concatenate(codes))) if codes else 0
 
 
 @dataclass(frozen=True)
@@ -148,16 +164,17 @@ def gather(release: Path, pubmed: Path, screening: pl.DataFrame, citations: int,
         comments.add(_comments(labelled), seed)
     pairs = comments.frame()
     others = pl.concat([pairs["pmid"], pairs["other"]]).unique() if pairs.height else pl.Series([], dtype=pl.Int32)
-    partners, commented = _Kept(None), _Kept(None)
+    commented = _Kept(None)
+    partners: list[pl.DataFrame] = []
     seek = _partner_search(anchors.frame())
     for articles in articles_of_release(release, pubmed, columns):
         labelled = _labelled(articles)
         commented.add(labelled.filter(pl.col("pmid").is_in(others.implode())))
-        partners.add(seek(labelled))
+        partners = [_few_partners(pl.concat([*partners, seek(labelled)]))]
     return Gathered(
         screened=screened.frame(),
         sample=drawn.frame(),
-        pool=_pool(anchors.frame(), partners.frame()),
+        pool=_pool(anchors.frame(), pl.concat(partners)),
         commented=commented.frame(),
         comments=pairs,
     )
@@ -175,7 +192,10 @@ class _Kept:
             self._frames.append(frame)
             return
         hashed = frame.with_columns(_hash=pl.Series(pmid_hash(frame["pmid"].to_numpy(), seed)))
-        self._frames = [pl.concat([*self._frames, hashed]).sort("_hash", "pmid").head(self._most)]
+        rows = pl.concat([*self._frames, hashed])
+        # A citation may stand in several rows: its other numbers decide then.
+        order = ["_hash", *(name for name, kind in rows.schema.items() if kind.is_integer() and name != "_hash")]
+        self._frames = [rows.sort(order).head(self._most)]
 
     def frame(self) -> pl.DataFrame:
         rows = pl.concat(self._frames)
@@ -198,6 +218,7 @@ def _comments(labelled: pl.DataFrame) -> pl.DataFrame:
         .filter((pl.col("kind") == "CommentOn") & pl.col("other").is_not_null() & (pl.col("other") != pl.col("pmid")))
         .select("pmid", "other")
         .unique()
+        .sort("pmid", "other")
     )
 
 
@@ -221,19 +242,22 @@ def _partner_search(anchors: pl.DataFrame) -> Callable[[pl.DataFrame], pl.DataFr
         cited_by = cited.join(labelled.select("pmid"), left_on="reference", right_on="pmid")
         cited_by = cited_by.select(pmid="reference", anchor="anchor")
         found = pl.concat([sharing, citing, cited_by]).unique().filter(pl.col("pmid") != pl.col("anchor"))
-        found = found.with_columns(_hash=pl.Series(pmid_hash(found["pmid"].to_numpy(), 0))).sort("_hash")
-        few = found.group_by("anchor", maintain_order=True).head(PARTNERS)
-        return labelled.join(few, on="pmid").with_columns(_hash="_hash")
+        return labelled.join(_few_partners(found), on="pmid")
 
     return seek
 
 
+def _few_partners(found: pl.DataFrame) -> pl.DataFrame:
+    """Of each anchor the ``PARTNERS`` with the lowest hash, which differs from anchor to anchor."""
+    hashes = pmid_hash(found["pmid"].to_numpy().astype(np.int64) ^ found["anchor"].to_numpy().astype(np.int64), 0)
+    ordered = found.with_columns(_hash=pl.Series(hashes)).sort("_hash", "pmid", "anchor")
+    return ordered.group_by("anchor", maintain_order=True).head(PARTNERS).select(found.columns)
+
+
 def _pool(anchors: pl.DataFrame, partners: pl.DataFrame) -> pl.DataFrame:
-    few = partners.with_columns(_hash=pl.Series(pmid_hash(partners["pmid"].to_numpy(), 0))).sort("_hash")
-    few = few.group_by("anchor", maintain_order=True).head(PARTNERS)
     columns = ["pmid", "descriptor_uis", "majors", "references"]
     return (
-        pl.concat([anchors.select(columns), few.select(columns)])
+        pl.concat([anchors.select(columns), partners.select(columns)])
         .unique("pmid", keep="first", maintain_order=True)
         .with_columns(is_anchor=pl.col("pmid").is_in(anchors["pmid"].implode()))
         .sort("pmid")
@@ -273,7 +297,9 @@ def all_evidence(gathered: Gathered, screening: pl.DataFrame, nodes: Nodes) -> t
         evidence.append(_of(name, "citations", pool, _row_blocks(gathered.pool, rows, tied & others, apart)))
     commented = _labels(gathered.commented, nodes)
     tied = _comment_ties(gathered.commented, gathered.comments)
-    apart = ~tied & ~np.eye(len(tied), dtype=bool)
+    # Two comments on one article are neither.
+    near = (tied.astype(np.int32) @ tied.astype(np.int32)) > 0
+    apart = ~tied & ~near & ~np.eye(len(tied), dtype=bool)
     blocks = _row_blocks(gathered.commented, np.arange(len(tied)), tied, apart)
     evidence.append(_of("comments", "citations", commented, blocks))
     left_out = [
@@ -317,7 +343,14 @@ def _screening_blocks(screened: pl.DataFrame, screening: pl.DataFrame, across: b
         related[:, len(rows) :] = False
         unrelated = np.zeros_like(related)
         unrelated[:, len(rows) :] = True
-        blocks.append(Block([review], rows, columns, related, unrelated))
+        if across:
+            # What another review included together is not unrelated.
+            together = np.zeros((len(screened), len(screened)), dtype=bool)
+            for others_members in of_review.values():
+                places = np.array(sorted(others_members), dtype=np.int64)
+                together[np.ix_(places, places)] = True
+            unrelated &= ~together[np.ix_(rows, columns)]
+        blocks.append(Block([review], rows, columns, related, unrelated, np.zeros(1, dtype=np.int64)))
     return blocks
 
 
@@ -351,8 +384,17 @@ def _comment_ties(commented: pl.DataFrame, comments: pl.DataFrame) -> Mask:
 
 def _row_blocks(citations: pl.DataFrame, rows: npt.NDArray[np.int64], related: Mask, unrelated: Mask) -> list[Block]:
     """One block, a unit a row, of those ``rows`` of ``citations`` that have both; the masks are (R, C)."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     kept = related.any(axis=1) & unrelated.any(axis=1)
     if not kept.any():
         return []
-    units = [str(citations["pmid"][int(row)]) for row in rows[kept]]
-    return [Block(units, rows[kept], np.arange(related.shape[1]), related[kept], unrelated[kept], by_row=True)]
+    rows, related = rows[kept], related[kept]
+    units = [str(citations["pmid"][int(row)]) for row in rows]
+    # Units that are related, or have a partner in common, are no independent evidence.
+    one, other = np.nonzero(related)
+    graph = coo_array((np.ones(len(one)), (rows[one], other)), shape=(len(citations), len(citations)))
+    _, component = connected_components(graph, directed=False)
+    _, clusters = np.unique(component[rows], return_inverse=True)
+    return [Block(units, rows, np.arange(len(citations)), related, unrelated[kept], clusters, by_row=True)]

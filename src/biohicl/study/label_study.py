@@ -163,9 +163,9 @@ def _columns(combined: Sequence[Combination]) -> dict[str, list[str]]:
 def _table(
     evidence: Evidence, combined: Sequence[Combination], values: npt.NDArray[np.float64], draws: int, seed: int
 ) -> pl.DataFrame:
-    """A row a combination, best first. ``equal_to_best``: the interval of the difference to the best holds 0."""
+    """A row a combination, best first. ``as_good_as_best``: not told from the best, all comparisons considered."""
     place = combined.index(PUBLISHED)
-    compared = compare(values, draws, seed, reference=place)
+    compared = compare(values, draws, seed, place, evidence.clusters)
     published = values[:, [place]]
     related, unrelated = evidence.pairs
     table = pl.DataFrame(
@@ -178,21 +178,19 @@ def _table(
             "behind_best": compared.behind,
             "behind_low": compared.behind_low,
             "behind_high": compared.behind_high,
-            "share_best": compared.share_best,
+            "as_good_as_best": compared.as_good,
             "ahead_of_published": compared.ahead,
             "ahead_low": compared.ahead_low,
             "ahead_high": compared.ahead_high,
             # In how many units it beats the published weighting, ties counted half.
             "beats_published": ((values > published) + 0.5 * (values == published)).sum(axis=0),
             "units": [len(values)] * len(combined),
+            "clusters": [len(np.unique(evidence.clusters))] * len(combined),
             "related": [related] * len(combined),
             "unrelated": [unrelated] * len(combined),
         }
     )
-    told_apart = pl.col("behind_low").fill_nan(None) > 0
-    return table.with_columns(equal_to_best=~told_apart).sort(
-        "auc", "similarity", "weight", "check_tags", "minor_topics", descending=[True, *[False] * 4]
-    )
+    return table.sort("auc", "similarity", "weight", "check_tags", "minor_topics", descending=[True, *[False] * 4])
 
 
 def _unit_table(

@@ -15,10 +15,11 @@ SHOWN = 10
 PUBLISHED = {"similarity": "cosine", "weight": "depth-min", "check_tags": "keep", "minor_topics": "keep"}
 EXPLANATION = (
     "AUC: how often a related pair is more similar than an unrelated one; the mean over units (reviews or "
-    "citations), with 95 % intervals from a bootstrap over units. 'behind' is the distance to the best on the same "
-    "units; where its interval holds 0 (marked =), this evidence does not tell the two apart. Of each similarity and "
-    "weight the best options are shown; auc.parquet has all. In config.yaml's words: keep is 1.0, half 0.5, drop 0.0 "
-    "(check_tags, minor_topics); depth-mean is weight: depth with depth: mean."
+    "citations), with 95 % intervals from a bootstrap over clusters of units that hang together. 'behind' is the "
+    "distance to the best on the same units, with the interval of that one comparison. Marked = is what this evidence "
+    "does not tell from the best at an error of 5 % over all comparisons, the choice of the best included. Of each "
+    "similarity and weight the best options are shown; auc.parquet has all. In config.yaml's words: keep is 1.0, half "
+    "0.5, drop 0.0 (check_tags, minor_topics); depth-mean is weight: depth with depth: mean."
 )
 
 
@@ -37,12 +38,13 @@ def study_text(
     for (name,), rows in table.group_by("evidence", maintain_order=True):
         one = evidence[str(name)]
         placed = rows.with_row_index("place", offset=1)
-        equal = int(rows["equal_to_best"].sum())
+        equal = int(rows["as_good_as_best"].sum())
+        pairs = f"{rows['related'][0]:,} related and {rows['unrelated'][0]:,} unrelated pairs"
         lines += [
             "",
             f"{name}: {MEANINGS[one.name]}",
-            f"  {rows['units'][0]:,} {one.unit}, {rows['related'][0]:,} related and {rows['unrelated'][0]:,} unrelated "
-            f"pairs; {equal} of {rows.height} combinations cannot be told from the best"
+            f"  {rows['units'][0]:,} {one.unit} in {rows['clusters'][0]:,} clusters, {pairs}",
+            f"  {equal} of {rows.height} combinations cannot be told from the best"
             + ("" if one.has_majors else "; no major topics are marked here"),
             f"  {'place':>5} {'similarity':<12} {'weight':<11} {'check tags':<10} {'minor':<6} {'AUC':<24} behind",
         ]
@@ -72,7 +74,9 @@ def undefeated(table: pl.DataFrame) -> list[tuple[str, str, str, str]]:
     keys = ["similarity", "weight", "check_tags"]
     verdicts: list[dict[tuple[str, ...], bool]] = []
     for _, rows in table.group_by("evidence", maintain_order=True):
-        verdicts.append({row[:-1]: row[-1] for row in rows.select(*keys, "minor_topics", "equal_to_best").iter_rows()})
+        verdicts.append(
+            {row[:-1]: row[-1] for row in rows.select(*keys, "minor_topics", "as_good_as_best").iter_rows()}
+        )
     every = sorted(set().union(*verdicts))
     return [
         (one[0], one[1], one[2], one[3])
@@ -82,7 +86,7 @@ def undefeated(table: pl.DataFrame) -> list[tuple[str, str, str, str]]:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    mark = "=" if row["equal_to_best"] else " "
+    mark = "=" if row["as_good_as_best"] else " "
     columns = ("auc", "low", "high", "behind_best", "behind_low", "behind_high")
     # Rounded first: what is a hair below 0 would be shown as -0.0000.
     value, low, high, behind, behind_low, behind_high = (f"{round(row[column], 4) + 0.0:.4f}" for column in columns)
