@@ -1,5 +1,7 @@
 # Which label weighting is right: a study of its own, not part of `all`.
 
+import shlex
+
 
 def screening_table(wildcards):
     """The table of label_study.screening; no input where there is none."""
@@ -33,7 +35,7 @@ rule label_study:
     params:
         release=lambda wildcards: TRAINING_RELEASE,
         settings=lambda wildcards: as_json({**CONFIG["label_study"], "screening": None}),
-        screening=lambda wildcards, input: f"--screening {input.screening}" if input.screening else "",
+        screening=lambda wildcards, input: f"--screening {shlex.quote(str(input.screening))}" if input.screening else "",
     shell:
         "python -m biohicl --threads {threads} label-study --release {params.release} --pubmed results/pubmed "
         "--label-counts {input.counts} {params.screening} --settings {params.settings:q} --output results/label_study > {log} 2>&1 "

@@ -213,6 +213,36 @@ def test_corpus_counts_of_another_release_are_refused():
         node_weights(nodes, PLAIN | {"weight": "corpus"})
 
 
+@pytest.mark.parametrize(
+    ("over", "said"),
+    [
+        ({"check_tags": 2.0}, "labels.check_tags: found 2.0"),
+        ({"minor_topics": float("nan")}, "labels.minor_topics: found nan"),
+        ({"roots": "foo"}, "labels.roots: 'foo' is none of none, category, all"),
+        ({"weight": "idf"}, "labels.weight: 'idf' is none of"),
+        ({"weight": "corpus", "smoothing": -1.0}, "labels.smoothing: found -1.0"),
+        ({"weight": "corpus", "smoothing": float("nan")}, "labels.smoothing: found nan"),
+    ],
+)
+def test_settings_by_hand_that_mean_nothing_are_refused(over, said):
+    nodes = nodes_of([("D000001", "A01")])
+    with pytest.raises(BioHiCLError, match=said):
+        weighting(nodes, PLAIN | over, LabelCounts(3, np.full(nodes.count, 3)))
+
+
+def test_dense_products_are_exact_for_sets_of_small_values_too():
+    pairs = [("D000001", "A01"), ("D000002", "A01.001"), ("D006801", "B01.001"), ("D000003", "B01")]
+    nodes = nodes_of(pairs)
+    headings = [{"D000001": True, "D000003": False}, {"D006801": False}, {"D006801": False, "D000002": False}]
+    sets = sets_of(headings, nodes)["closed"]
+    weighed = weighting(nodes, PLAIN | {"weight": "depth", "check_tags": 0.001, "minor_topics": 0.01})
+    for overlap in ("cosine", "simgic"):
+        expected = METHODS[overlap].similarity(sets, sets, weighed)
+        found = dense_similarity(OVERLAPS[overlap], sets, weighed, torch.device("cpu")).numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        np.testing.assert_array_equal(found == 0, expected == 0)
+
+
 def test_an_unknown_heading_is_counted_and_left_out():
     nodes = nodes_of([("D000001", "A01")])
     uis = np.array(["D000001", "D999999", None], dtype=object)

@@ -194,6 +194,7 @@ def test_too_many_unknown_headings_stop_with_the_list(made, tmp_path):
 def test_label_counts_are_those_of_the_release(made, tmp_path, run_biohicl):
     folder, _ = made
     release = folder / "results/training/releases/tests"
+    nodes = read_nodes(release / "hierarchy.parquet")
     count_labels(release, folder / "results/pubmed", 0.1, tmp_path / "counts.parquet")
     counts = dict(pl.read_parquet(tmp_path / "counts.parquet").iter_rows())
     asked = run_biohicl(
@@ -211,9 +212,17 @@ def test_label_counts_are_those_of_the_release(made, tmp_path, run_biohicl):
         node: count for node, count in counts.items() if count and node.startswith("D") and len(node) > 1
     } == expected
     assert counts["root"] == max(counts.values())
-    assert read_label_counts(tmp_path / "counts.parquet").citations == counts["root"]
+    assert read_label_counts(tmp_path / "counts.parquet", nodes).citations == counts["root"]
     with pytest.raises(BioHiCLError, match="holds no label counts"):
-        read_label_counts(release / "hierarchy.parquet")
+        read_label_counts(release / "hierarchy.parquet", nodes)
+    for spoilt, said in [
+        (pl.col("node").reverse(), "of another hierarchy"),
+        (pl.col("citations") - 1, "counts that cannot be"),
+        (pl.when(pl.col("node") == "D001281").then(9999).otherwise("citations").alias("citations"), "that cannot be"),
+    ]:
+        pl.read_parquet(tmp_path / "counts.parquet").with_columns(spoilt).write_parquet(tmp_path / "spoilt.parquet")
+        with pytest.raises(BioHiCLError, match=said):
+            read_label_counts(tmp_path / "spoilt.parquet", nodes)
 
 
 def test_training_weighs_by_the_corpus_where_asked(made, tmp_path):
@@ -272,6 +281,41 @@ def test_tables_of_different_selections_do_not_mix(made, tmp_path):
             config["nodes"]["biohicl-base"]["labels"],
             {"document"},
         )
+
+
+def test_labels_of_another_hierarchy_are_refused(made, tmp_path):
+    """Even where every id is one that the hierarchy has."""
+    folder, config = made
+    labels_without(made, tmp_path, "Mice", 1.0)
+    tokens = folder / "results/training/tokens/sample-bert-96/abstracts.parquet"
+    hierarchy = folder / "results/training/releases/tests/hierarchy.parquet"
+    settings = config["nodes"]["biohicl-base"]["labels"]
+    with pytest.raises(BioHiCLError, match="its ids are of another hierarchy"):
+        read_training_data(tokens, tmp_path / "labels.parquet", hierarchy, None, settings, {"document"})
+
+
+@pytest.mark.parametrize("spoil", ["record", "citations", "articles"])
+def test_a_release_that_was_changed_by_hand_is_refused(made, tmp_path, spoil):
+    folder, _ = made
+    shutil.copytree(folder / "results/training/releases/tests", tmp_path / "release")
+    shutil.copytree(folder / "results/pubmed/articles", tmp_path / "pubmed/articles")
+    said = "is not the table that was frozen"
+    if spoil == "record":
+        record = json.loads((tmp_path / "release/release.json").read_text())
+        (tmp_path / "release/release.json").write_text(json.dumps(record | {"files": record["files"][:1]}))
+        said = "does not list pubmed99n0002"
+    elif spoil == "citations":
+        pl.read_parquet(tmp_path / "release/citations.parquet").head(100).write_parquet(
+            tmp_path / "release/citations.parquet"
+        )
+    else:
+        path = tmp_path / "pubmed/articles/pubmed99n0001.parquet"
+        frame = pl.read_parquet(path)
+        pl.concat([frame, frame]).write_parquet(path)
+        said = "pubmed99n0001.parquet: has"
+    with pytest.raises(BioHiCLError, match=said):
+        count_labels(tmp_path / "release", tmp_path / "pubmed", 0.1, tmp_path / "counts.parquet")
+    assert not (tmp_path / "counts.parquet").exists()
 
 
 # --- batches ----------------------------------------------------------------------------------------------

@@ -182,6 +182,13 @@ def write_hierarchy(mesh: Path, output: Path, anomalies: Path, graph: Path) -> N
     except FileNotFoundError as error:
         raise BioHiCLError(f"{error}; parse MeSH first (biohicl parse-mesh --help)") from None
     names = dict(descriptors.iter_rows())
+    strangers = tree_numbers.filter(~pl.col("descriptor_ui").is_in(descriptors["descriptor_ui"].implode()))
+    if strangers.height:
+        ui, number = strangers.select("descriptor_ui", "tree_number").row(0)
+        raise BioHiCLError(
+            f"{mesh / 'tree_numbers.parquet'}: {ui} stands at {number}, but descriptors.parquet has no {ui}: they are "
+            "of different releases. Run biohicl parse-mesh again"
+        )
     forest = position_forest(tree_numbers.select("descriptor_ui", "tree_number").iter_rows())
     rows, odd = hierarchy_rows(names, forest), anomaly_rows(names, forest)
     described = described_graph(descriptor_graph(forest), rows)

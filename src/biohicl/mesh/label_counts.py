@@ -22,17 +22,24 @@ LABEL_COUNTS = pa.schema([("node", pa.string()), ("citations", pa.int64())])
 
 def write_label_counts(counts: LabelCounts, nodes: Nodes, output: Path) -> None:
     """Writes the counts."""
-    names = [*nodes.uis, *nodes.categories, "root"]
-    write_parquet(pa.table({"node": names, "citations": counts.of_node}, schema=LABEL_COUNTS), output)
+    write_parquet(pa.table({"node": nodes.names, "citations": counts.of_node}, schema=LABEL_COUNTS), output)
 
 
-def read_label_counts(path: Path) -> LabelCounts:
-    """Reads them again."""
+def read_label_counts(path: Path, nodes: Nodes) -> LabelCounts:
+    """Reads them again; an error where they are of other nodes, or no counts."""
     try:
-        table = pq.read_table(path)
+        schema = pq.read_schema(path)
     except FileNotFoundError:
         raise BioHiCLError(f"{path}: no such file; make it with: biohicl count-labels") from None
-    if table.schema.names != LABEL_COUNTS.names or table.num_rows == 0:
+    if schema.names != LABEL_COUNTS.names:
         raise BioHiCLError(f"{path}: holds no label counts; it has to be what biohicl count-labels made")
-    of_node = table["citations"].to_numpy().astype(np.int64)
-    return LabelCounts(int(of_node[-1]), of_node)
+    table = pq.read_table(path)
+    if table["node"].to_pylist() != nodes.names:
+        raise BioHiCLError(f"{path}: counts the nodes of another hierarchy; run biohicl count-labels on this release")
+    of_node = table["citations"].fill_null(-1).to_numpy().astype(np.int64)
+    citations = int(of_node[-1])
+    if citations < 1 or of_node.min() < 0 or of_node.max() > citations:
+        raise BioHiCLError(
+            f"{path}: counts that cannot be: from {of_node.min():,} to {of_node.max():,} of {citations:,}"
+        )
+    return LabelCounts(citations, of_node)

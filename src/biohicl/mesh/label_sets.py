@@ -22,6 +22,8 @@ from biohicl.ragged import Ragged
 
 # Bits of LabelSets.kinds. A heading is of one kind; an ancestor may have come in by several.
 MINOR, MAJOR, MINOR_CHECK_TAG, MAJOR_CHECK_TAG = 1, 2, 4, 8
+# In a label table's Parquet metadata: the fingerprint of the nodes that its ids are of.
+HIERARCHY_KEY = "biohicl.hierarchy"
 KINDS = (MINOR, MAJOR, MINOR_CHECK_TAG, MAJOR_CHECK_TAG)
 
 

@@ -8,6 +8,7 @@ say whether two descriptors of one category, or any two, have something in commo
 from __future__ import annotations
 
 import csv
+import hashlib
 import importlib.resources
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,6 +50,17 @@ class Nodes:
     def count(self) -> int:
         """N."""
         return len(self.uis) + len(self.categories) + 1
+
+    @property
+    def names(self) -> list[str]:
+        """UIs, letters, and "root", by id."""
+        return [*self.uis, *self.categories, "root"]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What ids mean, as a SHA-256: ids of one hierarchy mean nothing in another."""
+        closure = self.closure.values.tobytes() + self.closure.offsets.tobytes()
+        return hashlib.sha256("\n".join(self.names).encode() + closure).hexdigest()
 
     @cached_property
     def at_or_below(self) -> npt.NDArray[np.int64]:
@@ -103,12 +115,16 @@ class Nodes:
 def read_nodes(hierarchy: Path) -> Nodes:
     """The nodes of a ``hierarchy.parquet``; an error where the file is none, or does not hold together."""
     try:
-        table = pq.read_table(hierarchy, columns=COLUMNS)
+        schema = pq.read_schema(hierarchy)
     except FileNotFoundError:
         raise BioHiCLError(f"{hierarchy}: no such file; make it with: biohicl hierarchy") from None
-    missing = [column for column in COLUMNS if column not in table.column_names]
+    missing = [column for column in COLUMNS if column not in schema.names]
     if missing:
         raise BioHiCLError(f"{hierarchy}: has no column {', '.join(missing)}; it has to be what biohicl hierarchy made")
+    table = pq.read_table(hierarchy, columns=COLUMNS)
+    holed = [column for column in COLUMNS[:3] if table[column].null_count]
+    if holed:
+        raise BioHiCLError(f"{hierarchy}: has rows without {', '.join(holed)}; make it again with: biohicl hierarchy")
     try:
         return Nodes.of(table)
     except KeyError as error:

@@ -2,8 +2,8 @@
 
 Goes in: label sets and a weighting. Comes out: for each set of ``rows`` and each of ``columns`` a similarity. All
 functions have one signature and one form of result: ``(R, C)`` float32 within [0, 1], computed in float64. The same
-set on both sides gives 1, sets without a common weighted label give exactly 0, and a set without any weighted label
-is 0 with everything, itself included.
+set on both sides gives 1, sets that have nothing of weight in common (best_match: nor above them) give exactly 0, and
+a set without any weighted label is 0 with everything, itself included.
 
 An id of a set weighs ``w = weighting.nodes[id]``, and counts with the factor ``m = weighting.factors[kinds]``; w and
 m are taken to be 0 for ids that the set has not.
@@ -33,8 +33,8 @@ Similarity: TypeAlias = "Callable[[LabelSets, LabelSets, Weighting], Matrix]"
 def cosine(rows: LabelSets, columns: LabelSets, weighting: Weighting) -> Matrix:
     """Cosine of the vectors m * w, sum m_p m_q w^2 / (|m_p w| |m_q w|), (R, C) float32 in [0, 1].
 
-    On ancestor-closed sets with depth weights this is BioHiCL's SimL (arXiv 2604.15591); with information content it
-    is SimCOU (Benabderrahmane et al., BMC Bioinformatics 11, 2010).
+    On ancestor-closed sets with depth weights this is BioHiCL's SimL (arXiv 2604.15591); the cosine of vectors of
+    information content is known as SimCOU.
     """
     return _by_overlap(OVERLAPS["cosine"], rows, columns, weighting)
 
@@ -56,7 +56,8 @@ def best_match(rows: LabelSets, columns: LabelSets, weighting: Weighting) -> Mat
     several positions can weigh less than what stands above one of them; such values count as 1. Labels without
     weight are left out. Takes direct labels.
 
-    Sources: Lin, ICML 1998; Azuaje, Wang and Bodenreider, ISMB BioOntologies 2005.
+    Sources: Lin, ICML 1998; the mean of both directions as in Pesquita et al., PLoS Computational Biology 5 (2009),
+    where Azuaje et al. (2005) take one mean over the labels of both.
     """
     of_rows, row_factors = _weighted_labels(rows, weighting)
     of_columns, column_factors = _weighted_labels(columns, weighting)

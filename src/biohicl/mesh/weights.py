@@ -63,6 +63,8 @@ def node_weights(nodes: Nodes, settings: Mapping[str, Any], counts: LabelCounts 
     """
     kind: Weight = settings["weight"]
     roots: Roots = settings["roots"]
+    if roots not in STEPS_TO_ROOT:
+        raise BioHiCLError(f"labels.roots: '{roots}' is none of {', '.join(STEPS_TO_ROOT)}")
     if kind == "none":
         weights = np.ones(nodes.count)
     elif kind == "depth":
@@ -99,7 +101,8 @@ def depth_weights(depths: npt.NDArray[np.float64], roots: Roots) -> npt.NDArray[
 
 
 def seco_ic(at_or_below: npt.NDArray[np.integer], descriptors: int) -> npt.NDArray[np.float64]:
-    """Intrinsic information content, 1 - log(descendants + 1) / log(all), in [0, 1]; 1 for a leaf, 0 for the root.
+    """Intrinsic information content, 1 - log(descendants + 1) / log(all), in [0, 1]; 1 for a descriptor that is no
+    other's ancestor, 0 for the root of all (1 where there is one descriptor alone).
 
     Source: Seco, Veale and Hayes, ECAI 2004.
     """
@@ -110,7 +113,8 @@ def seco_ic(at_or_below: npt.NDArray[np.integer], descriptors: int) -> npt.NDArr
 
 def sanchez_ic(leaves_below: npt.NDArray[np.integer], at_or_above: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
     """Intrinsic information content, -log((leaves / subsumers + 1) / (all leaves + 1)), divided by its largest value
-    log(all leaves + 1), so within [0, 1]; 1 for a leaf, 0 for the root.
+    log(all leaves + 1), so within [0, 1]; 1 where no leaf lies below (a leaf is no other descriptor's
+    ancestor), 0 for the root.
 
     ``leaves_below`` of the last node, the root, is the number of all leaves. Source: Sánchez, Batet and Isern,
     Knowledge-Based Systems 24 (2011).
@@ -128,6 +132,8 @@ def corpus_ic(counts: LabelCounts, smoothing: float) -> npt.NDArray[np.float64]:
     n: citations with the node or one below it; N: all citations with a heading; s: ``smoothing``, above 0.
     Source: Resnik, IJCAI 1995, with additive smoothing.
     """
+    if not 0 < smoothing < float("inf"):
+        raise BioHiCLError(f"labels.smoothing: found {smoothing}, but a number above 0 is needed")
     total = counts.citations + smoothing
     largest = np.log(total / smoothing)
     if largest == 0:
@@ -141,6 +147,9 @@ def kind_factors(check_tags: float, minor_topics: float) -> npt.NDArray[np.float
     ``check_tags``: factor of check tags, ``minor_topics``: of headings that are no major topic; both in [0, 1], 1
     keeps them, 0 drops them with what they alone brought.
     """
+    for key, factor in (("check_tags", check_tags), ("minor_topics", minor_topics)):
+        if not 0 <= factor <= 1:
+            raise BioHiCLError(f"labels.{key}: found {factor}, but a number from 0 to 1 is needed")
     of_kind = {
         MINOR: minor_topics,
         MAJOR: 1.0,

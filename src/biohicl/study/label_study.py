@@ -24,7 +24,7 @@ from biohicl.mesh.label_counts import read_label_counts
 from biohicl.mesh.label_sets import LabelSets
 from biohicl.mesh.nodes import DEPTHS, Nodes, read_nodes
 from biohicl.mesh.similarity import METHODS
-from biohicl.mesh.weights import LabelCounts, Roots, Weight, node_weights, weighting
+from biohicl.mesh.weights import LabelCounts, Roots, Weight, weighting
 from biohicl.progress import say, track
 from biohicl.storage import read_json, whole_files, write_parquet
 from biohicl.study.auc import auc, auc_of_rows
@@ -83,10 +83,9 @@ def write_label_study(
     release: Path, pubmed: Path, label_counts: Path, screening: Path | None, settings: Mapping[str, Any], output: Path
 ) -> None:
     """Runs the study; ``settings`` is the block label_study of config.yaml."""
+    _check_settings(settings)
     nodes = read_nodes(release / "hierarchy.parquet")
-    counts = read_label_counts(label_counts)
-    # Found out now if they are of another release, not after reading all articles.
-    node_weights(nodes, replace(PUBLISHED, weight="corpus").settings(settings["smoothing"]), counts)
+    counts = read_label_counts(label_counts, nodes)
     decisions = read_screening(screening) if screening else SCREENING
     gathered = gather(release, pubmed, decisions, settings["citations"], settings["sample"], settings["seed"])
     evidence, left_out = all_evidence(gathered, decisions, nodes)
@@ -107,7 +106,7 @@ def write_label_study(
     record = read_json(release / "release.json")
     origin = (
         f"Release '{release.name}', {record.get('mesh', 'MeSH')}: {counts.citations:,} citations with headings. "
-        + ", ".join(f"{key} {value}" for key, value in settings.items() if key != "screening")
+        + ", ".join(f"{key} {value}" for key, value in sorted(settings.items()) if key != "screening")
     )
     text = study_text(table, zeros, {one.name: one for one in evidence}, [origin, *left_out])
     with whole_files(*(output / name for name in names)) as (auc_file, units_file, zeros_file, figure, text_file):
@@ -117,6 +116,15 @@ def write_label_study(
         figure.write_text(svg_text(auc_figure(table)), encoding="utf-8")
         text_file.write_text(text + "\n", encoding="utf-8")
     say(text)
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Those given by hand; config.yaml's were checked already."""
+    for key in ("citations", "sample", "draws"):
+        if not isinstance(settings[key], int) or settings[key] < 10:
+            raise BioHiCLError(f"label_study.{key}: found {settings[key]}, but a whole number of at least 10 is needed")
+    if not isinstance(settings["seed"], int) or settings["seed"] < 0:
+        raise BioHiCLError(f"label_study.seed: found {settings['seed']}, but a whole number from 0 on is needed")
 
 
 def _measured(

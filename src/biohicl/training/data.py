@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from biohicl.errors import BioHiCLError
 from biohicl.mesh.label_counts import read_label_counts
-from biohicl.mesh.label_sets import LabelSets
+from biohicl.mesh.label_sets import HIERARCHY_KEY, LabelSets
 from biohicl.mesh.nodes import read_nodes
 from biohicl.mesh.similarity import METHODS
 from biohicl.mesh.weights import weighting
@@ -59,12 +59,13 @@ def read_training_data(
         if not token_table[key].equals(label_table[key]):
             raise BioHiCLError(f"{tokens} and {labels} are not of the same selection: their {key} columns differ")
     nodes = read_nodes(hierarchy)
-    sets = LabelSets.of(label_table[column], label_table[f"{column}_kinds"])
-    if len(sets.ids.values) and int(sets.ids.values.max()) >= nodes.count:
+    made_with = (label_table.schema.metadata or {}).get(HIERARCHY_KEY.encode(), b"").decode()
+    if made_with != nodes.fingerprint:
         raise BioHiCLError(
-            f"{labels} refers to descriptors that {hierarchy} does not have: they are of different releases"
+            f"{labels}: its ids are of another hierarchy than {hierarchy}; make them again: biohicl labels"
         )
-    counts = read_label_counts(label_counts) if label_counts else None
+    sets = LabelSets.of(label_table[column], label_table[f"{column}_kinds"])
+    counts = read_label_counts(label_counts, nodes) if label_counts else None
     targets = Targets(sets, weighting(nodes, label_settings, counts), label_settings["similarity"])
     return TrainingData(pmids, token_lists, targets)
 

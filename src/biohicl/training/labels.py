@@ -18,12 +18,12 @@ import pyarrow as pa
 
 from biohicl.errors import BioHiCLError
 from biohicl.mesh.label_counts import write_label_counts
-from biohicl.mesh.label_sets import LabelSets, closed_labels, direct_labels
+from biohicl.mesh.label_sets import HIERARCHY_KEY, LabelSets, closed_labels, direct_labels
 from biohicl.mesh.nodes import Nodes, read_nodes
 from biohicl.mesh.weights import LabelCounts
 from biohicl.progress import say
 from biohicl.ragged import Ragged
-from biohicl.storage import whole_files, write_parquet
+from biohicl.storage import parquet_writer, whole_files, write_parquet
 from biohicl.training.release import articles_of_release, headings_of
 
 # Ids: 0-based rows of the training release's hierarchy; then, in `closed`, its categories in alphabetical order,
@@ -46,6 +46,8 @@ UNKNOWN_HEADINGS = pa.schema(
     ]
 )
 LISTED = 10
+# A slice's labels take some 100 MB.
+CITATIONS_OF_A_SLICE = 50_000
 
 
 def labels_of(headings: pl.DataFrame, nodes: Nodes) -> tuple[LabelSets, Counter[str | None]]:
@@ -75,21 +77,32 @@ def write_labels(selection: Path, hierarchy: Path, max_unknown: float, output: P
     """
     nodes = read_nodes(hierarchy)
     citations = pl.read_parquet(selection, columns=["pmid", "version", "descriptor_uis", "majors"])
-    direct, unknown = labels_of(citations, nodes)
-    closed = closed_labels(direct, nodes)
-    _say_unknown(unknown, int(citations["descriptor_uis"].list.len().sum() or 0), max_unknown, hierarchy)
+    unknown: Counter[str | None] = Counter()
+    labels = 0
+    metadata = {HIERARCHY_KEY: nodes.fingerprint}
+    with whole_files(output, unknown_output) as (labels_file, unknown_file):
+        with parquet_writer(labels_file, LABELS, metadata) as writer:
+            for some in citations.iter_slices(CITATIONS_OF_A_SLICE):
+                direct, lost = labels_of(some, nodes)
+                closed = closed_labels(direct, nodes)
+                unknown += lost
+                labels += len(closed.ids.values)
+                writer.write(_label_table(some, direct, closed))
+        headings = int(citations["descriptor_uis"].list.len().sum() or 0)
+        _say_unknown(unknown, headings, max_unknown, hierarchy)
+        rows = sorted(unknown.items(), key=lambda row: (-row[1], row[0] or ""))
+        listed = {"descriptor_ui": [ui for ui, _ in rows], "headings": [count for _, count in rows]}
+        write_parquet(pa.table(listed, schema=UNKNOWN_HEADINGS), unknown_file)
+    say(f"{citations.height:,} label sets, {labels / max(citations.height, 1):.1f} labels each with what stands above")
+
+
+def _label_table(citations: pl.DataFrame, direct: LabelSets, closed: LabelSets) -> pa.Table:
     columns: dict[str, object] = {key: citations[key].to_arrow() for key in ("pmid", "version")}
     for name, sets in (("direct", direct), ("closed", closed)):
         offsets = pa.array(sets.ids.offsets.astype(np.int32))
         columns[name] = pa.ListArray.from_arrays(offsets, sets.ids.values)
         columns[f"{name}_kinds"] = pa.ListArray.from_arrays(offsets, sets.kinds)
-    rows = sorted(unknown.items(), key=lambda row: (-row[1], row[0] or ""))
-    listed = {"descriptor_ui": [ui for ui, _ in rows], "headings": [count for _, count in rows]}
-    with whole_files(output, unknown_output) as (labels_file, unknown_file):
-        write_parquet(pa.table(columns, schema=LABELS), labels_file)
-        write_parquet(pa.table(listed, schema=UNKNOWN_HEADINGS), unknown_file)
-    mean = len(closed.ids.values) / max(len(closed), 1)
-    say(f"{len(closed):,} label sets, {mean:.1f} labels each with what stands above them")
+    return pa.table(columns, schema=LABELS)
 
 
 def count_labels(release: Path, pubmed: Path, max_unknown: float, output: Path) -> None:

@@ -50,8 +50,22 @@ def articles_of_release(release: Path, pubmed: Path, columns: Sequence[str]) -> 
     ``pubmed`` is the folder with articles/. An error where a table is missing, or is not the one that was frozen.
     """
     key = ["pmid", "version", "position"]
-    files = read_json(release / "release.json")["files"]
+    record = read_json(release / "release.json")
+    if not isinstance(record, dict) or not record.get("files"):
+        raise BioHiCLError(f"{release / 'release.json'}: lists no files; it has to be what biohicl freeze made")
+    files = record["files"]
+    frozen = (record.get("sha256") or {}).get("citations")
+    if frozen and sha256_of(release / "citations.parquet") != frozen:
+        raise BioHiCLError(
+            f"{release / 'citations.parquet'}: is not the table that was frozen (its SHA-256 is another than "
+            "release.json says). Name a new training.release in config.yaml"
+        )
     citations = pl.read_parquet(release / "citations.parquet").partition_by("file", as_dict=True, include_key=False)
+    unlisted = sorted({name for (name,) in citations} - set(files))
+    if unlisted:
+        raise BioHiCLError(
+            f"{release / 'release.json'}: does not list {unlisted[0]}, of which citations.parquet has some"
+        )
     for name in track(files, len(files), "reading articles", "files"):
         path = pubmed / "articles" / f"{name}.parquet"
         wanted = citations.pop((name,), None)
@@ -64,10 +78,10 @@ def articles_of_release(release: Path, pubmed: Path, columns: Sequence[str]) -> 
             )
         articles = pl.scan_parquet(path).select(*key, *columns)
         frame = articles.join(wanted.lazy(), on=key, how="semi").collect()
-        if frame.height < wanted.height:
+        if frame.height != wanted.height:
             raise BioHiCLError(
-                f"{path}: lacks {wanted.height - frame.height:,} of the {wanted.height:,} records that the training "
-                "release refers to: it is not the file that was frozen. Name a new training.release in config.yaml"
+                f"{path}: has {frame.height:,} of the {wanted.height:,} records that the training release refers to: "
+                "it is not the file that was frozen. Name a new training.release in config.yaml"
             )
         yield frame
 

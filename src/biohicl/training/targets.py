@@ -1,7 +1,8 @@
 """SimL of a batch, where the batch is: on a CPU by sparse products, on a GPU by dense ones.
 
 Goes in: the label sets of a selection, a weighting, the name of a similarity. Comes out: for the citations of a batch
-a (B, B) float32 tensor within [0, 1]. Both ways give the same numbers to 1e-5, and the same exact zeros.
+a (B, B) float32 tensor within [0, 1]. Both ways give the same numbers to 1e-5, and the same exact zeros, as long as the
+weights within one set differ by less than a factor of 10,000.
 """
 
 from __future__ import annotations
@@ -52,8 +53,7 @@ def dense_similarity(overlap: Overlap, sets: LabelSets, weighting: Weighting, de
     kinds = torch.from_numpy(sets.kinds).to(device, torch.int64)
     lengths = torch.from_numpy(sets.ids.lengths()).to(device)
     owner = torch.repeat_interleave(torch.arange(len(sets), device=device), lengths, output_size=len(ids))
-    # A similarity does not depend on the weights' scale; float16 does.
-    weights = torch.from_numpy(weighting.nodes / max(float(weighting.nodes.max()), 1e-30)).to(device)[ids]
+    weights = torch.from_numpy(weighting.nodes).to(device)[ids]
     factors = torch.from_numpy(weighting.factors).to(device)[kinds]
     shared = torch.bincount(ids, minlength=len(weighting.nodes)) > 1
     place = torch.cumsum(shared, 0) - 1
@@ -66,18 +66,23 @@ def dense_similarity(overlap: Overlap, sets: LabelSets, weighting: Weighting, de
     total = torch.zeros(len(sets), len(sets), device=device)
     own = torch.zeros(len(sets), device=device)
     for values in overlap.layers(weights, factors, levels_of(weighting)):
-        squares = torch.zeros(len(sets), longest, device=device)
-        squares[owner, place_in_set] = values.square()
-        own += squares.sum(dim=1)
-        high = values[kept].half()
-        low = (values[kept] - high.float()).half()
+        padded = torch.zeros(len(sets), longest, device=device)
+        padded[owner, place_in_set] = values
+        own += padded.square().sum(dim=1)
+        # float16 is exact in the middle of its range alone: each set's largest value becomes 1 for the product.
+        scale = padded.amax(dim=1) if longest else own
+        scale = torch.where(scale > 0, scale, 1.0)
+        scaled = (values / scale[owner])[kept]
+        high = scaled.half()
+        low = (scaled - high.float()).half()
         matrices = []
         for part in (high, low):
             matrix = torch.zeros(len(sets), width, dtype=torch.float16, device=device)
             matrix[rows, columns] = part
             matrices.append(matrix)
         crossed = _product(matrices[0], matrices[1])
-        total += _product(matrices[0], matrices[0]) + crossed + crossed.T
+        product = _product(matrices[0], matrices[0]) + crossed + crossed.T
+        total += product * scale[:, None] * scale[None, :]
     # The diagonal lacks what single ids add to it.
     total.diagonal().copy_(own)
     return overlap.finish(total, own[:, None], own[None, :])
