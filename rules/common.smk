@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -181,6 +182,18 @@ def tokens_of_node(wildcards):
 def label_counts_of_node(wildcards):
     """Only where the node's losses weigh labels by the corpus."""
     return [LABEL_COUNTS] if configuration.needs_label_counts(CONFIG["nodes"][wildcards.node]) else []
+
+
+def screening_table(wildcards):
+    """The table of label_study.screening; no input where there is none."""
+    path = CONFIG["label_study"]["screening"]
+    if path and not Path(path).is_file():
+        sys.exit(f"Configuration error: label_study.screening: {path}: no such file")
+    return path or []
+
+
+def screening_option(wildcards, input):
+    return f"--screening {shlex.quote(str(input.screening))}" if input.screening else ""
 
 
 def benchmark_files(wildcards):

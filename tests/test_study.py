@@ -431,6 +431,19 @@ def test_the_study_is_the_same_twice_and_runs_again_only_where_asked(studied, ru
         assert (tmp_path / "again" / name).read_bytes() == (folder / "results/label_study" / name).read_bytes(), name
 
 
+def test_a_screening_table_is_found_quoted_or_missed_in_words(studied, tmp_path):
+    (tmp_path / "my data").mkdir()
+    table = tmp_path / "my data/labels.tsv"
+    (tmp_path / "overlay.yaml").write_text(yaml.safe_dump({"label_study": {"screening": str(table)}}))
+    overlays = [tmp_path / "overlay.yaml"]
+    missed = studied.snakemake("--dry-run", "label_study", overlays=overlays, check=False)
+    assert missed.returncode != 0
+    assert f"label_study.screening: {table}: no such file" in missed.output
+    table.write_text((studied.folder / "resources/sample/screening/labels.tsv").read_text())
+    planned = studied.snakemake("--dry-run", "--printshellcmds", "label_study", overlays=overlays)
+    assert f"--screening '{table}'" in planned.output
+
+
 def test_without_any_evidence_it_says_what_to_name(tmp_path, run_biohicl):
     release, pubmed = release_of(tmp_path, {pmid: (["D000001"], [], []) for pmid in range(100, 110)})
     counts = run_biohicl("count-labels", "--release", release, "--pubmed", pubmed, "--output", tmp_path / "c.parquet")

@@ -390,7 +390,11 @@ def test_adding_a_node_runs_that_node_only(copied):
     assert copied.jobs("all", overlays=[unused]) == {}
 
 
-@readme_row("a node's settings", "that node, what starts from it, and their evaluations; summary, report and catalog")
+@readme_row(
+    "a node's settings",
+    "that node, what starts from it, and their evaluations; summary, report and catalog; `count_labels` where it is the "
+    "first to weigh labels by the corpus",
+)
 def test_changing_a_node_runs_it_and_what_starts_from_it(copied):
     schedule = {"max_steps": 2, "batch_size": 8}
     block = {
@@ -409,6 +413,9 @@ def test_changing_a_node_runs_it_and_what_starts_from_it(copied):
     alone = [overlay(copied.folder, {"nodes": {"default": {"seed": 2}}}, "alone.yaml")]
     planned = copied.jobs("all", overlays=alone)
     assert (planned["train_node"], planned["evaluate_system"]) == (1, 2)
+    # A node whose losses read no labels does not train again for them.
+    unread = [overlay(copied.folder, {"nodes": {"default": {"labels": {"check_tags": 0.5}}}}, "unread.yaml")]
+    assert "train_node" not in copied.jobs("train", overlays=unread)
 
 
 @readme_row("a benchmark is added", "its evaluations, summary, report and catalog")
