@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import biohicl.study.evidence
+import biohicl.study.gathering
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.bootstrap import compare
 from biohicl.mesh.hierarchy import hierarchy_rows, position_forest
@@ -22,8 +22,10 @@ from biohicl.mesh.nodes import Nodes, check_tags
 from biohicl.mesh.schema import HIERARCHY
 from biohicl.pubmed.schema import ARTICLES
 from biohicl.study.auc import auc, auc_of_rows
-from biohicl.study.evidence import PARTNERS, all_evidence, gather, read_screening
+from biohicl.study.evidence import all_evidence
+from biohicl.study.gathering import PARTNERS, gather
 from biohicl.study.label_study import SCREENING, combinations
+from biohicl.study.screening import read_screening
 from biohicl.study.text import undefeated
 from conftest import ROOT, Workflow
 from label_reference import Reference
@@ -160,7 +162,7 @@ def drawn(seed, count=60):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_pairs_are_those_that_the_references_and_comments_say(tmp_path, seed, monkeypatch):
-    monkeypatch.setattr(biohicl.study.evidence, "PARTNERS", 100)
+    monkeypatch.setattr(biohicl.study.gathering, "PARTNERS", 100)
     citations = drawn(seed)
     release, pubmed = release_of(tmp_path, citations)
     gathered = gather(release, pubmed, SCREENING, 1000, 50, seed=1)

@@ -28,8 +28,10 @@ from biohicl.mesh.weights import LabelCounts, Roots, Weight, weighting
 from biohicl.progress import say, track
 from biohicl.storage import read_json, whole_files, write_parquet
 from biohicl.study.auc import auc, auc_of_rows
-from biohicl.study.evidence import Evidence, all_evidence, gather, read_screening
+from biohicl.study.evidence import Evidence, all_evidence
 from biohicl.study.figure import auc_figure
+from biohicl.study.gathering import gather
+from biohicl.study.screening import read_screening
 from biohicl.study.text import study_text
 from biohicl.training.labels import labels_of
 
