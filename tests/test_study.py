@@ -22,9 +22,10 @@ from biohicl.mesh.nodes import Nodes, check_tags
 from biohicl.mesh.schema import HIERARCHY
 from biohicl.pubmed.schema import ARTICLES
 from biohicl.study.auc import auc, auc_of_rows
+from biohicl.study.combinations import combinations
 from biohicl.study.evidence import all_evidence
 from biohicl.study.gathering import PARTNERS, gather
-from biohicl.study.label_study import SCREENING, combinations
+from biohicl.study.label_study import SCREENING
 from biohicl.study.screening import read_screening
 from biohicl.study.text import undefeated
 from conftest import ROOT, Workflow

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from biohicl.errors import BioHiCLError
-from biohicl.mesh.label_sets import LabelSets, closed_labels
+from biohicl.mesh.label_sets import MAJOR, MAJOR_CHECK_TAG, LabelSets, closed_labels
 from biohicl.mesh.nodes import Nodes
 from biohicl.progress import say
 from biohicl.study.auc import Mask
@@ -72,7 +73,7 @@ class Evidence:
         starts = np.cumsum([0, *(int(block.clusters.max()) + 1 for block in self.blocks)])
         return np.concatenate([block.clusters + start for block, start in zip(self.blocks, starts[:-1], strict=True)])
 
-    @property
+    @cached_property
     def pairs(self) -> tuple[int, int]:
         """How many different related and unrelated pairs there are, either way round."""
         return self._pairs("related"), self._pairs("unrelated")
@@ -137,8 +138,9 @@ def _labels(citations: pl.DataFrame, nodes: Nodes) -> tuple[LabelSets, LabelSets
 def _of(name: str, unit: str, sets: tuple[LabelSets, LabelSets], blocks: Sequence[Block]) -> Evidence:
     direct, closed = sets
     whole = [block for block in blocks if block.related.any() and block.unrelated.any()]
-    # 2 and 8: major topics. Some collections give no such flags at all.
-    return Evidence(name, unit, direct, closed, whole, has_majors=bool((direct.kinds & 10).any()))
+    # Some collections mark no major topics at all.
+    has_majors = bool((direct.kinds & (MAJOR | MAJOR_CHECK_TAG)).any())
+    return Evidence(name, unit, direct, closed, whole, has_majors)
 
 
 def _screening_blocks(screened: pl.DataFrame, screening: pl.DataFrame, across: bool) -> list[Block]:
@@ -149,6 +151,10 @@ def _screening_blocks(screened: pl.DataFrame, screening: pl.DataFrame, across: b
         review: {place[pmid] for pmid in included.filter(pl.col("review") == review)["pmid"]}
         for review in here["review"].unique().sort()
     }
+    together = np.zeros((len(screened), len(screened)), dtype=bool)
+    for included_together in of_review.values():
+        places = np.array(sorted(included_together), dtype=np.int64)
+        together[np.ix_(places, places)] = True
     blocks = []
     for review, members in of_review.items():
         rows = np.array(sorted(members), dtype=np.int64)
@@ -164,10 +170,6 @@ def _screening_blocks(screened: pl.DataFrame, screening: pl.DataFrame, across: b
         unrelated[:, len(rows) :] = True
         if across:
             # What another review included together is not unrelated.
-            together = np.zeros((len(screened), len(screened)), dtype=bool)
-            for others_members in of_review.values():
-                places = np.array(sorted(others_members), dtype=np.int64)
-                together[np.ix_(places, places)] = True
             unrelated &= ~together[np.ix_(rows, columns)]
         blocks.append(Block([review], rows, columns, related, unrelated, np.zeros(1, dtype=np.int64)))
     return blocks

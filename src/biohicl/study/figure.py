@@ -8,10 +8,9 @@ import polars as pl
 
 from biohicl.figures import COLOURS
 from biohicl.mesh.similarity import METHODS
+from biohicl.study.combinations import PUBLISHED_COLUMNS
 
 COLOUR_OF = dict(zip(METHODS, COLOURS, strict=False))
-KEYS = ("similarity", "weight", "check_tags", "minor_topics")
-PUBLISHED = ("cosine", "depth-min", "keep")
 MARKS = {"keep": "o", "half": "D", "drop": "^"}
 
 
@@ -24,7 +23,7 @@ def auc_figure(table: pl.DataFrame) -> Any:
 
     # The table has the best first.
     plain = table.unique(["evidence", "similarity", "weight", "check_tags"], keep="first", maintain_order=True)
-    exactly = (pl.col(name) == value for name, value in zip(KEYS, (*PUBLISHED, "keep"), strict=True))
+    exactly = (pl.col(name) == value for name, value in PUBLISHED_COLUMNS.items())
     published = dict(table.filter(*exactly).select("evidence", "auc").iter_rows())
     kinds = plain["evidence"].unique(maintain_order=True).to_list()
     weights = plain["weight"].unique().sort().to_list()
@@ -40,8 +39,7 @@ def auc_figure(table: pl.DataFrame) -> Any:
             panel.plot(row["auc"], height, MARKS[row["check_tags"]], color=colour, ms=3.5)
             if row["behind_best"] == 0:
                 panel.plot(row["auc"], height, "o", color="black", mfc="none", ms=9)
-            key = (row["similarity"], row["weight"], row["check_tags"])
-            if key == PUBLISHED:
+            if all(row[name] == PUBLISHED_COLUMNS[name] for name in ("similarity", "weight", "check_tags")):
                 panel.plot(published[row["evidence"]], height, "s", color="black", mfc="none", ms=9)
         panel.set_title(f"{kind}\n{plain.filter(pl.col('evidence') == kind)['units'][0]:,} units", fontsize=9)
         panel.set_xlabel("AUC")

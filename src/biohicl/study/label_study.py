@@ -8,7 +8,7 @@ review or citation), ``zeros.parquet`` (what shared roots do), ``auc.svg``, and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
@@ -21,13 +21,14 @@ from biohicl.errors import BioHiCLError
 from biohicl.evaluation.bootstrap import compare
 from biohicl.figures import svg_text
 from biohicl.mesh.label_counts import read_label_counts
-from biohicl.mesh.label_sets import LabelSets
-from biohicl.mesh.nodes import DEPTHS, Nodes, read_nodes
+from biohicl.mesh.label_sets import LabelSets, closed_labels
+from biohicl.mesh.nodes import Nodes, read_nodes
 from biohicl.mesh.similarity import METHODS
 from biohicl.mesh.weights import LabelCounts, Roots, Weight, weighting
 from biohicl.progress import say, track
 from biohicl.storage import read_json, whole_files, write_parquet
 from biohicl.study.auc import auc, auc_of_rows
+from biohicl.study.combinations import PUBLISHED, Combination, columns_of, combinations
 from biohicl.study.evidence import Evidence, all_evidence
 from biohicl.study.figure import auc_figure
 from biohicl.study.gathering import gather
@@ -35,50 +36,7 @@ from biohicl.study.screening import read_screening
 from biohicl.study.text import study_text
 from biohicl.training.labels import labels_of
 
-# How much of check tags, and of headings that are no major topic, counts.
-SHARES = {"keep": 1.0, "half": 0.5, "drop": 0.0}
 SCREENING = pl.DataFrame(schema={"pmid": pl.Int32, "review": pl.String, "included": pl.Boolean})
-
-
-@dataclass(frozen=True)
-class Combination:
-    """One way to weigh labels, in the words of config.yaml; ``depth`` is "" where the weight is not of depth."""
-
-    similarity: str
-    weight: str
-    depth: str
-    check_tags: str
-    minor_topics: str
-    roots: str = "none"
-
-    def settings(self, smoothing: float) -> dict[str, Any]:
-        return {
-            "similarity": self.similarity,
-            "weight": self.weight,
-            "depth": self.depth or "min",
-            "roots": self.roots,
-            "smoothing": smoothing,
-            "check_tags": SHARES[self.check_tags],
-            "minor_topics": SHARES[self.minor_topics],
-        }
-
-    @property
-    def weight_name(self) -> str:
-        return f"{self.weight}-{self.depth}" if self.depth else self.weight
-
-
-# BioHiCL as published, as far as the paper says: what the others are compared with, beside the best.
-PUBLISHED = Combination("cosine", "depth", "min", "keep", "keep")
-
-
-def combinations(with_majors: bool) -> list[Combination]:
-    """All of them; where no heading is flagged as a major topic, there is nothing to tell minor ones by."""
-    weights = [(weight, depth) for weight in get_args(Weight) for depth in (DEPTHS if weight == "depth" else [""])]
-    minors = list(SHARES) if with_majors else ["keep"]
-    return [
-        Combination(similarity, weight, depth, tags, minor)
-        for (weight, depth), similarity, tags, minor in product(weights, METHODS, SHARES, minors)
-    ]
 
 
 def write_label_study(
@@ -161,15 +119,6 @@ def unit_aucs(
     return np.concatenate(found)
 
 
-def _columns(combined: Sequence[Combination]) -> dict[str, list[str]]:
-    return {
-        "similarity": [one.similarity for one in combined],
-        "weight": [one.weight_name for one in combined],
-        "check_tags": [one.check_tags for one in combined],
-        "minor_topics": [one.minor_topics for one in combined],
-    }
-
-
 def _table(
     evidence: Evidence, combined: Sequence[Combination], values: npt.NDArray[np.float64], draws: int, seed: int
 ) -> pl.DataFrame:
@@ -181,7 +130,7 @@ def _table(
     table = pl.DataFrame(
         {
             "evidence": [evidence.name] * len(combined),
-            **_columns(combined),
+            **columns_of(combined),
             "auc": compared.mean,
             "low": compared.low,
             "high": compared.high,
@@ -206,7 +155,7 @@ def _table(
 def _unit_table(
     evidence: Evidence, names: Sequence[str], combined: Sequence[Combination], values: npt.NDArray[np.float64]
 ) -> pl.DataFrame:
-    repeated = {key: np.repeat(column, len(names)).tolist() for key, column in _columns(combined).items()}
+    repeated = {key: np.repeat(column, len(names)).tolist() for key, column in columns_of(combined).items()}
     return pl.DataFrame(
         {
             "evidence": [evidence.name] * values.size,
@@ -219,8 +168,6 @@ def _unit_table(
 
 def _zeros(primary: Evidence, sample: LabelSets, nodes: Nodes, counts: LabelCounts, smoothing: float) -> pl.DataFrame:
     """What shared roots do to cosines: the share of exact zeros and the mean between random citations, and the AUC."""
-    from biohicl.mesh.label_sets import closed_labels
-
     closed = closed_labels(sample, nodes)
     others = ~np.eye(len(closed), dtype=bool)
     rows = []

@@ -8,11 +8,11 @@ from typing import Any
 
 import polars as pl
 
+from biohicl.study.combinations import PUBLISHED_COLUMNS
 from biohicl.study.evidence import MEANINGS, Evidence
 
 # Of each similarity and weight the best options, and of these so many; auc.parquet has all.
 SHOWN = 10
-PUBLISHED = {"similarity": "cosine", "weight": "depth-min", "check_tags": "keep", "minor_topics": "keep"}
 EXPLANATION = (
     "AUC: how often a related pair is more similar than an unrelated one; the mean over units (reviews or "
     "citations), with 95 % intervals from a bootstrap over clusters of units that hang together. 'behind' is the "
@@ -49,7 +49,7 @@ def study_text(
             f"  {'place':>5} {'similarity':<12} {'weight':<11} {'check tags':<10} {'minor':<6} {'AUC':<24} behind",
         ]
         shown = placed.unique(["similarity", "weight"], keep="first", maintain_order=True).head(SHOWN)
-        published = placed.filter(*(pl.col(key) == value for key, value in PUBLISHED.items()))
+        published = placed.filter(*(pl.col(key) == value for key, value in PUBLISHED_COLUMNS.items()))
         lines += [_line(row) for row in shown.iter_rows(named=True)]
         lines += ["  as published:", *map(_line, published.iter_rows(named=True))]
     lines += ["", *(f"Left out: {remark}" for remark in left_out)] if left_out else []
