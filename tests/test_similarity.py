@@ -205,6 +205,14 @@ def test_real_check_tags_have_the_names_of_the_list(shared, real_nodes):
     assert len({row["ui"] for row in rows}) == len(rows)
 
 
+def test_the_fingerprint_tells_hierarchies_with_the_same_names_apart():
+    pairs = [("D000001", "A01"), ("D000002", "A01.001"), ("D000003", "A01.002")]
+    moved = [("D000001", "A01"), ("D000002", "A01.001"), ("D000003", "A01.001.002")]
+    one, again, other = nodes_of(pairs), nodes_of(pairs), nodes_of(moved)
+    assert one.names == other.names
+    assert one.fingerprint == again.fingerprint != other.fingerprint
+
+
 def test_corpus_counts_of_another_release_are_refused():
     nodes = nodes_of([("D000001", "A01")])
     with pytest.raises(BioHiCLError, match="of different releases"):

@@ -280,6 +280,29 @@ def test_screening_pairs_are_within_a_review_or_across(tmp_path):
     assert found[110] == ({111}, included - {110, 111})
 
 
+def test_what_another_review_included_together_is_not_unrelated(tmp_path):
+    """115 and 116 are included by B, with 105, and by F without it."""
+    release, pubmed = release_of(tmp_path, {pmid: (["D000001"], [], []) for pmid in range(100, 130)})
+    members = {
+        "A": [100, 101],
+        "B": [105, 115, 116],
+        "C": [107, 108],
+        "D": [109, 110],
+        "E": [111, 112],
+        "F": [115, 116],
+    }
+    rows = [{"pmid": pmid, "review": name, "included": True} for name, pmids in members.items() for pmid in pmids]
+    rows += [{"pmid": 129, "review": name, "included": False} for name in members]
+    decisions = pl.DataFrame(rows, schema=SCREENING.schema).sort("review", "pmid")
+    gathered = gather(release, pubmed, decisions, 10, 10, seed=1)
+    evidence = {one.name: one for one in all_evidence(gathered, decisions, Nodes.of(hierarchy()))[0]}
+    places = gathered.screened["pmid"].to_list()
+    block = next(block for block in evidence["across reviews"].blocks if block.units == ["F"])
+    unrelated = found_pairs(type(evidence["screening"])("", "", *[None] * 2, [block], False), places)[115][1]
+    # Review B included 105 with both, so that no pair of them is unrelated.
+    assert unrelated == {100, 101, 107, 108, 109, 110, 111, 112}
+
+
 HEAD = "pmid\treview\tincluded_on_full_text\n"
 
 
