@@ -39,9 +39,12 @@ workflow.global_resources.setdefault("downloads", 4)
 
 HAS_GPU = shutil.which("nvidia-smi") is not None
 GPUS_OF_A_JOB = 1 if HAS_GPU else 0
+GPUS_OF_TRAINING = CONFIG["training"]["gpus"] if HAS_GPU else 0
 MODEL_THREADS = CONFIG["training"]["threads"]
 TRAINING_RELEASE = f"results/training/releases/{CONFIG['training']['release']}"
 
+# The terms of its MeSH, which queries of headings are made of.
+TERMS = f"{TRAINING_RELEASE}/terms.parquet"
 LABEL_COUNTS = f"results/training/label_counts/{CONFIG['training']['release']}.parquet"
 
 IS_FROZEN = all(
@@ -50,6 +53,18 @@ IS_FROZEN = all(
 
 # Names without regular-expression traps in file names.
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+
+
+def training_options(training):
+    """The options of biohicl train that training.* of config.yaml stands for."""
+    options = [f"--checkpoint-minutes {training['checkpoint_minutes']}"]
+    if training["chunk_tokens"] is not None:
+        options.append(f"--chunk-tokens {training['chunk_tokens']}")
+    if training["compile"] is not None:
+        options.append("--compile" if training["compile"] else "--no-compile")
+    if training["deterministic"]:
+        options.append("--deterministic")
+    return " ".join(options)
 
 
 # Where files come from reaches the jobs through the environment and is no parameter of theirs: the same file
@@ -61,6 +76,9 @@ os.environ.update(
     PARSE_OPTIONS="--skip-bad-citations" if CONFIG["pubmed"]["skip_bad_citations"] else "",
     # A limit that was kept changes nothing.
     MAX_UNKNOWN_HEADINGS=str(CONFIG["training"]["max_unknown_headings"]),
+    # How a training runs, not what it computes.
+    TRAINING_OPTIONS=training_options(CONFIG["training"]),
+    TRAINING_LAUNCHER=f"torchrun --standalone --nproc-per-node {GPUS_OF_TRAINING}" if GPUS_OF_TRAINING > 1 else "python",
 )
 
 
@@ -69,6 +87,8 @@ envvars:
     "MESH_MIRRORS",
     "PARSE_OPTIONS",
     "MAX_UNKNOWN_HEADINGS",
+    "TRAINING_OPTIONS",
+    "TRAINING_LAUNCHER",
 
 
 wildcard_constraints:
@@ -182,6 +202,24 @@ def tokens_of_node(wildcards):
 def label_counts_of_node(wildcards):
     """Only where the node's losses weigh labels by the corpus."""
     return [LABEL_COUNTS] if configuration.needs_label_counts(CONFIG["nodes"][wildcards.node]) else []
+
+
+def terms_of_node(wildcards):
+    """Only where the node makes queries of headings. A release of an older version of this workflow has none."""
+    if "heading_abstract" not in CONFIG["nodes"][wildcards.node]["losses"]:
+        return []
+    if IS_FROZEN and not Path(TERMS).is_file():
+        sys.exit(
+            f"Configuration error: training.release: '{CONFIG['training']['release']}' was frozen without the terms of "
+            f"MeSH, which losses.heading_abstract of node {wildcards.node} needs. Name a new release."
+        )
+    return [TERMS]
+
+
+def tables_of_training(wildcards, input):
+    """Options for the tables that not every node reads."""
+    given = {"--label-counts": input.counts, "--terms": input.terms}
+    return " ".join(f"{option} {path}" for option, path in given.items() if path)
 
 
 def screening_table(wildcards):

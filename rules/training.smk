@@ -11,10 +11,12 @@ if not IS_FROZEN:
         input:
             current="results/corpus/current.parquet",
             hierarchy="results/mesh/hierarchy.parquet",
+            terms="results/mesh/terms.parquet",
             mesh_record=ancient("resources/mesh/release.json"),
         output:
             citations=f"{TRAINING_RELEASE}/citations.parquet",
             hierarchy=f"{TRAINING_RELEASE}/hierarchy.parquet",
+            terms=TERMS,
             record=f"{TRAINING_RELEASE}/release.json",
         log:
             "logs/freeze_release.log",
@@ -25,7 +27,7 @@ if not IS_FROZEN:
         params:
             folder=lambda wildcards: TRAINING_RELEASE,
         shell:
-            "python -m biohicl freeze --current {input.current} --hierarchy {input.hierarchy} "
+            "python -m biohicl freeze --current {input.current} --hierarchy {input.hierarchy} --terms {input.terms} "
             "--mesh-record {input.mesh_record} --output {params.folder} > {log} 2>&1"
 
 
@@ -120,6 +122,7 @@ rule tokens:
         "--max-length {wildcards.length} --output {output} > {log} 2>&1"
 
 
+# Checkpoints are no output: Snakemake removes the outputs of a job that failed, and these are what it goes on from.
 rule train_node:
     """One phase of training: from a backbone or a node to a new one."""
     input:
@@ -128,6 +131,7 @@ rule train_node:
         labels=lambda wildcards: f"results/training/labels/{CONFIG['nodes'][wildcards.node]['selection']}.parquet",
         hierarchy=f"{TRAINING_RELEASE}/hierarchy.parquet",
         counts=label_counts_of_node,
+        terms=terms_of_node,
     output:
         directory("results/models/{node}"),
     log:
@@ -138,14 +142,15 @@ rule train_node:
         "../envs/models.yaml"
     threads: MODEL_THREADS
     resources:
-        gpu=GPUS_OF_A_JOB,
+        gpu=GPUS_OF_TRAINING,
         mem_mb=16000,
     params:
         settings=lambda wildcards: as_json(configuration.node_settings(CONFIG["nodes"][wildcards.node])),
-        counts=lambda wildcards, input: f"--label-counts {input.counts}" if input.counts else "",
+        tables=tables_of_training,
     shell:
-        "python -m biohicl --threads {threads} train --start {input.start} --tokens {input.tokens} --labels {input.labels} "
-        "--hierarchy {input.hierarchy} {params.counts} --settings {params.settings:q} --output {output} > {log} 2>&1"
+        "$TRAINING_LAUNCHER -m biohicl --threads {threads} train --start {input.start} --tokens {input.tokens} "
+        "--labels {input.labels} --hierarchy {input.hierarchy} {params.tables} --settings {params.settings:q} "
+        "--checkpoints results/training/checkpoints/{wildcards.node} $TRAINING_OPTIONS --output {output} > {log} 2>&1"
 
 
 rule train:

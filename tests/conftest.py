@@ -111,6 +111,15 @@ def finished(tmp_path_factory, sample):
     return workflow
 
 
+@pytest.fixture(scope="session")
+def made(finished):
+    """The finished workflow's folder, and the resolved configuration that it ran with."""
+    from biohicl import configuration
+
+    files = [ROOT / "config.yaml", *finished.overlays]
+    return finished.folder, configuration.load(files, ROOT / "workflow/schemas/config.schema.yaml")
+
+
 @pytest.fixture
 def copied(finished, tmp_path):
     """A copy of the finished workflow that a test may change; modification times and Snakemake's memory come along."""

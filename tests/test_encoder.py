@@ -29,7 +29,7 @@ def witness(folder, texts, **options):
     return SentenceTransformer(str(folder), device="cpu", local_files_only=True).encode(texts, **options)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
 @pytest.mark.parametrize("normalize", [True, False])
 def test_sentence_transformers_gives_the_same_embeddings(backbone, pooling, normalize):
     settings = EncoderSettings(pooling, normalize, max_length=60, query_instruction="Find: ")
@@ -102,7 +102,7 @@ WRONG = {
     "no tokenizer": (lambda f: (f / "vocab.txt").unlink(), {}, "has no tokenizer"),
     "weights lacking": (lacking_a_layer, {}, "lacks 2 weights"),
     "half a weights file": (lambda f: (f / "model.safetensors").write_bytes(b"\x08\0\0\0"), {}, "cannot be loaded"),
-    "other pooling": (other_pooling, {}, "neither cls nor mean"),
+    "other pooling": (other_pooling, {}, "none of cls, mean and last"),
     "broken json": (lambda f: (f / "modules.json").write_text("[{"), {}, "modules.json: not valid JSON"),
     "too long": (lambda f: None, {"max_length": 513}, "max_length is 513, but the model has 128 positions"),
     "other vocabulary": (larger_vocabulary, {}, "do not belong together"),

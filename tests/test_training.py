@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -17,12 +18,12 @@ from biohicl.errors import BioHiCLError
 from biohicl.evaluation.evaluate import evaluate
 from biohicl.mesh.label_counts import read_label_counts
 from biohicl.mesh.nodes import check_tags, read_nodes
-from biohicl.training.data import batches, read_training_data, steps_of
+from biohicl.training.data import Inputs, read_training_data
 from biohicl.training.labels import count_labels, labels_of, write_labels
-from biohicl.training.selection import pmid_hash, write_selection
+from biohicl.training.draw import pmid_hash
+from biohicl.training.selection import write_selection
 from biohicl.training.tokens import write_tokens
-from biohicl.training.train import train
-from conftest import ROOT
+from trainings import inputs_of, node, run
 
 # The sample's heading that its MeSH has not.
 OUTDATED = "D990000001"
@@ -34,40 +35,6 @@ SELECTION = {
     "min_headings": 2,
     "seed": 1,
 }
-
-
-@pytest.fixture(scope="module")
-def made(finished):
-    """The finished workflow's folder, and the resolved configuration that it ran with."""
-    files = [ROOT / "config.yaml", *finished.overlays]
-    return finished.folder, configuration.load(files, ROOT / "workflow/schemas/config.schema.yaml")
-
-
-def node(config, name="default", **over):
-    block = json.loads(json.dumps(config["nodes"][name]))
-    for key, value in over.items():
-        *path, last = key.split("__")
-        inner = block
-        for part in path:
-            inner = inner[part]
-        inner[last] = value
-    return block
-
-
-def run(made, output, block, start="resources/backbones/sample-bert", counts=None):
-    folder, _ = made
-    torch.set_num_threads(2)
-    train(
-        folder / start,
-        folder / "results/training/tokens/sample-bert-96/abstracts.parquet",
-        folder / "results/training/labels/abstracts.parquet",
-        folder / "results/training/releases/tests/hierarchy.parquet",
-        counts,
-        block,
-        output,
-        "cpu",
-    )
-    return output
 
 
 # --- selection ----------------------------------------------------------------------------------------
@@ -234,13 +201,13 @@ def test_training_weighs_by_the_corpus_where_asked(made, tmp_path):
     for weight in ("corpus", "depth"):
         block = node(config, labels__weight=weight, **weighed)
         assert configuration.needs_label_counts(block) == (weight == "corpus")
-        output = run(made, tmp_path / weight, block, counts=counts if weight == "corpus" else None)
+        output = run(made, tmp_path / weight, block, label_counts=counts if weight == "corpus" else None)
         losses[weight] = pq.read_table(output / "training_log.parquet")["loss"][0].as_py()
         inputs = json.loads((output / "manifest.json").read_text())["inputs"]
         assert ("label_counts" in inputs) == (weight == "corpus")
     assert losses["corpus"] != pytest.approx(losses["depth"])
     with pytest.raises(BioHiCLError, match="needs the counts of a corpus"):
-        run(made, tmp_path / "without", node(config, labels__weight="corpus", **weighed))
+        run(made, tmp_path / "without", node(config, labels__weight="corpus", **weighed), label_counts=None)
 
 
 def test_tokens_are_the_tokenizers_and_cut(made, tmp_path):
@@ -271,27 +238,27 @@ def test_tables_of_different_selections_do_not_mix(made, tmp_path):
     folder, config = made
     labels = pq.read_table(folder / "results/training/labels/abstracts.parquet")
     pq.write_table(labels.slice(1), tmp_path / "labels.parquet")
-    tokens = folder / "results/training/tokens/sample-bert-96/abstracts.parquet"
     with pytest.raises(BioHiCLError, match="not of the same selection"):
-        read_training_data(
-            tokens,
-            tmp_path / "labels.parquet",
-            folder / "results/training/releases/tests/hierarchy.parquet",
-            None,
-            config["nodes"]["biohicl-base"]["labels"],
-            {"document"},
-        )
+        read_training_data(inputs_of(made, labels=tmp_path / "labels.parquet"), config["nodes"]["biohicl-base"])
 
 
 def test_labels_of_another_hierarchy_are_refused(made, tmp_path):
     """Even where every id is one that the hierarchy has."""
-    folder, config = made
     labels_without(made, tmp_path, "Mice", 1.0)
-    tokens = folder / "results/training/tokens/sample-bert-96/abstracts.parquet"
-    hierarchy = folder / "results/training/releases/tests/hierarchy.parquet"
-    settings = config["nodes"]["biohicl-base"]["labels"]
     with pytest.raises(BioHiCLError, match="its ids are of another hierarchy"):
-        read_training_data(tokens, tmp_path / "labels.parquet", hierarchy, None, settings, {"document"})
+        read_training_data(inputs_of(made, labels=tmp_path / "labels.parquet"), made[1]["nodes"]["biohicl-base"])
+
+
+def test_labels_outside_the_hierarchy_are_refused(made, tmp_path):
+    """The fingerprint is right, and the ids are not: a table that was changed by hand."""
+    folder, config = made
+    table = pq.read_table(folder / "results/training/labels/abstracts.parquet")
+    lists = table["closed"].to_pylist()
+    lists[3][-1] = 1_000_000
+    spoilt = table.set_column(table.column_names.index("closed"), table.schema.field("closed"), pa.array(lists, pa.list_(pa.int32())))
+    pq.write_table(spoilt, tmp_path / "labels.parquet")
+    with pytest.raises(BioHiCLError, match=r"column closed has ids outside the hierarchy's [\d,]+ nodes"):
+        read_training_data(inputs_of(made, labels=tmp_path / "labels.parquet"), config["nodes"]["biohicl-base"])
 
 
 @pytest.mark.parametrize("spoil", ["record", "citations", "articles"])
@@ -316,133 +283,3 @@ def test_a_release_that_was_changed_by_hand_is_refused(made, tmp_path, spoil):
     with pytest.raises(BioHiCLError, match=said):
         count_labels(tmp_path / "release", tmp_path / "pubmed", 0.1, tmp_path / "counts.parquet")
     assert not (tmp_path / "counts.parquet").exists()
-
-
-# --- batches ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("count", "size", "epochs"), [(10, 3, 2), (7, 7, 1), (5, 64, 3), (2, 2, 1)])
-def test_batches_are_a_fresh_permutation_each_epoch(count, size, epochs):
-    plan = list(batches(count, size, epochs, seed=5))
-    assert len(plan) == steps_of(count, size, epochs, None)
-    for epoch in range(epochs):
-        seen = np.concatenate([rows for number, rows in plan if number == epoch])
-        assert len(seen) == len(set(seen.tolist())) == count // min(size, count) * min(size, count)
-    again = list(batches(count, size, epochs, seed=5))
-    assert all((one[1] == other[1]).all() for one, other in zip(plan, again, strict=True))
-    assert count < 5 or any(
-        (one[1] != other[1]).any() for one, other in zip(plan, batches(count, size, epochs, 6), strict=True)
-    )
-    assert steps_of(count, size, epochs, 1) == 1
-
-
-# --- the training step --------------------------------------------------------------------------------------
-
-
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(made, tmp_path):
-    short = {"schedule__max_steps": 4}
-    one, two = (run(made, tmp_path / name, node(made[1], **short)) for name in ("one", "two"))
-    other = run(made, tmp_path / "other", node(made[1], seed=2, **short))
-    files = [folder / "model.safetensors" for folder in (one, two, other)]
-    assert files[0].read_bytes() == files[1].read_bytes() != files[2].read_bytes()
-    assert pq.read_table(one / "training_log.parquet").equals(pq.read_table(two / "training_log.parquet"))
-    assert len(pq.read_table(one / "training_log.parquet")) == 4
-
-
-def test_the_loss_is_the_weighted_sum_of_its_terms(made, tmp_path):
-    weights = {"mse": 1.0, "contrastive": 0.1, "soft_targets": 0.5, "title_abstract": 2.0}
-    settings = {
-        "mse": {},
-        "contrastive": {"positive_above": 0.3},
-        "soft_targets": {"temperature": 0.05, "target_temperature": 0.1},
-        "title_abstract": {"temperature": 0.05},
-    }
-    terms = {name: {"weight": weights[name], **settings[name]} for name in weights}
-    block = node(made[1], losses=terms, schedule__max_steps=3, labels__weight="depth")
-    output = run(made, tmp_path / "node", block)
-    for row in pq.read_table(output / "training_log.parquet").to_pylist():
-        assert all(row[name] > 0 for name in weights)
-        assert row["loss"] == pytest.approx(sum(weight * row[name] for name, weight in weights.items()), rel=1e-5)
-
-
-def test_the_merged_model_is_the_backbone_with_its_adapter(made, tmp_path):
-    from peft import PeftModel
-
-    folder, config = made
-    output = run(made, tmp_path / "node", node(config, schedule__max_steps=3))
-    adapted = PeftModel.from_pretrained(
-        load_model(folder / "resources/backbones/sample-bert"), output / "adapter"
-    ).eval()
-    encoder = Encoder(output, "cpu")
-    tokens = encoder.tokenizer(["Effect of one on two.", "mice"], padding=True, return_tensors="pt")
-    with torch.inference_mode():
-        np.testing.assert_allclose(
-            adapted(**tokens).last_hidden_state, encoder.model(**tokens).last_hidden_state, atol=1e-5
-        )
-    before, after = (
-        load_file(place / "model.safetensors") for place in (folder / "resources/backbones/sample-bert", output)
-    )
-    assert before.keys() == after.keys()
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed
-    assert all(any(part in name for part in ("word_embeddings", "query", "key", "value", "dense")) for name in changed)
-    assert not any("pooler" in name or "LayerNorm" in name or name.endswith("bias") for name in changed)
-
-
-def test_full_training_moves_every_layer_but_the_pooler(made, tmp_path):
-    folder, config = made
-    output = run(made, tmp_path / "node", node(config, trainable__method="full", schedule__max_steps=2))
-    before, after = (
-        load_file(place / "model.safetensors") for place in (folder / "resources/backbones/sample-bert", output)
-    )
-    still = {name for name in before if torch.equal(before[name], after[name])}
-    assert still == {"pooler.dense.bias"} or all("pooler" in name for name in still)
-    assert not (output / "adapter").exists()
-
-
-def test_a_node_can_start_from_a_node(made, tmp_path):
-    block = node(made[1], schedule__max_steps=2)
-    output = run(made, tmp_path / "second", block, start="results/models/biohicl-base")
-    manifest = json.loads((output / "manifest.json").read_text())
-    assert manifest["steps"] == 2
-    assert manifest["settings"] == block
-    assert Encoder(output, "cpu").settings.max_length == 96
-
-
-def test_the_model_folder_loads_elsewhere_with_the_same_embeddings(made):
-    from sentence_transformers import SentenceTransformer
-
-    folder = made[0] / "results/models/default"
-    texts = ["Effect of gliaroma on stroke", "mice given nothing"]
-    there = SentenceTransformer(str(folder), device="cpu", local_files_only=True).encode(texts)
-    np.testing.assert_allclose(Encoder(folder, "cpu").encode(texts), there, atol=1e-5)
-
-
-@pytest.mark.parametrize("recipe", ["biohicl-base", "default"])
-def test_the_trained_model_beats_its_backbone_on_three_seeds(made, tmp_path, recipe):
-    folder, config = made
-    benchmark = folder / "resources/benchmarks/sample-retrieval"
-    backbone = evaluate(str(folder / "resources/backbones/sample-bert"), benchmark, tmp_path / "b")[0]["value"]
-    for seed in (1, 2, 3):
-        model = run(made, tmp_path / str(seed), node(config, recipe, seed=seed))
-        trained = evaluate(str(model), benchmark, tmp_path / "e")[0]["value"]
-        assert trained > backbone + 0.02, (recipe, seed, trained, backbone)
-
-
-def test_a_loss_that_is_not_finite_stops_with_the_pmids(made, tmp_path):
-    block = node(made[1], schedule__learning_rate=1.0, schedule__clip=1e30, trainable__method="full")
-    broken = tmp_path / "broken"
-    shutil.copytree(made[0] / "resources/backbones/sample-bert", broken)
-    weights = load_file(broken / "model.safetensors")
-    weights["encoder.layer.0.output.dense.weight"].fill_(float("nan"))
-    from safetensors.torch import save_file
-
-    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(BioHiCLError, match=r"the loss is nan at step 1 .*PMIDs 990000\d{3}"):
-        run(made, tmp_path / "node", block, start=broken)
-    assert not (tmp_path / "node").exists()
-
-
-def test_an_unknown_layer_is_named_with_those_there_are(made, tmp_path):
-    with pytest.raises(BioHiCLError, match=r"no layer 'q_proj'; it has dense, key, .*query"):
-        run(made, tmp_path / "node", node(made[1], trainable__targets=["q_proj"]))

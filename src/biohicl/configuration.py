@@ -19,8 +19,11 @@ import yaml
 from biohicl.errors import BioHiCLError
 
 Key = tuple[str | int, ...]
-# The losses that compare citations by their labels.
-LABEL_LOSSES = ("mse", "contrastive", "soft_targets")
+# The losses that ask what labels say of two citations; title_abstract does where it masks.
+LABEL_LOSSES = (
+    *("mse", "affine_mse", "contrastive", "soft_targets", "cosent", "soft_siglip", "mul_sup_con"),
+    "heading_abstract",
+)
 
 
 def load(files: Sequence[str | Path], schema_file: str | Path) -> dict[str, Any]:
@@ -65,10 +68,16 @@ def chain_of(config: Mapping[str, Any], system: str) -> list[str]:
     return chain
 
 
+def reads_labels(node: Mapping[str, Any]) -> bool:
+    """Whether a node's training asks what labels say: a loss does, or the drawing of related citations."""
+    masks = node["losses"].get("title_abstract", {}).get("mask_above") is not None
+    return masks or node["schedule"]["related"] > 0 or any(loss in node["losses"] for loss in LABEL_LOSSES)
+
+
 def node_settings(node: Mapping[str, Any]) -> dict[str, Any]:
     """A node's block without what cannot change its training: label settings that no loss, or no weight, reads."""
     settings = {key: value for key, value in node.items() if key != "labels"}
-    if any(loss in node["losses"] for loss in LABEL_LOSSES):
+    if reads_labels(node):
         labels = node["labels"]
         of_weight = {"depth": "depth", "smoothing": "corpus"}
         read = {key: value for key, value in labels.items() if of_weight.get(key, labels["weight"]) == labels["weight"]}
@@ -373,6 +382,7 @@ def _check_references(config: dict[str, Any]) -> None:
         _known(("nodes", name, "start"), node["start"], [*backbones, *nodes], "backbone or node")
         _known(("nodes", name, "selection"), node["selection"], selections, "selection")
         _check_no_circle(config, name)
+        _check_shares(name, node["losses"])
         backbone = chain_of(config, name)[-1]
         longest = backbones[backbone]["max_length"]
         if longest is not None and node["max_length"] > longest:
@@ -384,6 +394,21 @@ def _check_references(config: dict[str, Any]) -> None:
         _known(("models", place), name, nodes, "node")
     for place, name in enumerate(config["evaluation"]["benchmarks"]):
         _known(("evaluation", "benchmarks", place), name, benchmarks, "benchmark")
+
+
+def _check_shares(node: str, losses: Mapping[str, Any]) -> None:
+    shares = {name: losses[name]["share"] for name in ("title_abstract", "heading_abstract") if name in losses}
+    key = ("nodes", node, "losses")
+    if sum(shares.values()) > 1 + 1e-9:
+        raise _ConfigKeyError(
+            key,
+            f"the shares of {' and '.join(shares)} are {sum(shares.values()):g} together, and a citation has one query "
+            "at most: write share: 0.5 in both, for example",
+        )
+    if shares and len(shares) == len(losses) and sum(shares.values()) < 1 - 1e-9:
+        raise _ConfigKeyError(
+            key, f"nothing reads the {1 - sum(shares.values()):.0%} of a batch that get no query: raise a share to 1"
+        )
 
 
 def _check_pubmed_files(pubmed: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from biohicl.cli.arguments import Subcommands, command, device_option, positive, settings
+from biohicl.cli.arguments import Subcommands, command, device_option, minutes, positive, settings
 
 
 def add_commands(commands: Subcommands) -> None:
@@ -14,11 +14,12 @@ def add_commands(commands: Subcommands) -> None:
     def freeze(options: argparse.Namespace) -> None:
         from biohicl.training.release import freeze_release
 
-        freeze_release(options.current, options.hierarchy, options.mesh_record, options.output)
+        freeze_release(options.current, options.hierarchy, options.terms, options.mesh_record, options.output)
 
     parser = command(commands, "freeze", freeze, "Freeze corpus and hierarchy as a training release")
     parser.add_argument("--current", type=Path, required=True)
     parser.add_argument("--hierarchy", type=Path, required=True)
+    parser.add_argument("--terms", type=Path, required=True, help="the table of terms that parse-mesh made")
     parser.add_argument("--mesh-record", type=Path, required=True, help="the record that list-mesh made")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
 
@@ -45,31 +46,63 @@ def add_commands(commands: Subcommands) -> None:
     parser.add_argument("--output", type=Path, required=True)
 
     def train(options: argparse.Namespace) -> None:
-        from biohicl.training.train import train
+        from biohicl.training.data import Inputs
+        from biohicl.training.train import Options, train
 
         if options.threads is not None:
             import torch
 
             torch.set_num_threads(options.threads)
+        named = {name: getattr(options, name) for name in ("start", "tokens", "labels", "hierarchy", "label_counts", "terms")}
+        how = ("device", "chunk_tokens", "compiled", "deterministic", "checkpoint_minutes")
         train(
-            options.start,
-            options.tokens,
-            options.labels,
-            options.hierarchy,
-            options.label_counts,
+            Inputs(**named),
             options.settings,
             options.output,
-            options.device,
+            options.checkpoints or options.output.with_name(f"{options.output.name}.checkpoints"),
+            Options(**{name: getattr(options, name) for name in how}),
         )
 
-    parser = command(commands, "train", train, "One phase of training: from an encoder folder to a new one")
+    parser = command(
+        commands,
+        "train",
+        train,
+        "One phase of training: from an encoder folder to a new one",
+        "Goes on from its last checkpoint where one is there. For several GPUs: torchrun --nproc-per-node N -m biohicl "
+        "train ... Ctrl-C writes a checkpoint and leaves.",
+    )
     parser.add_argument("--start", type=Path, required=True, metavar="DIR", help="backbone or node to start from")
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--hierarchy", type=Path, required=True)
     parser.add_argument("--label-counts", type=Path, help="the table that count-labels made; for labels.weight corpus")
+    parser.add_argument("--terms", type=Path, help="the release's table of MeSH terms; for losses.heading_abstract")
     parser.add_argument(
         "--settings", type=settings, required=True, help="the node's block of config.yaml, as JSON or a file"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        metavar="DIR",
+        help="for checkpoints while it lasts, and log.jsonl and TensorBoard's files (default: OUTPUT.checkpoints)",
+    )
+    parser.add_argument(
+        "--checkpoint-minutes", type=minutes, default=10.0, metavar="N", help="between two (10); 0: after each step"
+    )
+    parser.add_argument(
+        "--chunk-tokens",
+        type=positive,
+        metavar="N",
+        help="tokens in memory at a time: larger batches are read in chunks, twice (default: whole)",
+    )
+    parser.add_argument(
+        "--compile",
+        dest="compiled",
+        action=argparse.BooleanOptionalAction,
+        help="have torch compile the model (default: on a GPU)",
+    )
+    parser.add_argument(
+        "--deterministic", action="store_true", help="the same bits each time on a GPU too; on a CPU they always are"
+    )
     device_option(parser)

@@ -19,12 +19,12 @@ from biohicl.storage import read_json, write_json
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Pooling = Literal["cls", "mean"]
+Pooling = Literal["cls", "mean", "last"]
 
 # The class names that every sentence-transformers from 2 to 6 resolves.
 _MODULES = "sentence_transformers.models."
 # Position 0 of these families' tables lies after the padding index, so fewer positions serve than are stored.
-_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet"}
+OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,11 @@ def overridden(settings: EncoderSettings, folder: Path, **overrides: Any) -> Enc
     return changed
 
 
+def positions_of(folder: Path) -> int | None:
+    """How many tokens a text may have at most; None where the model sets no limit."""
+    return _positions(_model_config(folder))
+
+
 def write_settings(settings: EncoderSettings, folder: Path, dimension: int) -> None:
     """Writes modules.json and what it refers to, so that sentence-transformers loads the folder alike."""
     types = [("", "Transformer"), ("1_Pooling", "Pooling")] + (
@@ -100,6 +105,8 @@ def write_settings(settings: EncoderSettings, folder: Path, dimension: int) -> N
             "pooling_mode_mean_tokens": settings.pooling == "mean",
             "pooling_mode_max_tokens": False,
             "pooling_mode_mean_sqrt_len_tokens": False,
+            "pooling_mode_weightedmean_tokens": False,
+            "pooling_mode_lasttoken": settings.pooling == "last",
         },
         folder / "1_Pooling" / "config.json",
     )
@@ -130,7 +137,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def load_model(folder: Path) -> PreTrainedModel:
-    """The folder's transformer in fp32 with SDPA attention, in evaluation mode (no dropout).
+    """The folder's transformer in fp32, in evaluation mode (no dropout), with SDPA attention where it has that.
 
     Weights that the config asks for and the file lacks are an error, but for the unused pooler of BERT, which
     is set to zero so that a saved model is the same each time.
@@ -149,7 +156,6 @@ def load_model(folder: Path) -> PreTrainedModel:
             trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,
-            attn_implementation="sdpa",
             output_loading_info=True,
         )
     except (ValueError, OSError, KeyError, RuntimeError, SafetensorError) as error:
@@ -195,23 +201,28 @@ def _read_pooling(file: Path) -> Pooling:
     config = read_json(file)
     mode = config.get("pooling_mode")
     if mode is None:
-        modes = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
+        modes = {
+            "cls": "pooling_mode_cls_token",
+            "mean": "pooling_mode_mean_tokens",
+            "last": "pooling_mode_lasttoken",
+        }
         on = [name for name, key in modes.items() if config.get(key)]
         mode = (
             on[0]
             if len(on) == 1 and sum(value is True for key, value in config.items() if "mode" in key) == 1
             else None
         )
-    if mode not in ("cls", "mean"):
-        raise BioHiCLError(f"{file}: its pooling is neither cls nor mean, the two that are read so far")
-    return "cls" if mode == "cls" else "mean"
+    known: dict[str, Pooling] = {"cls": "cls", "mean": "mean", "last": "last", "lasttoken": "last"}
+    if mode not in known:
+        raise BioHiCLError(f"{file}: its pooling is none of cls, mean and last, the three that are read")
+    return known[mode]
 
 
 def _positions(config: dict[str, Any]) -> int | None:
     positions = config.get("max_position_embeddings")
     if positions is None:
         return None
-    offset = (config.get("pad_token_id") or 0) + 1 if config.get("model_type") in _OFFSET_POSITIONS else 0
+    offset = (config.get("pad_token_id") or 0) + 1 if config.get("model_type") in OFFSET_POSITIONS else 0
     return int(positions) - offset
 
 

@@ -137,6 +137,28 @@ OVERLAPS = {
 }
 
 
+# The plain sum over shared ids, of which MulSupCon's target is made: no similarity, and not within [0, 1].
+SHARED = Overlap(_cosine_layers, lambda overlap, own_rows, own_columns: overlap)
+
+
+def partners(sets: LabelSets, weighting: Weighting) -> Weighting:
+    """A weighting under which two sets of ``sets`` overlap by the sum of 1 / (n - 1) over the ids that they share.
+
+    n is how many of ``sets`` have the id. Ids of one set alone, or that ``weighting`` gives no weight or no factor,
+    count nothing.
+    """
+    factors = (weighting.factors > 0).astype(np.float32)
+    counted = (factors[sets.kinds] > 0) & (weighting.nodes[sets.ids.values] > 0)
+    having = np.bincount(sets.ids.values[counted], minlength=len(weighting.nodes))
+    nodes = np.where(having > 1, np.maximum(having - 1, 1) ** -0.5, 0.0).astype(np.float32)
+    return Weighting(nodes, factors, weighting.closure)
+
+
+def shared(rows: LabelSets, columns: LabelSets, weighting: Weighting) -> Matrix:
+    """The sum of (m w)_p (m w)_q over the ids that two sets share, (R, C) float32."""
+    return _by_overlap(SHARED, rows, columns, weighting)
+
+
 def levels_of(weighting: Weighting) -> list[float]:
     """The factors above 0 that headings can have, rising."""
     return sorted({float(factor) for factor in weighting.factors if factor > 0})

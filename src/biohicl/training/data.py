@@ -1,88 +1,115 @@
-"""What a training step eats: tokens and labels of a selection, row for row, and the order of batches.
+"""What training reads: tokens and labels of a selection, row for row.
 
-Goes in: the tokens, labels and hierarchy tables. Comes out: token lists and label sets by citation, and the
-order of batches.
+Goes in: the tokens, labels and hierarchy tables, and where a loss asks for them label counts and the terms of MeSH.
+Comes out: :class:`TrainingData`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from biohicl.configuration import node_settings
 from biohicl.errors import BioHiCLError
 from biohicl.mesh.label_counts import read_label_counts
 from biohicl.mesh.label_sets import HIERARCHY_KEY, LabelSets
-from biohicl.mesh.nodes import read_nodes
+from biohicl.mesh.nodes import Nodes, read_nodes
 from biohicl.mesh.similarity import METHODS
 from biohicl.mesh.weights import weighting
 from biohicl.ragged import Ragged
+from biohicl.training.queries import HeadingQueries, read_names
 from biohicl.training.targets import Targets
+from biohicl.training.tokens import VIEWS
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files that a node is trained from. ``label_counts`` and ``terms`` are there where a setting needs them."""
+
+    start: Path
+    tokens: Path
+    labels: Path
+    hierarchy: Path
+    label_counts: Path | None = None
+    terms: Path | None = None
+
+    def files(self) -> dict[str, Path]:
+        """By name, what a model depends on; of the encoder folder its weights (or the index of several files)."""
+        weights = self.start / "model.safetensors"
+        named = {
+            "start": weights if weights.is_file() else self.start / "model.safetensors.index.json",
+            "tokens": self.tokens,
+            "labels": self.labels,
+            "hierarchy": self.hierarchy,
+            "label_counts": self.label_counts,
+            "terms": self.terms,
+        }
+        return {name: path for name, path in named.items() if path is not None}
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """A selection, ready: token lists by view, and what SimL its citations should have (None: nobody asks)."""
+    """A selection, ready: token lists by view, and what the labels say (None: no setting asks)."""
 
     pmids: npt.NDArray[np.int32]
     tokens: Mapping[str, Ragged]
     targets: Targets | None
+    headings: HeadingQueries | None
 
     def __len__(self) -> int:
         return len(self.pmids)
 
 
-def read_training_data(
-    tokens: Path,
-    labels: Path,
-    hierarchy: Path,
-    label_counts: Path | None,
-    label_settings: Mapping[str, Any] | None,
-    views: set[str],
-) -> TrainingData:
-    """Reads the ``views`` of the tokens, and the labels as ``label_settings`` (a node's ``labels``) weighs them.
-
-    ``label_counts`` is needed for the weight ``corpus`` alone. Without ``label_settings`` no labels are read.
-    """
-    token_table = pq.read_table(tokens, columns=["pmid", "version", *sorted(views)])
-    pmids, token_lists = token_table["pmid"].to_numpy(), {view: Ragged.of(token_table[view]) for view in views}
+def read_training_data(inputs: Inputs, settings: Mapping[str, Any]) -> TrainingData:
+    """Reads what a node with these ``settings`` (its block of config.yaml) is trained on."""
+    token_table = pq.read_table(inputs.tokens, columns=["pmid", "version", *VIEWS])
+    pmids, token_lists = token_table["pmid"].to_numpy(), {view: Ragged.of(token_table[view]) for view in VIEWS}
+    label_settings = node_settings(settings).get("labels")
     if label_settings is None:
-        return TrainingData(pmids, token_lists, None)
+        return TrainingData(pmids, token_lists, None, None)
+    nodes = read_nodes(inputs.hierarchy)
+    wants_headings = "heading_abstract" in settings["losses"]
     column = METHODS[label_settings["similarity"]].labels
-    label_table = pq.read_table(labels, columns=["pmid", "version", column, f"{column}_kinds"])
+    table = _label_table(inputs, nodes, ["direct", "closed"] if wants_headings else [column])
     for key in ("pmid", "version"):
-        if not token_table[key].equals(label_table[key]):
-            raise BioHiCLError(f"{tokens} and {labels} are not of the same selection: their {key} columns differ")
-    nodes = read_nodes(hierarchy)
-    made_with = (label_table.schema.metadata or {}).get(HIERARCHY_KEY.encode(), b"").decode()
+        if not token_table[key].equals(table[key]):
+            raise BioHiCLError(
+                f"{inputs.tokens} and {inputs.labels} are not of the same selection: their {key} columns differ"
+            )
+    sets = {name: LabelSets.of(table[name], table[f"{name}_kinds"]) for name in ("direct", "closed") if name in table.column_names}
+    for name, found in sets.items():
+        if len(found.ids.values) and not 0 <= found.ids.values.min() <= found.ids.values.max() < nodes.count:
+            raise BioHiCLError(
+                f"{inputs.labels}: its column {name} has ids outside the hierarchy's {nodes.count:,} nodes; make it "
+                "again: biohicl labels"
+            )
+    counts = read_label_counts(inputs.label_counts, nodes) if inputs.label_counts else None
+    weights = weighting(nodes, label_settings, counts)
+    headings = None
+    if wants_headings:
+        if inputs.terms is None:
+            raise BioHiCLError("losses.heading_abstract makes queries of MeSH terms; name their table with --terms")
+        names = read_names(inputs.terms, nodes)
+        most = settings["losses"]["heading_abstract"]["headings"]
+        headings = HeadingQueries(sets["direct"], sets["closed"], weights.nodes, names, most)
+    return TrainingData(
+        pmids, token_lists, Targets(sets[column], weights, label_settings["similarity"]), headings
+    )
+
+
+def _label_table(inputs: Inputs, nodes: Nodes, columns: list[str]) -> pa.Table:
+    kinds = [f"{column}_kinds" for column in columns]
+    table = pq.read_table(inputs.labels, columns=["pmid", "version", *columns, *kinds])
+    made_with = (table.schema.metadata or {}).get(HIERARCHY_KEY.encode(), b"").decode()
     if made_with != nodes.fingerprint:
         raise BioHiCLError(
-            f"{labels}: its ids are of another hierarchy than {hierarchy}; make them again: biohicl labels"
+            f"{inputs.labels}: its ids are of another hierarchy than {inputs.hierarchy}; make them again: biohicl labels"
         )
-    sets = LabelSets.of(label_table[column], label_table[f"{column}_kinds"])
-    counts = read_label_counts(label_counts, nodes) if label_counts else None
-    targets = Targets(sets, weighting(nodes, label_settings, counts), label_settings["similarity"])
-    return TrainingData(pmids, token_lists, targets)
-
-
-def batches(count: int, batch_size: int, epochs: int, seed: int) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-    """(epoch, indices) of every batch: each epoch a fresh permutation, a function of ``seed`` and epoch alone.
-
-    An epoch's rest that fills no batch is left out, unless it is all there is.
-    """
-    size = min(batch_size, count)
-    for epoch in range(epochs):
-        order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(count)
-        for start in range(0, count - size + 1, size):
-            yield epoch, order[start : start + size]
-
-
-def steps_of(count: int, batch_size: int, epochs: int, max_steps: int | None) -> int:
-    """How many batches :func:`batches` yields, cut at ``max_steps``."""
-    steps = epochs * (count // min(batch_size, count))
-    return steps if max_steps is None else min(steps, max_steps)
+    return table

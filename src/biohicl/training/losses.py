@@ -1,44 +1,76 @@
-"""The losses, each a function of fp32 similarities and targets of one batch, giving a scalar.
+"""The losses, behind one interface: embeddings of a batch and a target matrix in, a scalar out.
 
-``similarity`` is SimE, the cosines of the embeddings; ``target`` is SimL, both (B, B). Where a batch gives a
-loss nothing to learn from (one citation, no positives, no labels), it is 0 and keeps its graph: never NaN.
+Every loss is a function ``loss(one, other, target, **settings)``:
+
+one, other   (B, d), embeddings of unit length; SimE is ``one @ other.T``, their cosines. A loss between texts gets the
+             same texts twice, one of queries gets the queries and the texts that they should find, row for row.
+target       (B, B), fp32, what the labels say of each pair: SimL within [0, 1], or what :data:`LOSSES` names instead.
+settings     the loss's own keys of config.yaml, without its weight, and the scalars that it learns.
+
+Where a batch gives a loss nothing to learn from (one citation, no positives, no labels), the loss is 0 and keeps its
+graph: never NaN.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
 import torch
 from torch import Tensor
-from torch.nn.functional import log_softmax, softmax
+from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, softmax, softplus
+
+# What SigLIP starts from (arXiv 2303.15343): a scale of 10, learned as its logarithm, and a bias that makes the many
+# unrelated pairs cheap.
+SIGLIP_START = {"log_scale": 2.302585092994046, "bias": -10.0}
 
 
-def mse(similarity: Tensor, target: Tensor) -> Tensor:
+def mse(one: Tensor, other: Tensor, target: Tensor) -> Tensor:
     """Mean of (SimE - SimL)^2 over the pairs of two different citations.
 
     Source: BioHiCL (arXiv 2604.15591), L_mse.
     """
-    others = _others(similarity)
-    return _mean_where((similarity - target).square(), others)
+    similarity = one @ other.T
+    return _mean_where((similarity - target).square(), _others(similarity))
 
 
-def contrastive(similarity: Tensor, target: Tensor, positive_above: float) -> Tensor:
-    """BioHiCL's contrastive term as printed, the mean over all positive pairs (i, p) of
+def affine_mse(one: Tensor, other: Tensor, target: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
+    """Mean of (SimE - (a SimL + b))^2 over the pairs of two different citations; a (``slope``) and b are learned.
 
-        - log [ SimL(i, p) exp(SimE(i, p)) / sum over the negatives n of i of exp(SimE(i, n)) ]
+    SimE may then keep its scale, where a plain squared error moves all of it towards SimL's.
 
-    Positives of i: SimL > ``positive_above``. Negatives: SimL = 0. Anchors without negatives are left out. As
-    printed, log SimL has no gradient, and there is no temperature.
+    Source: this project; the affine calibration of a regression target.
+    """
+    similarity = one @ other.T
+    return _mean_where((similarity - (slope * target + offset)).square(), _others(similarity))
+
+
+def contrastive(
+    one: Tensor, other: Tensor, target: Tensor, positive_above: float, temperature: float, weighted: bool
+) -> Tensor:
+    """BioHiCL's contrastive term: the mean over all positive pairs (i, p) of
+
+        - log [ SimL(i, p) exp(SimE(i, p) / t) / sum over the negatives n of i of exp(SimE(i, n) / t) ]
+
+    Positives of i: SimL > ``positive_above``. Negatives: SimL = 0. Anchors without negatives are left out. As printed
+    there is no temperature (t = 1), and log SimL, a summand, has no gradient. ``weighted`` makes SimL a real weight:
+    the mean of the pairs' logarithms without it, weighted by it.
 
     Source: BioHiCL (arXiv 2604.15591), L_con.
     """
+    similarity = one @ other.T / temperature
     negatives = target == 0
     positives = (target > positive_above) & _others(similarity) & negatives.any(dim=1, keepdim=True)
-    # exp(SimE) lies within [1/e, e], so the plain sum is safe; the clamp serves rows that are masked out anyway.
-    over_negatives = torch.where(negatives, similarity.exp(), 0.0).sum(dim=1, keepdim=True)
-    log_ratio = torch.log(target.clamp(min=1e-12)) + similarity - torch.log(over_negatives.clamp(min=1e-12))
-    return _mean_where(-log_ratio, positives)
+    over_negatives = torch.where(negatives, similarity, _lowest(similarity)).logsumexp(dim=1, keepdim=True)
+    terms = over_negatives - similarity
+    if weighted:
+        weights = torch.where(positives, target, 0.0)
+        return (weights * torch.where(positives, terms, 0.0)).sum() / weights.sum().clamp(min=1e-12)
+    return _mean_where(terms - torch.log(target.clamp(min=1e-12)), positives)
 
 
-def soft_targets(similarity: Tensor, target: Tensor, temperature: float, target_temperature: float) -> Tensor:
+def soft_targets(one: Tensor, other: Tensor, target: Tensor, temperature: float, target_temperature: float) -> Tensor:
     """Mean over anchors i of the cross-entropy, over the others j != i,
 
         - sum_j softmax_j(SimL_ij / target_temperature) log softmax_j(SimE_ij / temperature)
@@ -47,23 +79,95 @@ def soft_targets(similarity: Tensor, target: Tensor, temperature: float, target_
 
     Source: X-CLR (arXiv 2407.18134).
     """
+    similarity = one @ other.T / temperature
     others = _others(similarity)
     anchors = (torch.where(others, target, 0.0) > 0).any(dim=1)
-    if similarity.shape[0] < 3 or not bool(anchors.any()):
+    if similarity.shape[0] < 3:
         return similarity.sum() * 0.0
-    hidden = torch.finfo(similarity.dtype).min
+    hidden = _lowest(similarity)
     wanted = softmax(torch.where(others, target / target_temperature, hidden), dim=1)
-    found = log_softmax(torch.where(others, similarity / temperature, hidden), dim=1)
+    found = log_softmax(torch.where(others, similarity, hidden), dim=1)
     per_anchor = -torch.where(others, wanted * found, 0.0).sum(dim=1)
-    return per_anchor[anchors].mean()
+    return _mean_where(per_anchor, anchors)
 
 
-def title_abstract(similarity: Tensor, temperature: float) -> Tensor:
-    """InfoNCE both ways: ``similarity[i, j]`` is the cosine of title i and abstract j; its own is the one to find.
+def cosent(one: Tensor, other: Tensor, target: Tensor, scale: float) -> Tensor:
+    """Mean over anchors i, of those that tell any two others apart, of
+
+        log(1 + sum over j, k with SimL_ij < SimL_ik of exp(scale (SimE_ij - SimE_ik)))
+
+    Only the order of SimL counts. The sum is taken in O(B log B) a row: sorted by SimL, it is a sum over k of
+    exp(-scale SimE_ik) times what has accumulated of exp(scale SimE_ij) below k.
+
+    Source: CoSENT (Su 2022, kexue.fm/archives/8847), its pairs restricted to one anchor.
+    """
+    size = one.shape[0]
+    similarity = one @ other.T
+    if size < 3:
+        return similarity.sum() * 0.0
+    others = _others(similarity)
+    targets, order = target[others].view(size, size - 1).sort(dim=1)
+    scaled = scale * similarity[others].view(size, size - 1).gather(1, order)
+    below = torch.searchsorted(targets, targets)  # how many of the row have a smaller SimL
+    accumulated = scaled.logcumsumexp(dim=1).gather(1, (below - 1).clamp(min=0))
+    terms = torch.where(below > 0, accumulated - scaled, _lowest(scaled))
+    return _mean_where(softplus(terms.logsumexp(dim=1)), (below > 0).any(dim=1))
+
+
+def soft_siglip(one: Tensor, other: Tensor, target: Tensor, log_scale: Tensor, bias: Tensor) -> Tensor:
+    """Mean, over the pairs of two different citations, of the binary cross-entropy of
+
+        sigmoid(t SimE + b) against SimL; t = exp(``log_scale``) and b are learned
+
+    Source: SigLIP (arXiv 2303.15343), its labels of 0 and 1 replaced by SimL.
+    """
+    similarity = one @ other.T
+    logits = log_scale.exp() * similarity + bias
+    losses = binary_cross_entropy_with_logits(logits, target.to(logits.dtype), reduction="none")
+    return _mean_where(losses, _others(similarity))
+
+
+def mul_sup_con(one: Tensor, other: Tensor, target: Tensor, temperature: float) -> Tensor:
+    """Mean over the labels l of all anchors i, where another citation has l too, of
+
+        - 1 / |P_l(i)| sum over p in P_l(i) of log softmax_j(SimE_ij / temperature)[p], j != i
+
+    with P_l(i) the other citations that have l. ``target`` sums 1 / |P_l(i)| over the labels that i and p share
+    (:meth:`biohicl.training.targets.Targets.shared_labels`), so that the double sum becomes one over pairs.
+
+    Source: MulSupCon (Zhang and Wu, AAAI 2024).
+    """
+    similarity = one @ other.T / temperature
+    others = _others(similarity)
+    weights = torch.where(others, target, 0.0)
+    found = log_softmax(torch.where(others, similarity, _lowest(similarity)), dim=1)
+    return -(weights * torch.where(others, found, 0.0)).sum() / weights.sum().clamp(min=1e-12)
+
+
+def title_abstract(one: Tensor, other: Tensor, target: Tensor, temperature: float, mask_above: float | None) -> Tensor:
+    """InfoNCE of titles (``one``) and their abstracts: see :func:`info_nce`."""
+    return info_nce(one, other, None if mask_above is None else target > mask_above, temperature)
+
+
+def heading_abstract(one: Tensor, other: Tensor, target: Tensor, temperature: float) -> Tensor:
+    """InfoNCE of queries made of headings (``one``) and the texts of their citations: see :func:`info_nce`.
+
+    ``target`` is 1 where the citation of a text carries all headings of a query, itself or below them, else 0: such
+    texts are no wrong answers.
+    """
+    return info_nce(one, other, target > 0.5, temperature)
+
+
+def info_nce(queries: Tensor, texts: Tensor, masked: Tensor | None, temperature: float) -> Tensor:
+    """Each query finds its own text among all, and each text its query: the mean of both cross-entropies.
+
+    ``masked`` (B, B): true where text j is no wrong answer to query i, and is left out; a query's own text never is.
 
     Source: van den Oord et al. 2018 (arXiv 1807.03748), symmetric as in CLIP (arXiv 2103.00020).
     """
-    scaled = similarity / temperature
+    scaled = queries @ texts.T / temperature
+    if masked is not None:
+        scaled = torch.where(masked & _others(scaled), _lowest(scaled), scaled)
     rows = log_softmax(scaled, dim=1).diagonal()
     columns = log_softmax(scaled, dim=0).diagonal()
     return -(rows.mean() + columns.mean()) / 2
@@ -74,6 +178,41 @@ def _others(similarity: Tensor) -> Tensor:
     return ~torch.eye(similarity.shape[0], dtype=torch.bool, device=similarity.device)
 
 
+def _lowest(values: Tensor) -> float:
+    # Not infinite: a row of nothing else would give NaN.
+    return torch.finfo(values.dtype).min
+
+
 def _mean_where(values: Tensor, mask: Tensor) -> Tensor:
     count = mask.sum()
     return torch.where(mask, values, 0.0).sum() / count.clamp(min=1)
+
+
+Rows = Literal["texts", "titles", "headings"]
+Target = Literal["similarity", "shared_labels", "carried", "masked"]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What the trainer has to know of a loss."""
+
+    value: Callable[..., Tensor]
+    # What `one` holds: the texts again, titles, or queries made of headings.
+    rows: Rows
+    # What `target` holds: SimL, the weights of MulSupCon, who carries a query's headings, or SimL where it masks.
+    target: Target
+    # Scalars that are learned beside the model, and where they start.
+    learned: Mapping[str, float] = field(default_factory=dict)
+
+
+LOSSES: Mapping[str, Loss] = {
+    "mse": Loss(mse, "texts", "similarity"),
+    "affine_mse": Loss(affine_mse, "texts", "similarity", {"slope": 1.0, "offset": 0.0}),
+    "contrastive": Loss(contrastive, "texts", "similarity"),
+    "soft_targets": Loss(soft_targets, "texts", "similarity"),
+    "cosent": Loss(cosent, "texts", "similarity"),
+    "soft_siglip": Loss(soft_siglip, "texts", "similarity", SIGLIP_START),
+    "mul_sup_con": Loss(mul_sup_con, "texts", "shared_labels"),
+    "title_abstract": Loss(title_abstract, "titles", "masked"),
+    "heading_abstract": Loss(heading_abstract, "headings", "carried"),
+}

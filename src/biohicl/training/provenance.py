@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import biohicl
-from biohicl.storage import sha256_of
 
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "pyarrow")
 
 
-def manifest(node: str, settings: Mapping[str, Any], inputs: Mapping[str, Path], **facts: Any) -> dict[str, Any]:
-    """Settings, SHA-256 of every input, versions, thread count and commit; no times and no paths, so that the
-    same training writes the same manifest anywhere."""
+def manifest(node: str, settings: Mapping[str, Any], inputs: Mapping[str, str], **facts: Any) -> dict[str, Any]:
+    """Settings, SHA-256 of every input (``inputs``, by name), versions, thread count and commit.
+
+    No times and no paths: the same training writes the same manifest anywhere.
+    """
     import torch
 
     versions = {"python": platform.python_version(), "biohicl": biohicl.__version__}
@@ -26,9 +27,15 @@ def manifest(node: str, settings: Mapping[str, Any], inputs: Mapping[str, Path],
         "node": node,
         **facts,
         "threads": torch.get_num_threads(),
-        "dtype": "weights and similarities float32, forward pass bfloat16 on a GPU and float32 elsewhere",
+        "dtype": {
+            "weights": "float32",
+            "forward": "bfloat16 on a GPU, float32 elsewhere",
+            "pooling": "float32",
+            "similarity": "float32",
+            "targets": "float32",
+        },
         "settings": settings,
-        "inputs": {name: {"sha256": sha256_of(path)} for name, path in inputs.items()},
+        "inputs": {name: {"sha256": digest} for name, digest in inputs.items()},
         "versions": versions,
         "commit": _commit(),
     }

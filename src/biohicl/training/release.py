@@ -1,7 +1,7 @@
 """A training release: the corpus and the hierarchy, frozen under a name.
 
-Goes in: ``current.parquet``, ``hierarchy.parquet`` and the records of what was fetched. Comes out: copies of the
-two tables and ``release.json``, which lists the PubMed files that the release refers to. Training reads the
+Goes in: ``current.parquet``, ``hierarchy.parquet``, MeSH's ``terms.parquet`` and the records of what was fetched. Comes
+out: copies of the three tables and ``release.json``, which lists the PubMed files that the release refers to. Training reads the
 release alone, so that a daily update of the corpus changes nothing for it; :func:`articles_of_release` is how.
 """
 
@@ -18,25 +18,27 @@ from biohicl.progress import say, track
 from biohicl.storage import read_json, sha256_of, whole_files, write_json
 
 
-def freeze_release(current: Path, hierarchy: Path, mesh_record: Path, output: Path) -> None:
-    """Freezes under ``output``: citations.parquet, hierarchy.parquet, release.json."""
+def freeze_release(current: Path, hierarchy: Path, terms: Path, mesh_record: Path, output: Path) -> None:
+    """Freezes under ``output``: citations.parquet, hierarchy.parquet, terms.parquet, release.json."""
     files = pl.scan_parquet(current).select(pl.col("file").unique().sort()).collect()["file"].to_list()
     mesh = read_json(mesh_record).get("name")
     if not mesh:
         raise BioHiCLError(f"{mesh_record}: names no MeSH file; it has to be the record that list-mesh made")
-    with whole_files(output / "citations.parquet", output / "hierarchy.parquet", output / "release.json") as (
-        citations_copy,
-        hierarchy_copy,
-        record,
-    ):
+    names = ("citations.parquet", "hierarchy.parquet", "terms.parquet", "release.json")
+    with whole_files(*(output / name for name in names)) as (citations_copy, hierarchy_copy, terms_copy, record):
         shutil.copyfile(current, citations_copy)
         shutil.copyfile(hierarchy, hierarchy_copy)
+        shutil.copyfile(terms, terms_copy)
         count = pl.scan_parquet(citations_copy).select(pl.len()).collect().item()
         write_json(
             {
                 "citations": count,
                 "mesh": mesh,
-                "sha256": {"citations": sha256_of(citations_copy), "hierarchy": sha256_of(hierarchy_copy)},
+                "sha256": {
+                    "citations": sha256_of(citations_copy),
+                    "hierarchy": sha256_of(hierarchy_copy),
+                    "terms": sha256_of(terms_copy),
+                },
                 "files": files,
             },
             record,

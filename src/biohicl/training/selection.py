@@ -13,14 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
 from biohicl.storage import write_parquet
+from biohicl.training.draw import pmid_hash
 from biohicl.training.release import articles_of_release, headings_of
 
 SELECTION = pa.schema(
@@ -34,15 +33,6 @@ SELECTION = pa.schema(
         ("majors", pa.list_(pa.bool_())),  # on the descriptor or any of its qualifiers, in the same order
     ]
 )
-
-
-def pmid_hash(pmids: npt.NDArray[np.integer], seed: int) -> npt.NDArray[np.uint64]:
-    """SplitMix64 of each PMID and the seed: a draw that any language can repeat (Steele et al., OOPSLA 2014)."""
-    with np.errstate(over="ignore"):
-        z = pmids.astype(np.uint64) + np.uint64(seed) * np.uint64(0xD1342543DE82EF95) + np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
 
 
 def write_selection(release: Path, pubmed: Path, settings: Mapping[str, Any], output: Path) -> int:

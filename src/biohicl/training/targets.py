@@ -1,7 +1,7 @@
-"""SimL of a batch, where the batch is: on a CPU by sparse products, on a GPU by dense ones.
+"""What the labels say of a batch, where the batch is: on a CPU by sparse products, on a GPU by dense ones.
 
 Goes in: the label sets of a selection, a weighting, the name of a similarity. Comes out: for the citations of a batch
-a (B, B) float32 tensor within [0, 1]. Both ways give the same numbers to 1e-5, and the same exact zeros, as long as the
+a (B, B) float32 tensor: SimL within [0, 1], or the weights of MulSupCon. Both ways give the same numbers to 1e-5, and the same exact zeros, as long as the
 weights within one set differ by less than a factor of 10,000.
 """
 
@@ -14,11 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from biohicl.mesh.label_sets import LabelSets
-from biohicl.mesh.similarity import METHODS, OVERLAPS, Overlap, levels_of
+from biohicl.mesh.similarity import METHODS, OVERLAPS, SHARED, Overlap, levels_of, partners, shared
 from biohicl.mesh.weights import Weighting
 
 if TYPE_CHECKING:
     import torch
+
+# A block of all similarities is computed for its diagonal alone: small, that it is not mostly waste.
+PAIRS_AT_A_TIME = 64
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,32 @@ class Targets:
             similarity = METHODS[self.similarity].similarity(sets, sets, self.weighting)
             return torch.from_numpy(similarity).to(device)
         return dense_similarity(OVERLAPS[self.similarity], sets, self.weighting, device)
+
+
+    def shared_labels(self, indices: npt.NDArray[np.integer], device: torch.device) -> torch.Tensor:
+        """For MulSupCon: the sum of 1 / (n - 1) over the labels that two citations share, (B, B) float32 on ``device``.
+
+        n is how many citations of the batch have the label. Labels without weight are no labels here.
+        """
+        import torch
+
+        sets = self.labels.take(indices)
+        weighting = partners(sets, self.weighting)
+        if device.type == "cpu":
+            return torch.from_numpy(shared(sets, sets, weighting))
+        return dense_similarity(SHARED, sets, weighting, device)
+
+    def similarity_of_pairs(
+        self, one: npt.NDArray[np.integer], other: npt.NDArray[np.integer]
+    ) -> npt.NDArray[np.float32]:
+        """SimL of ``one[i]`` and ``other[i]``, (n,) float32."""
+        method = METHODS[self.similarity].similarity
+        found = np.empty(len(one), dtype=np.float32)
+        for start in range(0, len(one), PAIRS_AT_A_TIME):
+            part = slice(start, start + PAIRS_AT_A_TIME)
+            rows, columns = self.labels.take(one[part]), self.labels.take(other[part])
+            found[part] = method(rows, columns, self.weighting).diagonal()
+        return found
 
 
 def dense_similarity(overlap: Overlap, sets: LabelSets, weighting: Weighting, device: torch.device) -> torch.Tensor:

@@ -1,233 +1,506 @@
 """The step ``train``: one phase, from an encoder folder to a new one.
 
-Goes in: the folder to start from, a selection's tokens and labels, the hierarchy and label counts that they refer to,
-the node's settings. Comes out: ``results/models/<node>/``: merged weights, tokenizer and settings as
-sentence-transformers loads them, the LoRA adapter in ``adapter/``, ``training_log.parquet`` (a row a step) and
-``manifest.json`` (what it was made from).
+Goes in: the folder to start from, a selection's tokens and labels, the hierarchy and what else its losses ask for, the
+node's settings. Comes out: ``results/models/<node>/``: merged weights, tokenizer and settings as sentence-transformers
+loads them, the LoRA adapter in ``adapter/``, ``training_log.parquet`` (a row a step), ``development.parquet`` (a row a
+measure) and ``manifest.json`` (what it was made from). Beside it, while it lasts, checkpoints.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import torch
 
-from biohicl.configuration import LABEL_LOSSES, node_settings
-from biohicl.encoder.embed import embed_tokens, pick_device
-from biohicl.encoder.folder import load_model, load_tokenizer, read_settings, write_settings
+from biohicl.encoder.embed import pick_device
+from biohicl.encoder.folder import EncoderSettings, load_model, load_tokenizer, positions_of, read_settings, write_settings
+from biohicl.encoder.packing import TextModel
 from biohicl.errors import BioHiCLError
-from biohicl.progress import say, track
-from biohicl.storage import whole_directory, write_json, write_parquet
-from biohicl.training.data import TrainingData, batches, read_training_data, steps_of
+from biohicl.progress import say
+from biohicl.storage import sha256_of, whole_directory, write_json, write_parquet
+from biohicl.training.batches import Batch, Preparer
+from biohicl.training.checkpoints import Checkpoint, Checkpoints, usable
+from biohicl.training.data import Inputs, TrainingData, read_training_data
+from biohicl.training.development import Judge, Measures, measure
+from biohicl.training.plan import Plan, held_out, plan_batches
 from biohicl.training.provenance import manifest
+from biohicl.training.ranks import Ranks
+from biohicl.training.step import Step
+from biohicl.training.trainable import Trainable
+from biohicl.training.watch import Watch, matrix_rate, operations
 
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
+# The scalars that losses learn have a rate of their own: at the model's they would not arrive within a training.
+RATE_OF_SCALARS = 0.01
+PMIDS_NAMED = 5
 
-# Which token lists each loss needs.
-VIEWS_OF_LOSS = {
-    "mse": {"document"},
-    "contrastive": {"document"},
-    "soft_targets": {"document"},
-    "title_abstract": {"query", "passage"},
-}
-# Layers that carry no text's meaning of their own and never get an adapter.
-_NOT_ADAPTED = ("pooler",)
+
+@dataclass(frozen=True)
+class Options:
+    """How a training runs, as opposed to what it computes; none of it is a reason to train again."""
+
+    device: str = "auto"
+    # Tokens whose activations are in memory at a time; None: all of a batch.
+    chunk_tokens: int | None = None
+    # Whether torch compiles the model; None: on a GPU.
+    compiled: bool | None = None
+    # On a GPU: the same bits each time, at some cost.
+    deterministic: bool = False
+    checkpoint_minutes: float = 10.0
 
 
 def train(
-    start: Path,
-    tokens: Path,
-    labels: Path,
-    hierarchy: Path,
-    label_counts: Path | None,
-    settings: Mapping[str, Any],
-    output: Path,
-    device: str,
+    inputs: Inputs, settings: Mapping[str, Any], output: Path, checkpoints: Path, options: Options | None = None
 ) -> None:
     """Trains one phase and writes the node's folder, whole or not at all.
 
-    ``settings`` is the node's resolved block of config.yaml; ``label_counts`` is needed where it weighs labels by
-    the corpus. The same settings, inputs, device kind and thread count give the same weights.
+    ``settings`` is the node's resolved block of config.yaml. Goes on from a checkpoint under ``checkpoints`` where one
+    of this training is there. On a CPU the same settings, inputs, processes and thread count give the same weights to
+    the bit, interrupted or not. Under torchrun all processes train one model.
     """
-    import torch
+    options = options or Options()
+    ranks = Ranks.start(options.device)
+    try:
+        with _deterministic(options.deterministic):
+            training = Training(inputs, settings, output.name, Checkpoints(checkpoints), options, ranks)
+            training.run()
+            if ranks.is_first:
+                training.write(output)
+    finally:
+        ranks.stop()
 
-    views = set().union(*(VIEWS_OF_LOSS[name] for name in settings["losses"]))
-    label_settings = node_settings(settings).get("labels")
-    data = read_training_data(tokens, labels, hierarchy, label_counts, label_settings, views)
-    if len(data) < 2:
-        raise BioHiCLError(f"{tokens}: {len(data)} citations; at least 2 are needed to train")
-    torch.manual_seed(settings["seed"])
-    model = load_model(start).to(pick_device(device))
-    tokenizer = load_tokenizer(start)
-    encoder_settings = read_settings(start)
-    trained = _with_trainable(model, settings["trainable"])
-    parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
-    total = sum(parameter.numel() for parameter in model.parameters())
-    say(
-        f"{output.name}: {len(data):,} citations, {sum(p.numel() for p in parameters):,} of {total:,} weights train, "
-        f"on {model.device}, {torch.get_num_threads()} threads"
-    )
-    log = _run(trained, parameters, data, settings, encoder_settings.pooling, tokenizer.pad_token_id or 0)
-    with whole_directory(output) as folder:
-        if settings["trainable"]["method"] == "lora":
-            # The adapter names the folder that it was trained on by path; nobody else has that path.
-            trained.peft_config["default"].base_model_name_or_path = start.name
-            # Whole embedding tables do not belong to an adapter, and peft would ask the hub about them.
-            trained.save_pretrained(folder / "adapter", save_embedding_layers=False)
-            (folder / "adapter" / "README.md").unlink(missing_ok=True)
-            merged = trained.merge_and_unload()
-        else:
-            merged = trained
-        merged.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        write_settings(encoder_settings, folder, merged.config.hidden_size)
-        write_parquet(pa.Table.from_pylist(log), folder / "training_log.parquet")
-        inputs = {"start": start / "model.safetensors", "tokens": tokens, "labels": labels, "hierarchy": hierarchy}
-        if label_counts:
-            inputs["label_counts"] = label_counts
-        write_json(
-            manifest(output.name, settings, inputs, citations=len(data), steps=len(log), device=str(model.device)),
-            folder / "manifest.json",
+
+class Training:
+    """A phase of training, from its beginning or from a checkpoint."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        settings: Mapping[str, Any],
+        name: str,
+        checkpoints: Checkpoints,
+        options: Options,
+        ranks: Ranks,
+    ) -> None:
+        self.inputs, self.settings, self.name = inputs, settings, name
+        self.checkpoints, self.options, self.ranks = checkpoints, options, ranks
+        data = read_training_data(inputs, settings)
+        device = pick_device(ranks.device(options.device))
+        self.encoder: EncoderSettings = read_settings(inputs.start)
+        self.tokenizer: Any = load_tokenizer(inputs.start)
+        # The adapters begin alike in every process; what is drawn later, dropout, is each one's own.
+        torch.manual_seed(settings["seed"])
+        model = load_model(inputs.start).to(device)
+        _check_tokens(data, model, inputs)
+        self.trainable = Trainable(model, settings["trainable"], settings["losses"])
+        torch.manual_seed(settings["seed"] + ranks.rank)
+        self.model = TextModel(model, self.encoder.pooling, self.tokenizer.pad_token_id or 0)
+        self.is_held_out = held_out(data.pmids, settings["development"]["citations"], settings["seed"])
+        self.data, self.plan = data, self._planned(data)
+        self.preparer = Preparer(
+            data, self.plan, settings, self.model, self._query_tokens, ranks.rank, ranks.world, options.chunk_tokens
+        )
+        if ranks.world > self.settings["schedule"]["batch_size"]:
+            raise BioHiCLError(f"{ranks.world} processes share a batch of {settings['schedule']['batch_size']} citations")
+        self.step = Step(self.model, self.trainable.parameters, self.trainable.learned, settings["losses"], ranks)
+        self.optimizer = _optimizer(self.trainable, settings["schedule"])
+        self.hashes = {key: sha256_of(path) for key, path in inputs.files().items()}
+        self.judge = Judge(settings["development"], [])
+        self.log: list[dict[str, Any]] = []
+        self.device = device
+
+    # --- before the first step ----------------------------------------------------------------------
+
+    def _planned(self, data: TrainingData) -> Plan:
+        tokens = data.tokens["document"].lengths() + data.tokens["query"].lengths()
+        rows = np.flatnonzero(~self.is_held_out)
+        plan = plan_batches(rows, tokens, data.targets, self.settings["schedule"], self.settings["seed"])
+        wanted = self.settings["schedule"]["related"]
+        if wanted and self.ranks.is_first:
+            say(f"{plan.related:.1%} of the citations come with a related one ({wanted:.1%} were asked for)")
+        return plan
+
+    def _query_tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        length = self.settings["max_length"]
+        queries = [self.encoder.query(text) for text in texts]
+        tokens: list[list[int]] = self.tokenizer(queries, truncation=True, max_length=length)["input_ids"]
+        return tokens
+
+    def _made_from(self) -> dict[str, Any]:
+        return {"settings": dict(self.settings), "inputs": self.hashes, "plan": self.plan.fingerprint}
+
+    def _made_by(self) -> dict[str, Any]:
+        made_by: dict[str, Any] = {"device": self.device.type, "processes": self.ranks.world}
+        if self.device.type == "cpu":
+            made_by["threads"] = torch.get_num_threads()
+        return made_by
+
+    def _resumed(self) -> int:
+        """Steps that are done already: those of a checkpoint, which is loaded, or 0."""
+        found = self.checkpoints.last()
+        if found is not None and not usable(found, self._made_from(), self._made_by(), self.checkpoints.folder):
+            found = None
+        if found is None:
+            if self.ranks.is_first:
+                self.checkpoints.clear()
+                self.checkpoints.log.unlink(missing_ok=True)
+                shutil.rmtree(self.checkpoints.tensorboard, ignore_errors=True)
+            return 0
+        if self.ranks.is_first:
+            self.log = [row for row in self.checkpoints.rows(found.step) if row["kind"] == "step"]
+            say(f"going on after step {found.step}, from {self.checkpoints.folder}")
+            if found.state["versions"] != _versions():
+                say("note: another version of torch made the checkpoint; the model may differ in its last digits")
+        self.trainable.restore(found.weights)
+        _restore_optimizer(self.optimizer, found.optimizer)
+        torch.set_rng_state(found.generators[f"cpu.{self.ranks.rank}"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(found.generators[f"cuda.{self.ranks.rank}"], self.device)
+        self.judge = Judge(self.settings["development"], [Measures(**row) for row in found.state["measures"]])
+        return found.step
+
+    # --- the loop -----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """All steps that are left."""
+        done = self._resumed()
+        steps = len(self.plan)
+        compiled = self._compiled()
+        watch = self._watch(done, compiled)
+        interrupted = _Interrupted()
+        saved = time.monotonic()
+        try:
+            if done == 0:
+                self._measured(0, watch)
+            with interrupted.listening():
+                for batch, waited in self.preparer.ahead(done + 1, steps):
+                    stop = self._stepped(batch, waited, watch)
+                    is_over = batch.step == steps or stop
+                    due = time.monotonic() - saved >= 60 * self.options.checkpoint_minutes
+                    if not is_over and self.ranks.any(due or interrupted.by is not None, self.device):
+                        self._save(batch.step)
+                        saved = time.monotonic()
+                        if self.ranks.any(interrupted.by is not None, self.device):
+                            interrupted.leave(batch.step, self.checkpoints.folder)
+                    if stop:
+                        break
+        finally:
+            if watch is not None:
+                watch.close()
+
+    def _watch(self, done: int, compiled: bool) -> Watch | None:
+        if not self.ranks.is_first:
+            return None
+        training = sum(parameter.numel() for parameter in self.trainable.parameters)
+        schedule = self.settings["schedule"]
+        rate = matrix_rate(self.device) * self.ranks.world
+        say(
+            f"{self.name}: {np.count_nonzero(~self.is_held_out):,} citations, {np.count_nonzero(self.is_held_out):,} "
+            f"held out; {len(self.plan):,} steps of up to {schedule['batch_size']:,}; {training:,} of "
+            f"{self.trainable.total:,} weights train, on {_name_of(self.device)}, {torch.get_num_threads()} threads"
+            + (f", {self.ranks.world} processes" if self.ranks.world > 1 else "")
+            + f"; {'packed' if self.model.attend else 'padded'}{', compiled' if compiled else ''}; a matrix product "
+            f"runs at {rate / 1e12:.2g} TFLOP/s"
+        )
+        cached = self.options.chunk_tokens is not None
+        return Watch(
+            self.checkpoints, self.device, len(self.plan), done, rate, operations(self.model.model, cached)
         )
 
+    def _stepped(self, batch: Batch, waited: float, watch: Watch | None) -> bool:
+        """One step, and the measures that are due after it; whether the training is to stop."""
+        started = time.perf_counter()
+        rate = self._set_rate(batch.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        try:
+            terms, loss = self.step.gradients(batch, cached=self.options.chunk_tokens is not None)
+        except torch.OutOfMemoryError:
+            self._out_of_memory(batch)
+        norm = torch.nn.utils.clip_grad_norm_(
+            [*self.trainable.parameters, *self.trainable.scalars], self.settings["schedule"]["clip"]
+        ).item()
+        if not (np.isfinite(loss) and np.isfinite(norm)):
+            self._not_finite(batch, terms, loss, norm)
+        self.optimizer.step()
+        epoch = int(self.plan.epochs[batch.step - 1])
+        row = {"step": batch.step, "epoch": epoch, "learning_rate": rate, "loss": loss, **terms}
+        row |= {"gradient_norm": norm, "citations": len(batch.rows), "tokens": batch.tokens, **self._positives(batch)}
+        if watch is not None:
+            self.log.append(row)
+            seconds = time.perf_counter() - started + waited
+            watch.step(row, {"seconds": seconds, "waited": waited, "target_seconds": batch.target_seconds})
+        every = self.settings["development"]["every"]
+        if batch.step % every == 0 or batch.step == len(self.plan):
+            return self._measured(batch.step, watch)
+        return False
 
-def _run(
-    model: PreTrainedModel,
-    parameters: list[torch.nn.Parameter],
-    data: TrainingData,
-    settings: Mapping[str, Any],
-    pooling: Any,
-    pad_id: int,
-) -> list[dict[str, Any]]:
-    """The loop; returns a row a step: step, epoch, learning_rate, loss, and each term before its weight."""
-    import torch
+    def _set_rate(self, step: int) -> float:
+        """Up over the first ``warmup`` of the steps, then down to 0, in straight lines; the rate of step ``step``."""
+        schedule, steps = self.settings["schedule"], len(self.plan)
+        rising = max(1, round(steps * schedule["warmup"]))
+        done = step - 1
+        factor = (done + 1) / rising if done < rising else (steps - done) / max(1, steps - rising)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        return float(schedule["learning_rate"] * factor)
 
-    schedule = settings["schedule"]
-    steps = steps_of(len(data), schedule["batch_size"], schedule["epochs"], schedule["max_steps"])
-    optimizer = torch.optim.AdamW(parameters, lr=schedule["learning_rate"], weight_decay=schedule["weight_decay"])
-    factor = _warmup_and_decay(steps, schedule["warmup"])
-    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-    plan = batches(len(data), schedule["batch_size"], schedule["epochs"], settings["seed"])
-    log: list[dict[str, Any]] = []
-    started = time.monotonic()
-    last_said = started
-    for step, (epoch, indices) in track(zip(range(1, steps + 1), plan, strict=False), steps, "training", "steps"):
-        rate = rates.get_last_lr()[0]
-        terms = _terms(model, data, indices, settings["losses"], pooling, pad_id)
-        loss = torch.stack([settings["losses"][name]["weight"] * term for name, term in terms.items()]).sum()
-        if not bool(torch.isfinite(loss)):
-            pmids = ", ".join(str(pmid) for pmid in data.pmids[indices[:5]])
-            values = ", ".join(f"{name} {term.item():.3g}" for name, term in terms.items())
-            raise BioHiCLError(
-                f"the loss is {loss.item()} at step {step} ({values}); the batch begins with PMIDs {pmids}. "
-                "Lower schedule.learning_rate"
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, schedule["clip"])
-        optimizer.step()
-        rates.step()
-        row = {"step": step, "epoch": epoch, "learning_rate": rate, "loss": loss.item()}
-        log.append(row | {name: term.item() for name, term in terms.items()})
-        now = time.monotonic()
-        if now - last_said >= 10 or step in (1, steps):
-            last_said = now
-            pace = step * len(indices) / (now - started)
-            seconds_left = (steps - step) * (now - started) / step
-            say(f"step {step} of {steps}: loss {row['loss']:.4f}, {pace:.1f} citations/s, {seconds_left:.0f} s left")
-    return log
+    def _positives(self, batch: Batch) -> dict[str, float]:
+        """Shares of the batch: of pairs that are positive, and of citations that have a positive."""
+        similarity = batch.targets.get("similarity")
+        if similarity is None:
+            return {}
+        positive = similarity > self.settings["schedule"]["positive_above"]
+        positive.fill_diagonal_(False)
+        pairs, having = positive.sum(), positive.any(dim=1).sum()
+        size = len(batch.rows)
+        return {
+            "positive_pairs": pairs.item() / max(size * (size - 1), 1),
+            "with_positive": having.item() / size,
+        }
 
-
-def _terms(
-    model: PreTrainedModel,
-    data: TrainingData,
-    indices: Any,
-    wanted: Mapping[str, Mapping[str, Any]],
-    pooling: Any,
-    pad_id: int,
-) -> dict[str, torch.Tensor]:
-    """Each loss term of one batch, before its weight. Forward in bf16 on a GPU, similarities in fp32 everywhere."""
-    import torch
-    from torch.nn.functional import normalize
-
-    from biohicl.training import losses
-
-    def embedded(view: str) -> torch.Tensor:
-        with torch.autocast("cuda", torch.bfloat16, enabled=model.device.type == "cuda"):
-            vectors = embed_tokens(model, data.tokens[view].rows(indices), pooling, pad_id)
-        return normalize(vectors.float(), dim=-1)
-
-    terms: dict[str, torch.Tensor] = {}
-    between_documents = [name for name in wanted if name in LABEL_LOSSES]
-    if between_documents and data.targets is not None:
-        documents = embedded("document")
-        similarity = documents @ documents.T
-        target = data.targets.of(indices, similarity.device)
-        for name in between_documents:
-            own = {key: value for key, value in wanted[name].items() if key != "weight"}
-            terms[name] = getattr(losses, name)(similarity, target, **own)
-    if "title_abstract" in wanted:
-        similarity = embedded("query") @ embedded("passage").T
-        terms["title_abstract"] = losses.title_abstract(similarity, wanted["title_abstract"]["temperature"])
-    return terms
-
-
-def _with_trainable(model: PreTrainedModel, settings: Mapping[str, Any]) -> Any:
-    """The model with the parameters that train: LoRA adapters around frozen weights, or all of it.
-
-    The backbone's own dropout stays off: it would blur SimE, which the losses compare with exact targets.
-    """
-    if settings["method"] == "full":
-        return model
-    import torch
-    from peft import LoraConfig, get_peft_model
-
-    layers = {
-        name: isinstance(module, torch.nn.Linear)
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | torch.nn.Embedding) and not any(part in name for part in _NOT_ADAPTED)
-    }
-    if settings["targets"] == "all-linear":
-        targets = [name for name, is_linear in layers.items() if is_linear]
-    else:
-        known = {name.rpartition(".")[2] for name in layers}
-        for target in settings["targets"]:
-            if target not in known:
+    def _measured(self, step: int, watch: Watch | None) -> bool:
+        """Measures on the held-out citations, if there are some; whether the training is to stop."""
+        rows = np.flatnonzero(self.is_held_out)
+        if len(rows) < 2:
+            if self.judge.chooses:
                 raise BioHiCLError(
-                    f"trainable.targets: the model has no layer '{target}'; it has {', '.join(sorted(known))}, "
-                    "or use all-linear"
+                    f"development.model: {self.settings['development']['model']} needs held-out citations, and "
+                    f"{len(rows)} are: raise development.citations (a tenth of the selection at most)"
                 )
-        targets = [name for name in layers if name.rpartition(".")[2] in settings["targets"]]
-    adapted = get_peft_model(
-        model,
-        LoraConfig(
-            r=settings["rank"],
-            lora_alpha=settings["alpha"],
-            lora_dropout=settings["dropout"],
-            target_modules=targets,
-            bias="none",
-            task_type="FEATURE_EXTRACTION",
-        ),
-    )
-    adapted.eval()
-    for name, module in adapted.named_modules():
-        if "lora_dropout" in name:
-            module.train()
-    return adapted
+            return False
+        stop = False
+        if watch is not None:
+            self.trainable.dropout(False)
+            now = measure(self.model, self.data, rows, step)
+            self.trainable.dropout(True)
+            watch.measures({key: value for key, value in vars(now).items() if value is not None}, now.words())
+            self.judge.add(now)
+            if step < len(self.plan):
+                self.judge.check()
+            elif problem := self.judge.problem(now):
+                # Nothing is saved by stopping now; whoever looks may learn from the model.
+                say(f"warning: {problem}")
+            if self.judge.best is now:
+                self.checkpoints.save_best(step, self.trainable.state())
+            stop = self.judge.has_waited()
+            if stop:
+                say(f"no better {self.settings['development']['model']} since step {self.judge.best.step}: it ends here")  # type: ignore[union-attr]
+        return bool(self.ranks.agreed(stop))
+
+    def _save(self, step: int) -> None:
+        """A checkpoint; every process has to call it."""
+        states = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self.device)
+        everyones = self.ranks.all_of(states)
+        if not self.ranks.is_first:
+            return
+        generators = {f"{kind}.{rank}": state for rank, own in enumerate(everyones) for kind, state in own.items()}
+        best = self.judge.best
+        state = {
+            "step": step,
+            "made_from": self._made_from(),
+            "made_by": self._made_by(),
+            "versions": _versions(),
+            "measures": self.judge.rows(),
+        }
+        self.checkpoints.save(
+            Checkpoint(step, self.trainable.state(), _optimizer_state(self.optimizer), generators, state)
+        )
+        self.checkpoints.drop_best(None if best is None else best.step)
+
+    # --- what goes wrong -------------------------------------------------------------------------------
+
+    def _not_finite(self, batch: Batch, terms: Mapping[str, float], loss: float, norm: float) -> None:
+        pmids = ", ".join(str(pmid) for pmid in self.data.pmids[batch.rows[:PMIDS_NAMED]])
+        values = ", ".join(f"{name} {term:.3g}" for name, term in terms.items())
+        raise BioHiCLError(
+            f"the loss is {loss} and its gradient's norm {norm} at step {batch.step} ({values}); the batch begins with "
+            f"PMIDs {pmids}. Lower schedule.learning_rate"
+        )
+
+    def _out_of_memory(self, batch: Batch) -> None:
+        """An error that says which number of tokens at a time fits, found by trying."""
+        computed = sum(chunk.tokens for _, chunk in batch.chunks)
+        said = (
+            f"out of memory on {_name_of(self.device)} at step {batch.step}, with {len(batch.rows):,} citations of "
+            f"{batch.tokens:,} tokens"
+        )
+        tokens = min(computed, self.options.chunk_tokens or computed)
+        while self.ranks.world == 1 and tokens > self.settings["max_length"]:
+            tokens = max(tokens // 2, self.settings["max_length"])
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            try:
+                self.step.gradients(self.preparer.prepare(batch.step, chunk_tokens=tokens), cached=True)
+            except torch.OutOfMemoryError:
+                continue
+            raise BioHiCLError(
+                f"{said}. {tokens:,} tokens at a time fit: set training.chunk_tokens to that (--chunk-tokens). The "
+                "gradients stay those of the whole batch, at the cost of a second forward pass"
+            ) from None
+        raise BioHiCLError(
+            f"{said}. Set training.chunk_tokens (--chunk-tokens), or lower max_length, or take a smaller backbone"
+        ) from None
+
+    # --- the end ------------------------------------------------------------------------------------
+
+    def _compiled(self) -> bool:
+        wanted = self.options.compiled
+        if not (self.device.type == "cuda" if wanted is None else wanted):
+            return False
+        problem = self.model.compile(self.data.tokens["query"].rows(np.arange(min(8, len(self.data)))))
+        if problem is not None and self.ranks.is_first:
+            say(f"the model is not compiled, which costs speed and nothing else: {problem}")
+        return problem is None
+
+    def write(self, output: Path) -> None:
+        """Writes the node's folder, then removes the checkpoints."""
+        best = self.judge.best
+        if best is not None:
+            self.trainable.restore(self.checkpoints.best(best.step))
+        model_size = self.model.model.config.hidden_size
+        self.model.release()
+        with whole_directory(output) as folder:
+            learned = {name: {key: value.item() for key, value in own.items()} for name, own in self.trainable.learned.items()}
+            self.trainable.save(folder, self.inputs.start.name)
+            self.tokenizer.save_pretrained(folder)
+            write_settings(self.encoder, folder, model_size)
+            known = ("kind", "seconds", "waited", "target_seconds", "citations_a_second", "matrix_share", "memory_mb")
+            rows = [{key: value for key, value in row.items() if key not in known} for row in self.log]
+            write_parquet(pa.Table.from_pylist(rows), folder / "training_log.parquet")
+            write_parquet(pa.Table.from_pylist(self.judge.rows(), schema=DEVELOPMENT), folder / "development.parquet")
+            facts: dict[str, Any] = {
+                "citations": int(np.count_nonzero(~self.is_held_out)),
+                "held_out": int(np.count_nonzero(self.is_held_out)),
+                "steps": len(self.log),
+                "model_of_step": best.step if best is not None else len(self.log),
+                "learned": learned,
+                "device": _name_of(self.device),
+                "processes": self.ranks.world,
+                "chunk_tokens": self.options.chunk_tokens,
+                "deterministic": self.device.type == "cpu" or self.options.deterministic,
+                "attention": "packed" if self.model.attend else "padded",
+                "plan": self.plan.fingerprint,
+            }
+            write_json(manifest(self.name, self.settings, self.hashes, **facts), folder / "manifest.json")
+        self.checkpoints.clear()
 
 
-def _warmup_and_decay(steps: int, warmup: float) -> Any:
-    """Factor of the learning rate at each step: up over the first ``warmup`` of them, then down to 0."""
-    rising = max(1, round(steps * warmup))
+DEVELOPMENT = pa.schema(
+    [("step", pa.int64()), ("mrr", pa.float64()), ("mean_similarity", pa.float64()), ("correlation", pa.float64())]
+)
 
-    def factor(done: int) -> float:
-        if done < rising:
-            return (done + 1) / rising
-        return max(0.0, (steps - done) / max(1, steps - rising))
 
-    return factor
+class _Interrupted:
+    """Ctrl-C and SIGTERM wait for the end of a step; a second one does not."""
+
+    def __init__(self) -> None:
+        self.by: int | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._heard) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _heard(self, number: int, frame: object) -> None:
+        if self.by is not None:
+            raise KeyboardInterrupt
+        self.by = number
+        say("stopping after this step, with a checkpoint; once more to stop at once")
+
+    def leave(self, step: int, folder: Path) -> None:
+        """Ends the process as its signal would have."""
+        say(f"stopped after step {step}; the same command goes on from {folder}")
+        if self.by == signal.SIGTERM:
+            sys.exit(128 + signal.SIGTERM)
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _deterministic(wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def _check_tokens(data: TrainingData, model: Any, inputs: Inputs) -> None:
+    """The tokens have to be this model's: known to its embeddings, and no more than it has positions."""
+    known = model.get_input_embeddings().weight.shape[0]
+    positions = positions_of(inputs.start)
+    for view, lists in data.tokens.items():
+        if len(lists.values) and not 0 <= lists.values.min() <= lists.values.max() < known:
+            raise BioHiCLError(
+                f"{inputs.tokens}: token {lists.values.max()} of column {view} is none of the {known:,} that "
+                f"{inputs.start} has embeddings for: they are of another tokenizer"
+            )
+        longest = int(lists.lengths().max()) if len(lists) else 0
+        if positions is not None and longest > positions:
+            raise BioHiCLError(
+                f"{inputs.tokens}: has a {view} of {longest:,} tokens, and {inputs.start} has {positions:,} positions: "
+                "lower max_length"
+            )
+
+
+def _optimizer(trainable: Trainable, schedule: Mapping[str, Any]) -> torch.optim.AdamW:
+    groups: list[dict[str, Any]] = [
+        {
+            "params": trainable.parameters,
+            "peak": schedule["learning_rate"],
+            "weight_decay": schedule["weight_decay"],
+        }
+    ]
+    if trainable.scalars:
+        groups.append({"params": trainable.scalars, "peak": RATE_OF_SCALARS, "weight_decay": 0.0})
+    return torch.optim.AdamW(groups, lr=schedule["learning_rate"])
+
+
+def _optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{number}.{name}": value.detach().cpu().contiguous().clone()
+        for number, own in state.items()
+        for name, value in own.items()
+    }
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _versions() -> dict[str, str]:
+    return {"torch": torch.__version__}
+
+
+def _name_of(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)

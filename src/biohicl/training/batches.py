@@ -1,0 +1,217 @@
+"""From the plan to what a step eats, one batch ahead of the step, in a thread.
+
+Goes in: data, plan, the model's way of batching. Comes out: :class:`Batch`: token lists dealt to the processes, packed,
+and the targets of its losses, on the device.
+
+Each citation of a batch is read once, as one text: its abstract where its title is to find it (``title_abstract``),
+else title and abstract. Beside that, it has one query at most: its title, or some of its headings.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from biohicl.encoder.packing import Packed, Padded, TextModel
+from biohicl.training.data import TrainingData
+from biohicl.training.losses import LOSSES
+from biohicl.training.plan import Plan
+
+# Computed tokens at a time where texts are padded, longest first: longer and shorter texts are then apart.
+PADDED_TOKENS = 16_384
+AHEAD = 2
+Places = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch. An item is a token list: first the texts, one a citation, then the titles, then the other queries."""
+
+    step: int
+    rows: Places  # (B,) citations
+    titles: Places  # which of the rows have a title to find them
+    headings: Places  # which of the rows have a query of headings
+    dealt: Sequence[Places]  # the items that each process embeds, in its order
+    chunks: Sequence[tuple[Places, Packed | Padded]]  # this process's: places in its order, and their tokens
+    targets: Mapping[str, Tensor]  # by loss, (B, B) or as many as it has rows; by "similarity" SimL of all
+    tokens: int  # of all items of all processes
+    target_seconds: float
+    ready: Any = None  # on a GPU: when copies and targets are done
+
+    @property
+    def items(self) -> int:
+        """Token lists of all processes."""
+        return sum(len(part) for part in self.dealt)
+
+
+class Preparer:
+    """Makes batches of a training's plan."""
+
+    def __init__(
+        self,
+        data: TrainingData,
+        plan: Plan,
+        settings: Mapping[str, Any],
+        model: TextModel,
+        query_tokens: Any,
+        rank: int,
+        world: int,
+        chunk_tokens: int | None,
+    ) -> None:
+        """``query_tokens``: from a list of heading queries to their token lists."""
+        self.data, self.plan, self.model = data, plan, model
+        self.losses: Mapping[str, Mapping[str, Any]] = settings["losses"]
+        self.seed: int = settings["seed"]
+        self.query_tokens = query_tokens
+        self.rank, self.world = rank, world
+        self.chunk_tokens = chunk_tokens
+        self.device: torch.device = model.model.device
+
+    def roles(self, rows: Places, draw: np.random.Generator) -> tuple[Places, Places]:
+        """Which of ``rows`` have a title to find them, and which a query of headings."""
+        shares = {name: self.losses[name]["share"] for name in ("title_abstract", "heading_abstract") if name in self.losses}
+        order = draw.permutation(len(rows))
+        headed = np.zeros(0, dtype=np.int64)
+        if "heading_abstract" in shares and self.data.headings is not None:
+            able = order[self.data.headings.usable[rows[order]]]
+            headed = able[: round(shares["heading_abstract"] * len(rows))]
+        titled = order[~np.isin(order, headed)][: round(shares.get("title_abstract", 0.0) * len(rows))]
+        return np.sort(titled), np.sort(headed)
+
+    def prepare(self, step: int, chunk_tokens: int | None = None) -> Batch:
+        """The batch of a step, counted from 1; with ``chunk_tokens``, in chunks of so many."""
+        rows = self.plan.batch(step)
+        draw = np.random.Generator(np.random.PCG64([self.seed, 1_000_003, step]))
+        titled, headed = self.roles(rows, draw)
+        tokens = self.data.tokens
+        has_title = np.zeros(len(rows), dtype=bool)
+        has_title[titled] = True
+        items: list[Any] = [
+            tokens["passage" if is_titled else "document"].rows(np.array([row]))[0]
+            for row, is_titled in zip(rows, has_title, strict=True)
+        ]
+        items += tokens["query"].rows(rows[titled])
+        drawn: list[npt.NDArray[np.int32]] = []
+        if len(headed) and self.data.headings is not None:
+            queries = [self.data.headings.draw(int(row), draw) for row in rows[headed]]
+            drawn = [ids for ids, _ in queries]
+            items += self.query_tokens([text for _, text in queries])
+        lengths = np.array([len(item) for item in items])
+        dealt = _dealt(lengths, self.world)
+        chunks = [
+            (places, self.model.batch([items[item] for item in dealt[self.rank][places]]).to(self.device))
+            for places in self._chunks(lengths[dealt[self.rank]], chunk_tokens or self.chunk_tokens)
+        ]
+        started = time.perf_counter()
+        targets = self._targets(rows, titled, headed, drawn)
+        seconds = time.perf_counter() - started
+        return Batch(step, rows, titled, headed, dealt, chunks, targets, int(lengths.sum()), seconds)
+
+    def _chunks(self, lengths: npt.NDArray[np.integer], budget: int | None) -> Iterator[Places]:
+        """Places of items, longest first, in chunks that compute ``budget`` tokens at most (one item at least)."""
+        order = np.argsort(-lengths, kind="stable")
+        is_packed = self.model.attend is not None
+        if budget is None:
+            budget = int(lengths.sum()) if is_packed else PADDED_TOKENS
+        start = 0
+        while start < len(order):
+            costs = np.cumsum(lengths[order[start:]])
+            if not is_packed:
+                costs = lengths[order[start]] * np.arange(1, len(costs) + 1)
+            stop = start + max(1, int(np.searchsorted(costs, budget, side="right")))
+            yield order[start:stop]
+            start = stop
+
+    def _targets(
+        self, rows: Places, titled: Places, headed: Places, drawn: Sequence[npt.NDArray[np.int32]]
+    ) -> dict[str, Tensor]:
+        targets: dict[str, Tensor] = {}
+        if self.data.targets is None:
+            return targets
+        similarity = self.data.targets.of(rows, self.device)
+        targets["similarity"] = similarity
+        for name, settings in self.losses.items():
+            if LOSSES[name].target == "similarity":
+                targets[name] = similarity
+            elif LOSSES[name].target == "shared_labels":
+                targets[name] = self.data.targets.shared_labels(rows, self.device)
+            elif LOSSES[name].target == "carried" and drawn and self.data.headings is not None:
+                targets[name] = torch.from_numpy(self.data.headings.carried(rows[headed], drawn)).to(self.device)
+            elif LOSSES[name].target == "masked" and settings["mask_above"] is not None:
+                place = torch.from_numpy(titled).to(self.device)
+                targets[name] = similarity[place][:, place]
+        return targets
+
+    def ahead(self, first: int, last: int) -> Iterator[tuple[Batch, float]]:
+        """The batches of steps ``first`` to ``last``, and the seconds that the step waited for each.
+
+        A thread prepares them; on a GPU it has a stream of its own, so that neither waits for the other.
+        """
+        done: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=AHEAD)
+        stopped = threading.Event()
+        thread = threading.Thread(target=self._work, args=(first, last, done, stopped), daemon=True)
+        thread.start()
+        try:
+            for _ in range(first, last + 1):
+                started = time.perf_counter()
+                got = done.get()
+                waited = time.perf_counter() - started
+                if isinstance(got, BaseException):
+                    raise got
+                if got.ready is not None:
+                    _hand_over(got)
+                yield got, waited
+        finally:
+            stopped.set()
+            while thread.is_alive():
+                # It may wait for room.
+                try:
+                    done.get(timeout=0.05)
+                except queue.Empty:
+                    continue
+
+    def _work(
+        self, first: int, last: int, done: queue.Queue[Batch | BaseException], stopped: threading.Event
+    ) -> None:
+        try:
+            stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+            for step in range(first, last + 1):
+                if stopped.is_set():
+                    return
+                if stream is None:
+                    done.put(self.prepare(step))
+                    continue
+                with torch.cuda.device(self.device), torch.cuda.stream(stream):
+                    batch = self.prepare(step)
+                    ready = stream.record_event()
+                done.put(Batch(**{**vars(batch), "ready": ready}))
+        except BaseException as error:
+            done.put(error)
+
+
+def _hand_over(batch: Batch) -> None:
+    """What another stream made, made safe for the current one."""
+    current = torch.cuda.current_stream()
+    current.wait_event(batch.ready)
+    tensors = list(batch.targets.values())
+    for _, chunk in batch.chunks:
+        tensors += [value for value in vars(chunk).values() if isinstance(value, Tensor)]
+    for tensor in tensors:
+        tensor.record_stream(current)
+
+
+def _dealt(lengths: npt.NDArray[np.integer], world: int) -> list[Places]:
+    """Items by process, dealt longest first and back and forth, so that all have as much to do."""
+    order = np.argsort(-lengths, kind="stable")
+    place = np.arange(len(order)) % (2 * world)
+    owner = np.where(place < world, place, 2 * world - 1 - place)
+    return [order[owner == rank] for rank in range(world)]

@@ -1,0 +1,163 @@
+"""Checkpoints: what a training needs to go on as if nothing had happened.
+
+Goes in: plain tensors and a state that JSON can hold. Comes out, under the folder that :class:`Checkpoints` is given:
+
+step-NNNNNNNN/   the last checkpoint: weights, optimizer and generators as safetensors, ``state.json``
+best-NNNNNNNN/   the best weights so far by the chosen measure, where one is chosen
+log.jsonl        a line a step and a line a measure, with times; it stays when the training is done
+tensorboard/     the same for TensorBoard
+
+A checkpoint is renamed into place once it is whole, and the one before it goes after that: whatever ends the process,
+one whole checkpoint is there, and never more than two.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from biohicl.errors import BioHiCLError
+from biohicl.progress import say
+from biohicl.storage import read_json, whole_directory, write_json
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training as it was after ``step`` steps."""
+
+    step: int
+    weights: Tensors
+    optimizer: Tensors
+    generators: Tensors  # the state of each process's random generator
+    state: Mapping[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one node, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "log.jsonl"
+        self.tensorboard = folder / "tensorboard"
+
+    def last(self) -> Checkpoint | None:
+        """The last whole checkpoint, or None. What a killed process left unfinished is removed."""
+        for scrap in self.folder.glob(".*.tmp"):
+            shutil.rmtree(scrap, ignore_errors=True)
+        found = self._steps("step")
+        if not found:
+            return None
+        folder = found[-1]
+        state = read_json(folder / "state.json")
+        return Checkpoint(
+            state["step"], *(_read(folder / f"{name}.safetensors") for name in ("weights", "optimizer", "generators")), state
+        )
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Writes a checkpoint, then removes the one before."""
+        with whole_directory(self.folder / f"step-{checkpoint.step:08}") as folder:
+            for name in ("weights", "optimizer", "generators"):
+                _write(getattr(checkpoint, name), folder / f"{name}.safetensors")
+            write_json(dict(checkpoint.state), folder / "state.json")
+        for old in self._steps("step"):
+            if old.name != f"step-{checkpoint.step:08}":
+                shutil.rmtree(old)
+
+    def save_best(self, step: int, weights: Tensors) -> None:
+        """Writes the best weights so far. Those before stay until :meth:`drop_best`: the last checkpoint knows them."""
+        with whole_directory(self.folder / f"best-{step:08}") as folder:
+            _write(weights, folder / "weights.safetensors")
+
+    def best(self, step: int) -> Tensors:
+        """The best weights, which were those after ``step``."""
+        return _read(self.folder / f"best-{step:08}" / "weights.safetensors")
+
+    def drop_best(self, but: int | None) -> None:
+        """Removes best weights that no checkpoint refers to any more."""
+        for old in self._steps("best"):
+            if but is None or old.name != f"best-{but:08}":
+                shutil.rmtree(old)
+
+    def clear(self) -> None:
+        """Removes all checkpoints; what was logged stays."""
+        for kind in ("step", "best"):
+            for folder in self._steps(kind):
+                shutil.rmtree(folder)
+
+    def rows(self, last: int) -> list[dict[str, Any]]:
+        """The logged lines up to step ``last``; later ones are taken out of the file, for they come again."""
+        rows = []
+        if self.log.is_file():
+            for line in self.log.read_text(encoding="utf-8").splitlines():
+                try:
+                    row = json.loads(line)
+                except ValueError:
+                    # The line that a killed process was writing.
+                    break
+                if row["step"] <= last:
+                    rows.append(row)
+        steps = [row["step"] for row in rows if row["kind"] == "step"]
+        if steps != list(range(1, last + 1)):
+            raise BioHiCLError(
+                f"{self.log}: lacks steps before the checkpoint at step {last}; remove {self.folder} to train from the "
+                "beginning"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.log.with_name(f".{self.log.name}.tmp")
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        temporary.replace(self.log)
+        return rows
+
+    def _steps(self, kind: str) -> list[Path]:
+        return sorted(path for path in self.folder.glob(f"{kind}-*") if path.is_dir())
+
+
+def usable(checkpoint: Checkpoint, made_from: Mapping[str, Any], made_by: Mapping[str, Any], folder: Path) -> bool:
+    """Whether a training may go on from ``checkpoint``.
+
+    ``made_from``: settings and data; where they differ, the checkpoint is another training's, and that is said.
+    ``made_by``: threads, processes, device; the same training elsewhere would not give the same model: an error.
+    """
+    differing = _differing(checkpoint.state["made_from"], made_from)
+    if differing:
+        say(f"{folder}: the checkpoint at step {checkpoint.step} is of other {', '.join(differing)}; from the beginning")
+        return False
+    for name, value in made_by.items():
+        before = checkpoint.state["made_by"].get(name)
+        if before != value:
+            raise BioHiCLError(
+                f"{folder}: the checkpoint at step {checkpoint.step} was made with {name} {before}, now it is {value}: "
+                f"the model would not be the same. Go on with {before}, or remove that folder to train from the "
+                "beginning"
+            )
+    return True
+
+
+def _differing(one: Any, other: Any, key: str = "") -> list[str]:
+    """The keys under which two nested mappings differ."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        found = []
+        for name in dict.fromkeys([*one, *other]):
+            found += _differing(one.get(name), other.get(name), f"{key}.{name}" if key else str(name))
+        return found
+    return [] if one == other else [key]
+
+
+def _write(tensors: Tensors, path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(dict(tensors), path)
+
+
+def _read(path: Path) -> Tensors:
+    from safetensors.torch import load_file
+
+    return load_file(path)

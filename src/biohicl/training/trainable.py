@@ -1,0 +1,124 @@
+"""Which parameters train: LoRA adapters around frozen weights, or all of the model; and the merge at the end."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from biohicl.errors import BioHiCLError
+from biohicl.training.losses import LOSSES
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# Layers that carry no text's meaning of their own and never get an adapter.
+NOT_ADAPTED = ("pooler",)
+
+
+class Trainable:
+    """A model with the parameters that train.
+
+    ``model`` is the transformer itself, with adapters in place of its layers where the method is ``lora``. Its own
+    dropout stays off: it would blur SimE, which the losses compare with exact targets.
+    """
+
+    def __init__(self, model: PreTrainedModel, trainable: Mapping[str, Any], losses: Mapping[str, Any]) -> None:
+        self.model = model
+        self.total = sum(parameter.numel() for parameter in model.parameters())
+        self.adapted: Any = None
+        if trainable["method"] == "lora":
+            self.adapted = _with_adapters(model, trainable)
+        self.learned = {
+            name: {
+                scalar: torch.nn.Parameter(torch.tensor(start, device=model.device))
+                for scalar, start in LOSSES[name].learned.items()
+            }
+            for name in losses
+            if LOSSES[name].learned
+        }
+        self.dropout(True)
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """Those of the model that train."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    @property
+    def scalars(self) -> list[torch.nn.Parameter]:
+        """What the losses learn."""
+        return [scalar for scalars in self.learned.values() for scalar in scalars.values()]
+
+    def dropout(self, on: bool) -> None:
+        """Switches the adapters' dropout; everything else stays in evaluation mode."""
+        self.model.eval()
+        for name, module in self.model.named_modules():
+            if on and "lora_dropout" in name:
+                module.train()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What trains, by name: plain tensors on the CPU."""
+        tensors = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+        tensors |= {f"loss.{name}.{key}": value for name, own in self.learned.items() for key, value in own.items()}
+        return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Puts back what :meth:`state` gave."""
+        with torch.no_grad():
+            for name, value in self.model.named_parameters():
+                if value.requires_grad:
+                    value.copy_(state[name])
+            for name, own in self.learned.items():
+                for key, value in own.items():
+                    value.copy_(state[f"loss.{name}.{key}"])
+
+    def save(self, folder: Path, start: str) -> PreTrainedModel:
+        """Writes the merged model, and the adapter in ``adapter/``; the model trains no more after it."""
+        merged: Any = self.model
+        if self.adapted is not None:
+            # The adapter names the folder that it was trained on by path; nobody else has that path.
+            self.adapted.peft_config["default"].base_model_name_or_path = start
+            # Whole embedding tables do not belong to an adapter, and peft would ask the hub about them.
+            self.adapted.save_pretrained(folder / "adapter", save_embedding_layers=False)
+            (folder / "adapter" / "README.md").unlink(missing_ok=True)
+            merged = self.adapted.merge_and_unload()
+        merged.save_pretrained(folder)
+        return merged
+
+
+def _with_adapters(model: PreTrainedModel, settings: Mapping[str, Any]) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    if settings["rank"] < 1:
+        raise BioHiCLError(f"trainable.rank is {settings['rank']}; an adapter has a rank of at least 1")
+    layers = {
+        name: isinstance(module, torch.nn.Linear)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear | torch.nn.Embedding) and not any(part in name for part in NOT_ADAPTED)
+    }
+    if settings["targets"] == "all-linear":
+        targets = [name for name, is_linear in layers.items() if is_linear]
+    else:
+        known = {name.rpartition(".")[2] for name in layers}
+        for target in settings["targets"]:
+            if target not in known:
+                raise BioHiCLError(
+                    f"trainable.targets: the model has no layer '{target}'; it has {', '.join(sorted(known))}, "
+                    "or use all-linear"
+                )
+        targets = [name for name in layers if name.rpartition(".")[2] in settings["targets"]]
+    config = LoraConfig(
+        r=settings["rank"],
+        lora_alpha=settings["alpha"],
+        lora_dropout=settings["dropout"],
+        target_modules=targets,
+        bias="none",
+        task_type="FEATURE_EXTRACTION",
+    )
+    with warnings.catch_warnings():
+        # peft asks transformers by a name that this is about to drop.
+        warnings.simplefilter("ignore", FutureWarning)
+        return get_peft_model(model, config)

@@ -1,0 +1,198 @@
+"""Packed texts give what padded ones give: embeddings and gradients, over architectures, poolings and lengths."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from biohicl.encoder.packing import NAME, Packed, Padded, TextModel, attention_for, block_diagonal, packed_attention
+from encoders import CONFIGS, PACKED, VOCABULARY, small_model
+
+# On a GPU the kernel computes in bfloat16, whose numbers have 8 bits: relative errors of 2^-9 in each product.
+BFLOAT16 = 3e-2
+
+
+def texts(seed, count=9, longest=60):
+    draw = np.random.default_rng(seed)
+    lengths = draw.integers(1, longest, count)
+    lengths[0] = longest
+    # Some of one length: they go in one call.
+    lengths[1:3] = lengths[3]
+    return [draw.integers(5, VOCABULARY, length) for length in lengths]
+
+
+def embedded(model, pooling, token_ids, packed):
+    text_model = TextModel(model, pooling, 1, packed=packed)
+    batch = text_model.batch(token_ids)
+    assert isinstance(batch, Packed if packed and text_model.attend else Padded)
+    return text_model.embed(batch)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "last"])
+@pytest.mark.parametrize("name", PACKED)
+@pytest.mark.parametrize("seed", range(3))
+def test_packed_equals_padded_in_embeddings_and_gradients(name, pooling, seed):
+    model = small_model(name, seed)
+    found = {}
+    for packed in (True, False):
+        model.zero_grad()
+        vectors = embedded(model, pooling, texts(seed), packed)
+        # A loss that every number has a part in.
+        (vectors * torch.randn(vectors.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
+        gradients = {key: value.grad.clone() for key, value in model.named_parameters() if value.grad is not None}
+        found[packed] = vectors.detach(), gradients
+    torch.testing.assert_close(found[True][0], found[False][0], atol=1e-5, rtol=0)
+    assert found[True][1].keys() == found[False][1].keys()
+    for key, gradient in found[True][1].items():
+        torch.testing.assert_close(gradient, found[False][1][key], atol=1e-5, rtol=1e-4, msg=key)
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_a_text_does_not_notice_its_neighbours(name):
+    model = small_model(name)
+    ids = texts(7)
+    with torch.no_grad():
+        together = embedded(model, "mean", ids, True)
+        for place, own in enumerate(ids):
+            torch.testing.assert_close(embedded(model, "mean", [own], True)[0], together[place], atol=1e-5, rtol=0)
+
+
+def test_what_cannot_be_packed_is_padded():
+    model = small_model("mpnet")
+    assert attention_for(model) is None
+    ids = texts(3)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            embedded(model, "mean", ids, True), embedded(model, "mean", ids[::-1], False).flip(0), atol=1e-5, rtol=0
+        )
+
+
+def test_a_model_that_looks_back_only_is_not_packed():
+    """Block-diagonal attention would let a decoder look ahead."""
+    import transformers
+
+    config = transformers.LlamaConfig(
+        vocab_size=60, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+    )
+    assert attention_for(transformers.AutoModel.from_config(config)) is None
+
+
+def test_a_prepared_model_refuses_a_padded_batch_and_a_released_one_takes_it():
+    model = small_model("bert")
+    text_model = TextModel(model, "mean", 0)
+    ids = torch.randint(5, VOCABULARY, (2, 6))
+    with pytest.raises(TypeError, match="prepared for packed texts"):
+        model(input_ids=ids)
+    text_model.release()
+    assert model(input_ids=ids).last_hidden_state.shape == (2, 6, 32)
+    assert model.config._attn_implementation != NAME
+
+
+def test_no_token_at_all_is_a_padding_token():
+    with torch.no_grad():
+        vectors = embedded(small_model("bert"), "mean", [[], [7, 8]], True)
+    assert torch.isfinite(vectors).all()
+
+
+def test_mean_of_long_texts_is_exact_enough():
+    """Pooling is fp32, one token after the other: 512 tokens whose mean is known."""
+    batch = Packed.of([[1] * 512, [2] * 3])
+    hidden = torch.full((1, 515, 2), 0.1)
+    hidden[0, :512, 1] = torch.arange(512) / 512
+    np.testing.assert_allclose(batch.pooled(hidden, "mean")[0].numpy(), [0.1, 511 / 1024], rtol=5e-6)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a compiler that torch finds")
+def test_compiled_equals_plain_over_other_lengths():
+    import shutil
+
+    if shutil.which("g++") is None:
+        pytest.skip("needs a C++ compiler")
+    model = small_model("bert")
+    text_model = TextModel(model, "mean", 0)
+    plain = text_model.embed(text_model.batch(texts(1))).detach()
+    assert text_model.compile([[5, 6, 7], [8]]) is None
+    for seed in (1, 2):
+        ids = texts(seed, count=4 + seed)
+        vectors = text_model.embed(text_model.batch(ids))
+        vectors.sum().backward()
+        if seed == 1:
+            assert vectors.shape[0] == 5
+    again = text_model.embed(text_model.batch(texts(1))).detach()
+    torch.testing.assert_close(again, plain, atol=1e-5, rtol=0)
+
+
+def test_without_a_compiler_the_model_runs_as_it_is(tmp_path):
+    """In a process of its own: torch remembers the compiler that it found, and what it compiled."""
+    import os
+    import subprocess
+
+    code = (
+        "import torch\n"
+        "from encoders import small_model\n"
+        "from biohicl.encoder.packing import TextModel\n"
+        "model = TextModel(small_model('bert'), 'mean', 0)\n"
+        "problem = model.compile([[5, 6, 7], [8]])\n"
+        "assert problem is not None and '\\n' not in problem, problem\n"
+        "assert model.forward is model.model\n"
+        "assert torch.isfinite(model.embed(model.batch([[5, 6]]))).all()\n"
+        "print('problem:', problem)\n"
+    )
+    environment = os.environ | {"CXX": "/no/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    environment["PYTHONPATH"] = str((__import__("pathlib").Path(__file__)).parent)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "problem:" in done.stdout
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_attention_is_a_function_of_packed_queries_keys_and_values(window):
+    """Against softmax(q k^T) v written out for each text, the window included."""
+    generator = torch.Generator().manual_seed(2)
+    lengths = (9, 9, 5, 1)
+    q, k, v = (torch.randn(sum(lengths), 2, 8, generator=generator, dtype=torch.float64) for _ in range(3))
+    batch = Packed.of([np.zeros(length, dtype=int) for length in lengths])
+    found = block_diagonal(q, k, v, batch.texts(block_diagonal), 0.3, window)
+    start = 0
+    for length in lengths:
+        own = slice(start, start + length)
+        for head in range(2):
+            scores = 0.3 * q[own, head] @ k[own, head].T
+            place = torch.arange(length)
+            if window is not None:
+                scores[(place[:, None] - place[None, :]).abs() > window] = -torch.inf
+            torch.testing.assert_close(found[own, head], scores.softmax(1) @ v[own, head])
+        start += length
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("name", PACKED)
+def test_on_a_gpu_packed_equals_padded_within_bfloat16(name):
+    model = small_model(name).cuda()
+    ids = texts(5)
+    with torch.no_grad():
+        packed, padded = (embedded(model, "mean", ids, kind) for kind in (True, False))
+    assert TextModel(model, "mean", 0).attend is not block_diagonal
+    torch.testing.assert_close(packed, padded, atol=BFLOAT16, rtol=BFLOAT16)
+
+
+def test_the_interface_to_transformers_counts_the_window_as_it_does():
+    """Transformers' sliding_window counts the token itself."""
+    batch = Packed.of([np.zeros(6, dtype=int)])
+    q = torch.randn(1, 2, 6, 8, generator=torch.Generator().manual_seed(0))
+    seen = []
+
+    def attend(q, k, v, texts, scale, window):
+        seen.append((window, q.shape))
+        return v
+
+    out, _ = packed_attention(
+        torch.nn.Identity(), q, q, q, None, sliding_window=5, texts=batch.texts(attend)
+    )
+    assert seen == [(4, (6, 2, 8))]
+    assert out.shape == (1, 6, 2, 8)
+
+
+def test_every_architecture_of_the_list_is_covered():
+    assert set(PACKED) < set(CONFIGS)

@@ -1,0 +1,45 @@
+"""Training on the tables of the finished workflow: what the tests of the trainer share."""
+
+import json
+
+import torch
+
+from biohicl.training.data import Inputs
+from biohicl.training.train import Options, train
+
+BACKBONE = "resources/backbones/sample-bert"
+
+
+def inputs_of(made, start=BACKBONE, **over):
+    """The files of the finished workflow ``made``; ``over`` puts others in their place."""
+    folder, _ = made
+    release = folder / "results/training/releases/tests"
+    files = {
+        "start": folder / start,
+        "tokens": folder / "results/training/tokens/sample-bert-96/abstracts.parquet",
+        "labels": folder / "results/training/labels/abstracts.parquet",
+        "hierarchy": release / "hierarchy.parquet",
+        "label_counts": folder / "results/training/label_counts/tests.parquet",
+        "terms": release / "terms.parquet",
+    }
+    return Inputs(**files | over)
+
+
+def node(config, name="default", **over):
+    """A node's block of the configuration; ``schedule__max_steps=3`` changes a key below another."""
+    block = json.loads(json.dumps(config["nodes"][name]))
+    for key, value in over.items():
+        *path, last = key.split("__")
+        inner = block
+        for part in path:
+            inner = inner[part]
+        inner[last] = value
+    return block
+
+
+def run(made, output, block, options=None, threads=2, start=BACKBONE, **over):
+    """Trains; returns ``output``."""
+    torch.set_num_threads(threads)
+    inputs = inputs_of(made, start, **over)
+    train(inputs, block, output, output.with_name(f"{output.name}.checkpoints"), options or Options(device="cpu"))
+    return output
