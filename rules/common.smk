@@ -78,7 +78,9 @@ os.environ.update(
     MAX_UNKNOWN_HEADINGS=str(CONFIG["training"]["max_unknown_headings"]),
     # How a training runs, not what it computes.
     TRAINING_OPTIONS=training_options(CONFIG["training"]),
-    TRAINING_LAUNCHER=f"torchrun --standalone --nproc-per-node {GPUS_OF_TRAINING}" if GPUS_OF_TRAINING > 1 else "python",
+    TRAINING_LAUNCHER=(
+        f"torchrun --standalone --nproc-per-node {GPUS_OF_TRAINING}" if GPUS_OF_TRAINING > 1 else "python"
+    ),
 )
 
 

@@ -37,9 +37,17 @@ MISTAKES = {
     "nodes: {default: {schedule: {epochs: '3'}}}": "found the text '3', but a whole number is needed (YAML reads this as text; "
     "write 3, without quotes)",
     "nodes: {default: {schedule: {batch_size: 1}}}": "batch_size: found 1, but it must be at least 2",
-    "nodes: {default: {losses: {cosine: {weight: 1}}}}": "nodes.default.losses.cosine: unknown key; known are contrastive, mse",
+    "nodes: {default: {losses: {cosine: {weight: 1}}}}": "nodes.default.losses.cosine: unknown key; did you mean 'cosent'?",
     "nodes: {default: {losses: {mse: {weigth: 1}}}}": "nodes.default.losses.mse.weigth: unknown key; did you mean 'weight'?",
-    "nodes: {default: {losses: {title_abstract: null}}}": "at least 1 entry is needed",
+    "nodes: {biohicl-base: {losses: {mse: null, contrastive: null}}}": "at least 1 entry is needed",
+    "nodes: {default: {losses: {title_abstract: {share: 0.7}}}}": "nodes.default.losses: the shares of title_abstract and "
+    "heading_abstract are 1.2 together, and a citation has one query at most",
+    "nodes: {default: {losses: {heading_abstract: null, soft_targets: null}}}": "nothing reads the 50% of a batch that get "
+    "no query: raise a share to 1",
+    "nodes: {default: {trainable: {rank: 0}}}": "trainable.rank: found 0, but it must be at least 1",
+    "nodes: {default: {development: {model: best}}}": "allowed are last, mrr, correlation",
+    "nodes: {default: {schedule: {related: 1.5}}}": "schedule.related: found 1.5, but it must be at most 1",
+    "training: {compile: 'yes'}": "training.compile: found the text 'yes', but true or false or null is needed",
     "nodes: {default: {labels: {weight: dept}}}": "allowed are none, depth, seco, sanchez, corpus; did you mean 'depth'?",
     "nodes: {default: {labels: {ancestors: true}}}": "nodes.default.labels.ancestors: unknown key",
     "nodes: {default: {labels: {check_tags: drop}}}": "found the text 'drop', but a number is needed",
@@ -60,7 +68,7 @@ MISTAKES = {
     "benchmarks: {scifact: {url: 'http://x.org/a.zip'}}": "an https:// address of a .zip archive is needed",
     "benchmarks: {scifact: {kind: retreival}}": "did you mean 'retrieval'?",
     "backbones: {bge-base: {hub: null}}": "backbones.bge-base: needs exactly one of 'hub' and 'path'",
-    "backbones: {bge-base: {pooling: max}}": "backbones.bge-base.pooling: found the text 'max', but allowed are cls, mean, null",
+    "backbones: {bge-base: {pooling: max}}": "backbones.bge-base.pooling: found the text 'max', but allowed are cls, mean, last, null",
     "backbones: {'../x': {path: y}}": "cannot be a name",
     "pubmed: {baseline: [1, '9-5']}": "pubmed.baseline[1]: found 9-5, a range upside down; write 5-9",
     "pubmed: {updates: some}": 'allowed is "all" or "none" or a list of numbers and ranges',
@@ -113,7 +121,9 @@ def test_overlays_change_what_they_name_and_null_takes_entries_out(tmp_path):
 def test_defaults_reach_entries_that_a_user_adds(tmp_path):
     config = load(tmp_path, "nodes: {mine: {start: default, selection: abstracts, losses: {contrastive: {}}}}")
     mine = config["nodes"]["mine"]
-    assert mine["losses"]["contrastive"] == {"weight": 0.1, "positive_above": 0.3}
+    assert mine["losses"]["contrastive"] == {
+        **{"weight": 0.1, "positive_above": 0.3, "temperature": 1.0, "weighted": False}
+    }
     assert (mine["step"], mine["trainable"]["rank"], mine["labels"]["depth"]) == ("train", 8, "min")
     assert configuration.chain_of(config, "mine") == ["mine", "default", "bge-base"]
 
@@ -155,6 +165,7 @@ def test_every_key_of_config_yaml_has_its_comment():
     together = {"updates", "labels", "losses", "contrastive", "trainable", "schedule", "batch_size", "learning_rate"}
     together |= {"warmup", "weight_decay", "clip", "epochs", "max_steps", "licence", "measures", "mse", "bge-base"}
     together |= {"kind", "url", "nfcorpus", "scifact", "scidocs", "trec-covid", "hub", "weight", "abstracts"}
+    together |= {"bge-large"}
     assert [entry for entry in naked if entry.split()[1].rstrip(":") not in sections | together] == []
 
 
@@ -164,8 +175,12 @@ def test_settings_that_no_training_reads_are_no_settings(tmp_path):
     def settings_of(node, overlay):
         return configuration.node_settings(load(tmp_path, f"nodes: {{{node}: {overlay}}}")["nodes"][node])
 
-    plain, paper = (settings_of(node, "{}") for node in ("default", "biohicl-base"))
-    assert settings_of("default", "{labels: {check_tags: 0.5}}") == plain
+    unlabelled = "{losses: {heading_abstract: null, soft_targets: null, title_abstract: {share: 1.0%s}}%s}"
+    plain, paper = settings_of("default", unlabelled % ("", "")), settings_of("biohicl-base", "{}")
+    assert "labels" not in plain
+    assert settings_of("default", unlabelled % ("", ", labels: {check_tags: 0.5}")) == plain
+    for asking in (unlabelled % (", mask_above: 0.5", ""), unlabelled % ("", ", schedule: {related: 0.2}"), "{}"):
+        assert settings_of("default", asking)["labels"]["weight"] == "corpus"
     assert json.dumps(settings_of("biohicl-base", "{labels: {check_tags: 1}}")) == json.dumps(paper)
     assert settings_of("biohicl-base", "{labels: {smoothing: 3}}") == paper
     assert settings_of("biohicl-base", "{labels: {depth: max}}") != paper

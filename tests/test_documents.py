@@ -133,7 +133,7 @@ def test_training_needs_nothing_that_a_bare_gpu_image_lacks():
     """GPU images have torch, transformers, peft and pyarrow, but often no polars, duckdb, lxml or snakemake."""
     code = (
         "import sys\n"
-        "for name in ('polars', 'duckdb', 'snakemake', 'lxml', 'networkx', 'tqdm', 'httpx', 'jsonschema'):\n"
+        "for name in ('polars', 'duckdb', 'snakemake', 'lxml', 'networkx', 'tensorboard', 'httpx', 'jsonschema'):\n"
         "    sys.modules[name] = None\n"
         "import biohicl.training.train, biohicl.training.tokens, biohicl.training.losses, biohicl.evaluation.retrieval\n"
         "import biohicl.evaluation.evaluate\n"
@@ -180,7 +180,22 @@ def test_nothing_names_a_machine_or_a_registry():
             "ill-formed XML",
         ),
         (["parse-mesh", ".", "--output", "o"], "is a folder, not a file"),
-        (["freeze", "--current", "c", "--hierarchy", "h", "--mesh-record", "{empty}", "--output", "o"], "no such file"),
+        (
+            [
+                "freeze",
+                "--current",
+                "c",
+                "--hierarchy",
+                "h",
+                "--terms",
+                "t",
+                "--mesh-record",
+                "{empty}",
+                "--output",
+                "o",
+            ],
+            "no such file",
+        ),
     ],
 )
 def test_bad_input_by_hand_is_answered_in_words(run_biohicl, tmp_path, words, said):

@@ -81,9 +81,7 @@ def soft_siglip_by_loops(e, t, log_scale, bias):
 
 
 def title_abstract_by_loops(e, t, temperature, mask_above):
-    wrong = [
-        [i == j or mask_above is None or t[i][j] <= mask_above for j in range(len(e))] for i in range(len(e))
-    ]
+    wrong = [[i == j or mask_above is None or t[i][j] <= mask_above for j in range(len(e))] for i in range(len(e))]
     total = 0.0
     for i in range(len(e)):
         row = [math.exp(e[i][j] / temperature) for j in range(len(e)) if wrong[i][j]]

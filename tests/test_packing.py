@@ -187,9 +187,7 @@ def test_the_interface_to_transformers_counts_the_window_as_it_does():
         seen.append((window, q.shape))
         return v
 
-    out, _ = packed_attention(
-        torch.nn.Identity(), q, q, q, None, sliding_window=5, texts=batch.texts(attend)
-    )
+    out, _ = packed_attention(torch.nn.Identity(), q, q, q, None, sliding_window=5, texts=batch.texts(attend))
     assert seen == [(4, (6, 2, 8))]
     assert out.shape == (1, 6, 2, 8)
 

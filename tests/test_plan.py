@@ -106,7 +106,9 @@ def _pairs(made, targets, epoch):
 
 def test_where_nothing_is_related_all_come_as_drawn():
     targets = targets_of(60, 1)
-    lonely = Targets(targets.labels, Weighting(np.zeros(2, np.float32), np.ones(16, np.float32), targets.weighting.closure), "cosine")
+    lonely = Targets(
+        targets.labels, Weighting(np.zeros(2, np.float32), np.ones(16, np.float32), targets.weighting.closure), "cosine"
+    )
     assert plan(60, lonely, related=0.5).related == 0
     assert len(plan(60, lonely, related=0.5)) == len(plan(60))
 
@@ -144,7 +146,9 @@ def test_companions_share_what_the_weighting_counts(tmp_path):
     weights[0] = 0.0
     silent = Targets(targets.labels, Weighting(weights, targets.weighting.factors, targets.weighting.closure), "cosine")
     made = plan(120, silent, related=0.5)
-    frame = pl.DataFrame({"set": [set(row.tolist()) - {0} for row in targets.labels.ids.rows(np.arange(120))]}, strict=False)
+    frame = pl.DataFrame(
+        {"set": [set(row.tolist()) - {0} for row in targets.labels.ids.rows(np.arange(120))]}, strict=False
+    )
     shared = 0
     for step in range(1, len(made) + 1):
         rows = made.batch(step).tolist()

@@ -35,7 +35,9 @@ EVERY_LOSS = {
     "contrastive": {"weight": 0.1, "positive_above": 0.3, "temperature": 1.0, "weighted": False},
     "soft_targets": {"weight": 0.5, "temperature": 0.05, "target_temperature": 0.1},
     "cosent": {"weight": 0.3, "scale": 20.0},
-    "soft_siglip": {"weight": 0.2, },
+    "soft_siglip": {
+        "weight": 0.2,
+    },
     "mul_sup_con": {"weight": 0.4, "temperature": 0.1},
     "title_abstract": {"weight": 2.0, "temperature": 0.05, "share": 0.5, "mask_above": 0.5},
     "heading_abstract": {"weight": 1.5, "temperature": 0.05, "share": 0.4, "headings": 3},
@@ -51,7 +53,9 @@ def gradients(one, chunk_tokens=None):
     one.optimizer.zero_grad()
     terms, loss = one.step.gradients(one.preparer.prepare(1, chunk_tokens), cached=chunk_tokens is not None)
     found = {name: value.grad.clone() for name, value in one.model.model.named_parameters() if value.grad is not None}
-    found |= {f"{name}.{key}": value.grad.clone() for name, own in one.trainable.learned.items() for key, value in own.items()}
+    found |= {
+        f"{name}.{key}": value.grad.clone() for name, own in one.trainable.learned.items() for key, value in own.items()
+    }
     return terms, loss, found
 
 
@@ -102,6 +106,8 @@ def test_queries_are_made_of_a_citations_own_headings_and_suit_whoever_carries_t
     headings, selection = data.headings, pl.read_parquet(folder / "results/training/selections/abstracts.parquet")
     nodes = read_nodes(folder / "results/mesh/hierarchy.parquet")
     terms = pl.read_parquet(path).filter("concept_preferred")
+    hierarchy = pl.read_parquet(folder / "results/mesh/hierarchy.parquet")
+    names = dict(hierarchy.select("descriptor_ui", "name").iter_rows())
     draw = np.random.default_rng(0)
     tags, by_name, chosen = check_tags(), 0, []
     rows = np.flatnonzero(headings.usable)[:150]
@@ -117,7 +123,7 @@ def test_queries_are_made_of_a_citations_own_headings_and_suit_whoever_carries_t
             assert any(left.startswith(term) for term in known), (text, known)
             used = max((term for term in known if left.startswith(term)), key=len)
             left = left[len(used) :].removeprefix(", ")
-            by_name += used == nodes_name(folder, ui)
+            by_name += used == names[ui]
         assert left == ""
         chosen.append(ids)
     assert 0.3 < by_name / sum(map(len, chosen)) < 0.9, "synonyms and names"
@@ -125,15 +131,9 @@ def test_queries_are_made_of_a_citations_own_headings_and_suit_whoever_carries_t
     closure = [set(row.tolist()) for row in headings.closed.ids.rows(rows)]
     expected = [[set(ids.tolist()) <= own for own in closure] for ids in chosen]
     np.testing.assert_array_equal(headings.carried(rows, chosen), np.array(expected, dtype=np.float32))
-    assert 150 < np.sum(expected), "somebody carries another's headings too"
+    assert np.sum(expected) > 150, "somebody carries another's headings too"
     without = ~headings.usable
     assert all(set(selection["descriptor_uis"][int(row)]) <= tags | {"D990000001"} for row in np.flatnonzero(without))
-
-
-def nodes_name(folder, ui, cache={}):
-    if not cache:
-        cache |= dict(pl.read_parquet(folder / "results/mesh/hierarchy.parquet").select("descriptor_ui", "name").iter_rows())
-    return cache[ui]
 
 
 def test_a_heading_is_drawn_as_its_squared_weight_says(made):
@@ -369,7 +369,9 @@ def test_measures_equal_their_definitions(made):
     rows = np.arange(0, 300, 7)
     found = measure(encoder.text_model, data, rows, 5)
     selection = pl.read_parquet(folder / "results/training/selections/abstracts.parquet")
-    titles, abstracts = (encoder.encode([selection[column][int(row)] for row in rows]) for column in ("title", "abstract"))
+    titles, abstracts = (
+        encoder.encode([selection[column][int(row)] for row in rows]) for column in ("title", "abstract")
+    )
     scores = titles @ abstracts.T
     ranks = [1 + sum(scores[i, j] >= scores[i, i] for j in range(len(rows)) if j != i) for i in range(len(rows))]
     assert found.mrr == pytest.approx(np.mean([1 / rank for rank in ranks]), rel=1e-6)
@@ -517,7 +519,10 @@ def test_out_of_memory_says_what_fits_and_that_fits(made, tmp_path, monkeypatch)
 
     monkeypatch.setattr(TextModel, "embed", small)
     block = node(made[1], schedule__max_steps=2)
-    with pytest.raises(BioHiCLError, match=r"out of memory on cpu at step 1, with 32 citations of [\d,]+ tokens\. (\d+) tokens at a time fit") as stop:
+    with pytest.raises(
+        BioHiCLError,
+        match=r"out of memory on cpu at step 1, with 32 citations of [\d,]+ tokens\. (\d+) tokens at a time fit",
+    ) as stop:
         run(made, tmp_path / "node", block)
     fits = int(str(stop.value).split(" tokens at a time fit")[0].split()[-1])
     assert 100 <= fits <= 400
@@ -540,7 +545,11 @@ REFUSED = {
     "no tokenizer": (lacking("[vt]*o*[cn]*.[tj]*"), {}, "has no tokenizer"),
     "rank 0": (None, {"trainable__rank": 0}, "trainable.rank is 0"),
     "an unknown layer": (None, {"trainable__targets": ["q_proj"]}, r"no layer 'q_proj'; it has dense, key, .*query"),
-    "a batch of more": (None, {"schedule__batch_size": 5000}, r"1,445 citations are left to train on, and a batch takes 5,000"),
+    "a batch of more": (
+        None,
+        {"schedule__batch_size": 5000},
+        r"1,445 citations are left to train on, and a batch takes 5,000",
+    ),
     "no measure": (None, {"development__citations": 0, "development__model": "mrr"}, "mrr needs held-out citations"),
 }
 

@@ -8,19 +8,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from biohicl import configuration
-from biohicl.encoder.embed import Encoder
-from biohicl.encoder.folder import load_model
 from biohicl.errors import BioHiCLError
-from biohicl.evaluation.evaluate import evaluate
 from biohicl.mesh.label_counts import read_label_counts
 from biohicl.mesh.nodes import check_tags, read_nodes
-from biohicl.training.data import Inputs, read_training_data
-from biohicl.training.labels import count_labels, labels_of, write_labels
+from biohicl.training.data import read_training_data
 from biohicl.training.draw import pmid_hash
+from biohicl.training.labels import count_labels, labels_of, write_labels
 from biohicl.training.selection import write_selection
 from biohicl.training.tokens import write_tokens
 from trainings import inputs_of, node, run
@@ -255,7 +250,9 @@ def test_labels_outside_the_hierarchy_are_refused(made, tmp_path):
     table = pq.read_table(folder / "results/training/labels/abstracts.parquet")
     lists = table["closed"].to_pylist()
     lists[3][-1] = 1_000_000
-    spoilt = table.set_column(table.column_names.index("closed"), table.schema.field("closed"), pa.array(lists, pa.list_(pa.int32())))
+    spoilt = table.set_column(
+        table.column_names.index("closed"), table.schema.field("closed"), pa.array(lists, pa.list_(pa.int32()))
+    )
     pq.write_table(spoilt, tmp_path / "labels.parquet")
     with pytest.raises(BioHiCLError, match=r"column closed has ids outside the hierarchy's [\d,]+ nodes"):
         read_training_data(inputs_of(made, labels=tmp_path / "labels.parquet"), config["nodes"]["biohicl-base"])

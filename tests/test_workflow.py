@@ -359,7 +359,7 @@ def test_a_new_training_release_trains_anew(copied):
     renamed = overlay(copied.folder, {"training": {"release": "later"}})
     assert copied.jobs("all", overlays=[renamed]) == {
         **{"freeze_release": 1, "select": 1, "labels": 1, "tokens": 1, "train_node": 2, "evaluate_system": 4},
-        **{"summarize": 1} | SHOWN,
+        **{"count_labels": 1, "summarize": 1} | SHOWN,
     }
 
 
@@ -376,16 +376,15 @@ def test_adding_a_node_runs_that_node_only(copied):
     added = overlay(
         copied.folder, {"nodes": {"second-phase": block}, "models": ["biohicl-base", "default", "second-phase"]}
     )
-    assert copied.jobs("all", overlays=[added]) == {
-        "count_labels": 1,
-        "train_node": 1,
-        "evaluate_system": 2,
-        "summarize": 1,
-        "write_report": 1,
-        "write_catalog": 1,
-    }
+    trained = {"train_node": 1, "evaluate_system": 2, "summarize": 1} | SHOWN
+    assert copied.jobs("all", overlays=[added]) == trained
+    # Where no node before it weighed labels by the corpus, they are counted now.
+    (copied.folder / "results/training/label_counts/tests.parquet").unlink()
+    first = {"nodes": {"second-phase": block | {"start": "biohicl-base"}}, "models": ["biohicl-base", "second-phase"]}
+    assert copied.jobs("all", overlays=[overlay(copied.folder, first, "first.yaml")]) == {"count_labels": 1} | trained
     by_depth = overlay(copied.folder, {"nodes": {"second-phase": {"labels": {"weight": "depth"}}}}, "by-depth.yaml")
-    assert "count_labels" not in copied.jobs("all", overlays=[added, by_depth])
+    overlays = [copied.folder / "first.yaml", by_depth]
+    assert copied.jobs("all", overlays=overlays) == trained
     unused = overlay(copied.folder, {"nodes": {"second-phase": block}}, "unused.yaml")
     assert copied.jobs("all", overlays=[unused]) == {}
 
@@ -413,8 +412,8 @@ def test_changing_a_node_runs_it_and_what_starts_from_it(copied):
     alone = [overlay(copied.folder, {"nodes": {"default": {"seed": 2}}}, "alone.yaml")]
     planned = copied.jobs("all", overlays=alone)
     assert (planned["train_node"], planned["evaluate_system"]) == (1, 2)
-    # A node whose losses read no labels does not train again for them.
-    unread = [overlay(copied.folder, {"nodes": {"default": {"labels": {"check_tags": 0.5}}}}, "unread.yaml")]
+    # What a node does not read of its labels trains nothing again.
+    unread = [overlay(copied.folder, {"nodes": {"biohicl-base": {"labels": {"smoothing": 0.5}}}}, "unread.yaml")]
     assert "train_node" not in copied.jobs("train", overlays=unread)
 
 
@@ -437,7 +436,8 @@ def test_benchmarks_come_and_go_without_training(copied):
 
 
 @readme_row(
-    "thread counts, batch size of evaluation, licence texts, `training.max_unknown_headings`",
+    "thread counts, GPUs and how else a training runs (`training.chunk_tokens`, `compile`, `deterministic`, "
+    "`checkpoint_minutes`), batch size of evaluation, licence texts, `training.max_unknown_headings`",
     "nothing",
 )
 def test_words_and_how_to_compute_rerun_nothing(copied):
@@ -446,7 +446,8 @@ def test_words_and_how_to_compute_rerun_nothing(copied):
         {
             "benchmarks": {"sample-pairs": {"licence": "none", "measures": "other words"}},
             "evaluation": {"batch_size": 7},
-            "training": {"threads": 1, "max_unknown_headings": 0.5},
+            "training": {"threads": 1, "max_unknown_headings": 0.5, "gpus": 4, "chunk_tokens": 4096, "compile": True}
+            | {"deterministic": True, "checkpoint_minutes": 1},
         },
     )
     assert copied.jobs("all", overlays=[changed]) == {}

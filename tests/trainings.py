@@ -1,6 +1,7 @@
 """Training on the tables of the finished workflow: what the tests of the trainer share."""
 
 import json
+import sys
 
 import torch
 
@@ -43,3 +44,12 @@ def run(made, output, block, options=None, threads=2, start=BACKBONE, **over):
     inputs = inputs_of(made, start, **over)
     train(inputs, block, output, output.with_name(f"{output.name}.checkpoints"), options or Options(device="cpu"))
     return output
+
+
+def command(made, output, settings_file, *options, threads=2):
+    """The words of `biohicl train` in a process of its own, with its checkpoints beside ``output``."""
+    inputs = inputs_of(made)
+    words = [sys.executable, "-m", "biohicl", "--threads", str(threads), "train", "--device", "cpu"]
+    for name in ("start", "tokens", "labels", "hierarchy", "label_counts", "terms"):
+        words += [f"--{name.replace('_', '-')}", str(getattr(inputs, name))]
+    return [*words, "--settings", str(settings_file), "--output", str(output), *options]

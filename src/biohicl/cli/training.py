@@ -53,7 +53,9 @@ def add_commands(commands: Subcommands) -> None:
             import torch
 
             torch.set_num_threads(options.threads)
-        named = {name: getattr(options, name) for name in ("start", "tokens", "labels", "hierarchy", "label_counts", "terms")}
+        named = {
+            name: getattr(options, name) for name in ("start", "tokens", "labels", "hierarchy", "label_counts", "terms")
+        }
         how = ("device", "chunk_tokens", "compiled", "deterministic", "checkpoint_minutes")
         train(
             Inputs(**named),

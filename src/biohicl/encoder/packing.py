@@ -53,7 +53,7 @@ class Attention(Protocol):
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, texts: Texts, scale: float, window: int | None) -> Tensor: ...
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def block_diagonal(q: Tensor, k: Tensor, v: Tensor, texts: Texts, scale: float, window: int | None) -> Tensor:
     """SDPA of each text with itself, on any device and in any precision; texts of one length go in one call."""
     sizes = [count * length for count, length in texts.runs]
@@ -79,8 +79,9 @@ def variable_length(q: Tensor, k: Tensor, v: Tensor, texts: Texts, scale: float,
     if abs(scale - q.shape[-1] ** -0.5) > 1e-9:
         options["scale"] = scale
     offsets, longest = texts.offsets, texts.longest
-    found = varlen_attn(q.to(half), k.to(half), v.to(half), offsets, offsets, longest, longest, **options)
-    return found.to(v.dtype)
+    found: Any = varlen_attn(q.to(half), k.to(half), v.to(half), offsets, offsets, longest, longest, **options)
+    attended: Tensor = found.to(v.dtype)
+    return attended
 
 
 def attention_for(model: PreTrainedModel) -> Attention | None:
@@ -256,9 +257,7 @@ class TextModel:
                 options: dict[str, Any] = {}
                 if self._accepts_positions:
                     options["position_ids"] = batch.positions + self._first_position
-                hidden = self.forward(
-                    input_ids=batch.ids, texts=batch.texts(self.attend), **options
-                ).last_hidden_state
+                hidden = self.forward(input_ids=batch.ids, texts=batch.texts(self.attend), **options).last_hidden_state
         # Pooling and all that follows is fp32, whatever the forward pass was.
         return batch.pooled(hidden, self.pooling)
 

@@ -92,6 +92,12 @@ VIEWS: dict[str, View] = {
     "training_log": View(
         "results/models/{name}/training_log.parquet", "node", {"node": 2}, "loss of every training step"
     ),
+    "development": View(
+        "results/models/{name}/development.parquet",
+        "node",
+        {"node": 2},
+        "what was measured on held-out citations during training",
+    ),
     "runs": View(
         "results/evaluation/{name}/run.parquet",
         "retrieval",

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from biohicl.training.release import articles_of_release, headings_of
 from biohicl.training.draw import pmid_hash
+from biohicl.training.release import articles_of_release, headings_of
 
 # Citations share so many references to be called related; one in common is often a method (Lowry's protein assay).
 SHARED_REFERENCES = 2

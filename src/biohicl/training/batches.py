@@ -78,7 +78,9 @@ class Preparer:
 
     def roles(self, rows: Places, draw: np.random.Generator) -> tuple[Places, Places]:
         """Which of ``rows`` have a title to find them, and which a query of headings."""
-        shares = {name: self.losses[name]["share"] for name in ("title_abstract", "heading_abstract") if name in self.losses}
+        shares = {
+            name: self.losses[name]["share"] for name in ("title_abstract", "heading_abstract") if name in self.losses
+        }
         order = draw.permutation(len(rows))
         headed = np.zeros(0, dtype=np.int64)
         if "heading_abstract" in shares and self.data.headings is not None:
@@ -179,9 +181,7 @@ class Preparer:
                 except queue.Empty:
                     continue
 
-    def _work(
-        self, first: int, last: int, done: queue.Queue[Batch | BaseException], stopped: threading.Event
-    ) -> None:
+    def _work(self, first: int, last: int, done: queue.Queue[Batch | BaseException], stopped: threading.Event) -> None:
         try:
             stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
             for step in range(first, last + 1):

@@ -27,6 +27,7 @@ from biohicl.progress import say
 from biohicl.storage import read_json, whole_directory, write_json
 
 Tensors = Mapping[str, torch.Tensor]
+PARTS = ("weights", "optimizer", "generators")
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,13 @@ class Checkpoints:
             return None
         folder = found[-1]
         state = read_json(folder / "state.json")
-        return Checkpoint(
-            state["step"], *(_read(folder / f"{name}.safetensors") for name in ("weights", "optimizer", "generators")), state
-        )
+        weights, optimizer, generators = (_read(folder / f"{name}.safetensors") for name in PARTS)
+        return Checkpoint(state["step"], weights, optimizer, generators, state)
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint, then removes the one before."""
         with whole_directory(self.folder / f"step-{checkpoint.step:08}") as folder:
-            for name in ("weights", "optimizer", "generators"):
+            for name in PARTS:
                 _write(getattr(checkpoint, name), folder / f"{name}.safetensors")
             write_json(dict(checkpoint.state), folder / "state.json")
         for old in self._steps("step"):
@@ -128,7 +128,9 @@ def usable(checkpoint: Checkpoint, made_from: Mapping[str, Any], made_by: Mappin
     """
     differing = _differing(checkpoint.state["made_from"], made_from)
     if differing:
-        say(f"{folder}: the checkpoint at step {checkpoint.step} is of other {', '.join(differing)}; from the beginning")
+        say(
+            f"{folder}: the checkpoint at step {checkpoint.step} is of other {', '.join(differing)}; from the beginning"
+        )
         return False
     for name, value in made_by.items():
         before = checkpoint.state["made_by"].get(name)

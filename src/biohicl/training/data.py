@@ -83,7 +83,11 @@ def read_training_data(inputs: Inputs, settings: Mapping[str, Any]) -> TrainingD
             raise BioHiCLError(
                 f"{inputs.tokens} and {inputs.labels} are not of the same selection: their {key} columns differ"
             )
-    sets = {name: LabelSets.of(table[name], table[f"{name}_kinds"]) for name in ("direct", "closed") if name in table.column_names}
+    sets = {
+        name: LabelSets.of(table[name], table[f"{name}_kinds"])
+        for name in ("direct", "closed")
+        if name in table.column_names
+    }
     for name, found in sets.items():
         if len(found.ids.values) and not 0 <= found.ids.values.min() <= found.ids.values.max() < nodes.count:
             raise BioHiCLError(
@@ -99,9 +103,7 @@ def read_training_data(inputs: Inputs, settings: Mapping[str, Any]) -> TrainingD
         names = read_names(inputs.terms, nodes)
         most = settings["losses"]["heading_abstract"]["headings"]
         headings = HeadingQueries(sets["direct"], sets["closed"], weights.nodes, names, most)
-    return TrainingData(
-        pmids, token_lists, Targets(sets[column], weights, label_settings["similarity"]), headings
-    )
+    return TrainingData(pmids, token_lists, Targets(sets[column], weights, label_settings["similarity"]), headings)
 
 
 def _label_table(inputs: Inputs, nodes: Nodes, columns: list[str]) -> pa.Table:
@@ -110,6 +112,7 @@ def _label_table(inputs: Inputs, nodes: Nodes, columns: list[str]) -> pa.Table:
     made_with = (table.schema.metadata or {}).get(HIERARCHY_KEY.encode(), b"").decode()
     if made_with != nodes.fingerprint:
         raise BioHiCLError(
-            f"{inputs.labels}: its ids are of another hierarchy than {inputs.hierarchy}; make them again: biohicl labels"
+            f"{inputs.labels}: its ids are of another hierarchy than {inputs.hierarchy}; make them again: "
+            "biohicl labels"
         )
     return table

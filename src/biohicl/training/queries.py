@@ -32,7 +32,9 @@ def read_names(terms: Path, nodes: Nodes) -> Names:
     """For each descriptor its name, then the other terms of its preferred concept, from the MeSH table of terms."""
     columns = ["descriptor_ui", "term", "concept_preferred", "record_preferred"]
     table = pq.read_table(terms, columns=columns)
-    table = table.filter(pc.field("concept_preferred")).sort_by([("record_preferred", "descending"), ("term", "ascending")])
+    table = table.filter(pc.field("concept_preferred")).sort_by(
+        [("record_preferred", "descending"), ("term", "ascending")]
+    )
     of_descriptor: dict[str, list[str]] = {}
     for ui, term in zip(table["descriptor_ui"].to_pylist(), table["term"].to_pylist(), strict=True):
         known = of_descriptor.setdefault(ui, [])
@@ -76,7 +78,8 @@ class HeadingQueries:
         """The descriptor ids of one to ``most`` headings of a usable citation, and the query's text."""
         own = slice(self.direct.ids.offsets[citation], self.direct.ids.offsets[citation + 1])
         ids, chances = self.direct.ids.values[own], self._chances[own]
-        count = int(draw.integers(1, min(self.most, np.count_nonzero(chances)) + 1))
+        most = min(self.most, int(np.count_nonzero(chances)))
+        count = int(draw.integers(1, most + 1))
         chosen = draw.choice(ids, count, replace=False, p=chances / chances.sum())
         words = []
         for number in chosen:

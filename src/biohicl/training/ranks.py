@@ -30,7 +30,7 @@ class Ranks:
         world = int(os.environ.get("WORLD_SIZE", "1"))
         if world == 1:
             return cls(0, 1)
-        import torch.distributed as distributed
+        from torch import distributed
 
         on_gpu = device != "cpu" and torch.cuda.is_available()
         if on_gpu and torch.cuda.device_count() < int(os.environ.get("LOCAL_WORLD_SIZE", world)):
@@ -58,7 +58,7 @@ class Ranks:
         rows = rows.detach()
         if self.world == 1:
             return rows
-        import torch.distributed as distributed
+        from torch import distributed
 
         most = max(counts)
         mine = rows.new_zeros(most, rows.shape[1])
@@ -71,7 +71,7 @@ class Ranks:
         """Replaces each tensor by the sum over all processes, in one message."""
         if self.world == 1 or not tensors:
             return
-        import torch.distributed as distributed
+        from torch import distributed
 
         flat = torch.cat([tensor.flatten() for tensor in tensors])
         distributed.all_reduce(flat)
@@ -82,7 +82,7 @@ class Ranks:
         """Whether one of the processes says so."""
         if self.world == 1:
             return flag
-        import torch.distributed as distributed
+        from torch import distributed
 
         said = torch.tensor([float(flag)], device=device)
         distributed.all_reduce(said)
@@ -92,7 +92,7 @@ class Ranks:
         """What the first process says."""
         if self.world == 1:
             return value
-        import torch.distributed as distributed
+        from torch import distributed
 
         said = [value]
         distributed.broadcast_object_list(said)
@@ -102,7 +102,7 @@ class Ranks:
         """What each process says, by rank."""
         if self.world == 1:
             return [value]
-        import torch.distributed as distributed
+        from torch import distributed
 
         said: list[Any] = [None] * self.world
         distributed.all_gather_object(said, value)
@@ -111,6 +111,6 @@ class Ranks:
     def stop(self) -> None:
         """Leaves the others."""
         if self.world > 1:
-            import torch.distributed as distributed
+            from torch import distributed
 
             distributed.destroy_process_group()

@@ -1,8 +1,9 @@
 """A training release: the corpus and the hierarchy, frozen under a name.
 
 Goes in: ``current.parquet``, ``hierarchy.parquet``, MeSH's ``terms.parquet`` and the records of what was fetched. Comes
-out: copies of the three tables and ``release.json``, which lists the PubMed files that the release refers to. Training reads the
-release alone, so that a daily update of the corpus changes nothing for it; :func:`articles_of_release` is how.
+out: copies of the three tables and ``release.json``, which lists the PubMed files that the release refers to. Training
+reads the release alone, so that a daily update of the corpus changes nothing for it; that goes by
+:func:`articles_of_release`.
 """
 
 from __future__ import annotations

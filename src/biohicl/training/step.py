@@ -67,7 +67,7 @@ class Step:
             for (_, chunk), state, part in zip(
                 batch.chunks, states, own.split([len(places) for places, _ in batch.chunks]), strict=True
             ):
-                with _generator_at(self.model.model.device, state):
+                with _GeneratorAt(self.model.model.device, state):
                     self._embedded(chunk).backward(part)
         self._add_up()
         values = torch.stack([total.detach(), *(term.detach() for term in terms.values())]).tolist()
@@ -109,7 +109,7 @@ def _generator_state(device: torch.device) -> Tensor:
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
-class _generator_at:
+class _GeneratorAt:
     """Dropout draws again what it drew at ``state``; afterwards the generator is where it was."""
 
     def __init__(self, device: torch.device, state: Tensor) -> None:

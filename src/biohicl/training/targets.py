@@ -1,8 +1,8 @@
 """What the labels say of a batch, where the batch is: on a CPU by sparse products, on a GPU by dense ones.
 
 Goes in: the label sets of a selection, a weighting, the name of a similarity. Comes out: for the citations of a batch
-a (B, B) float32 tensor: SimL within [0, 1], or the weights of MulSupCon. Both ways give the same numbers to 1e-5, and the same exact zeros, as long as the
-weights within one set differ by less than a factor of 10,000.
+a (B, B) float32 tensor: SimL within [0, 1], or the weights of MulSupCon. Both ways give the same numbers to 1e-5, and
+the same exact zeros, as long as the weights within one set differ by less than a factor of 10,000.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ class Targets:
             similarity = METHODS[self.similarity].similarity(sets, sets, self.weighting)
             return torch.from_numpy(similarity).to(device)
         return dense_similarity(OVERLAPS[self.similarity], sets, self.weighting, device)
-
 
     def shared_labels(self, indices: npt.NDArray[np.integer], device: torch.device) -> torch.Tensor:
         """For MulSupCon: the sum of 1 / (n - 1) over the labels that two citations share, (B, B) float32 on ``device``.

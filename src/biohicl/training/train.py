@@ -21,12 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 
 from biohicl.encoder.embed import pick_device
-from biohicl.encoder.folder import EncoderSettings, load_model, load_tokenizer, positions_of, read_settings, write_settings
+from biohicl.encoder.folder import (
+    EncoderSettings,
+    load_model,
+    load_tokenizer,
+    positions_of,
+    read_settings,
+    write_settings,
+)
 from biohicl.encoder.packing import TextModel
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
@@ -113,7 +119,9 @@ class Training:
             data, self.plan, settings, self.model, self._query_tokens, ranks.rank, ranks.world, options.chunk_tokens
         )
         if ranks.world > self.settings["schedule"]["batch_size"]:
-            raise BioHiCLError(f"{ranks.world} processes share a batch of {settings['schedule']['batch_size']} citations")
+            raise BioHiCLError(
+                f"{ranks.world} processes share a batch of {settings['schedule']['batch_size']} citations"
+            )
         self.step = Step(self.model, self.trainable.parameters, self.trainable.learned, settings["losses"], ranks)
         self.optimizer = _optimizer(self.trainable, settings["schedule"])
         self.hashes = {key: sha256_of(path) for key, path in inputs.files().items()}
@@ -215,9 +223,7 @@ class Training:
             f"runs at {rate / 1e12:.2g} TFLOP/s"
         )
         cached = self.options.chunk_tokens is not None
-        return Watch(
-            self.checkpoints, self.device, len(self.plan), done, rate, operations(self.model.model, cached)
-        )
+        return Watch(self.checkpoints, self.device, len(self.plan), done, rate, operations(self.model.model, cached))
 
     def _stepped(self, batch: Batch, waited: float, watch: Watch | None) -> bool:
         """One step, and the measures that are due after it; whether the training is to stop."""
@@ -295,8 +301,9 @@ class Training:
             if self.judge.best is now:
                 self.checkpoints.save_best(step, self.trainable.state())
             stop = self.judge.has_waited()
-            if stop:
-                say(f"no better {self.settings['development']['model']} since step {self.judge.best.step}: it ends here")  # type: ignore[union-attr]
+            if stop and self.judge.best is not None:
+                chosen = self.settings["development"]["model"]
+                say(f"no better {chosen} since step {self.judge.best.step}: the training ends here")
         return bool(self.ranks.agreed(stop))
 
     def _save(self, step: int) -> None:
@@ -375,7 +382,9 @@ class Training:
         model_size = self.model.model.config.hidden_size
         self.model.release()
         with whole_directory(output) as folder:
-            learned = {name: {key: value.item() for key, value in own.items()} for name, own in self.trainable.learned.items()}
+            learned = {
+                name: {key: value.item() for key, value in own.items()} for name, own in self.trainable.learned.items()
+            }
             self.trainable.save(folder, self.inputs.start.name)
             self.tokenizer.save_pretrained(folder)
             write_settings(self.encoder, folder, model_size)

@@ -94,7 +94,8 @@ class Watch:
         seen = {**times, "citations_a_second": pace, "matrix_share": share, "memory_mb": self.memory()}
         self._write("step", {**row, **seen})
         left = (self.steps - row["step"]) * (now - self.started) / max(row["step"] - self.first + 1, 1)
-        words = f"loss {row['loss']:.4f}, {pace:.1f} citations/s, {share:.0%} of the matrix rate, {seen['memory_mb']:,.0f} MB"
+        words = f"loss {row['loss']:.4f}, {pace:.1f} citations/s, {share:.0%} of the matrix rate"
+        words += f", {seen['memory_mb']:,.0f} MB"
         if self.bar is not None:
             self.bar.set_postfix_str(words)
             self.bar.update()
