@@ -48,6 +48,27 @@ def test_packed_equals_padded_in_embeddings_and_gradients(name, pooling, seed):
         torch.testing.assert_close(gradient, found[False][1][key], atol=1e-5, rtol=1e-4, msg=key)
 
 
+def test_a_real_backbone_on_real_abstracts_packed_and_padded(shared):
+    """all-MiniLM-L6-v2 on 24 abstracts of SciFact: embeddings and the gradient of every weight."""
+    import json
+
+    from biohicl.encoder.folder import load_model, load_tokenizer
+
+    folder = shared / "encoders/all-MiniLM-L6-v2"
+    lines = (shared / "data/benchmarks/scifact/corpus.jsonl").read_text().splitlines()[:24]
+    texts = [json.loads(line)["title"] + " " + json.loads(line)["text"] for line in lines]
+    ids = load_tokenizer(folder)(texts, truncation=True, max_length=256)["input_ids"]
+    found = {}
+    for packed in (True, False):
+        model = load_model(folder)
+        vectors = torch.nn.functional.normalize(embedded(model, "mean", ids, packed), dim=1)
+        (vectors @ vectors.T).square().sum().backward()
+        found[packed] = vectors.detach(), {k: v.grad for k, v in model.named_parameters() if v.grad is not None}
+    torch.testing.assert_close(found[True][0], found[False][0], atol=1e-5, rtol=0)
+    for key, gradient in found[True][1].items():
+        torch.testing.assert_close(gradient, found[False][1][key], atol=1e-5, rtol=1e-3, msg=key)
+
+
 @pytest.mark.parametrize("name", PACKED)
 def test_a_text_does_not_notice_its_neighbours(name):
     model = small_model(name)

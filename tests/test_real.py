@@ -3,15 +3,20 @@
 import json
 import shutil
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
 import yaml
 
+from biohicl.encoder.embed import Encoder
 from biohicl.evaluation.evaluate import evaluate
+from biohicl.training.tokens import write_tokens
 from conftest import ROOT, Workflow
+from encoders import save_encoder
 from pubmed_reference import assert_equal_to_reference
 from pubmed_tables import parsed
+from trainings import node, run
 
 FILES = ["baseline/pubmed20n9001", "updatefiles/pubmed21n1298", "baseline/pubmed20n0014"]
 
@@ -97,3 +102,34 @@ def test_scifact_gives_its_known_score(shared, tmp_path):
     bm25 = evaluate("bm25", benchmark, tmp_path / "bm25")
     assert bm25[0]["value"] == pytest.approx(0.6874, abs=0.02)
     assert json.loads(json.dumps(rows)) == rows
+
+
+# BAAI/bge-base-en-v1.5 and bge-large-en-v1.5, whose weights cannot be had here; the vocabulary is MiniLM's.
+BGE = {
+    "base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
+    "large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
+}
+
+
+@pytest.mark.parametrize(
+    "size", [pytest.param("base", marks=pytest.mark.real(100)), pytest.param("large", marks=pytest.mark.real(120))]
+)
+def test_the_shapes_of_bge_go_the_whole_way(shared, made, tmp_path, size):
+    """Random weights: train, merge, save, load in sentence-transformers, encode."""
+    from sentence_transformers import SentenceTransformer
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    model = BertModel(BertConfig(vocab_size=30_522, max_position_embeddings=512, **BGE[size]))
+    start = save_encoder(model, shared / "encoders/all-MiniLM-L6-v2", tmp_path / "bge", pooling="cls", max_length=512)
+    tokens = tmp_path / "tokens.parquet"
+    write_tokens(made[0] / "results/training/selections/abstracts.parquet", start, 64, tokens)
+    block = node(made[1], "biohicl-base", schedule__max_steps=2, schedule__batch_size=4, max_length=64)
+    block |= {"trainable": {"method": "lora", "rank": 8, "alpha": 16, "dropout": 0.0, "targets": ["query", "value"]}}
+    block["development"] |= {"citations": 8}
+    output = run(made, tmp_path / "node", block, start=start, tokens=tokens)
+    manifest = json.loads((output / "manifest.json").read_text())
+    assert (manifest["steps"], manifest["attention"]) == (2, "packed")
+    texts = ["Aspirin after stroke: a randomised trial of low doses.", "mice"]
+    there = SentenceTransformer(str(output), device="cpu", local_files_only=True).encode(texts)
+    np.testing.assert_allclose(Encoder(output, "cpu").encode(texts), there, atol=1e-5)

@@ -25,8 +25,7 @@ def test_every_view_gives_rows(finished, monkeypatch):
         views = {
             row[0] for row in connection.execute("select view_name from duckdb_views() where not internal").fetchall()
         }
-        # No model of this configuration weighs labels by the corpus.
-        assert views == (set(VIEWS) | {"citations"}) - {"label_counts"}
+        assert views == set(VIEWS) | {"citations"}
         counts = {view: connection.execute(f"select count(*) from {view}").fetchone()[0] for view in views}
         comments = connection.execute("select comment from duckdb_views() where not internal").fetchall()
     # The sample's files are numbered without a gap, and its citations are good.

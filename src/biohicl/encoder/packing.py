@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 NAME = "biohicl_packed"
-# `varlen_attn` counts its blocks by the longest text; rounding it up keeps a compiled model from being made again.
-LONGEST_IN_STEPS_OF = 64
+# `varlen_attn` counts its blocks by the longest text. A compiled model may be made again for each new number of them,
+# so it is rounded up to a power of two, from this on.
+SHORTEST_LONGEST = 64
 
 TokenLists = Sequence[Sequence[int] | npt.NDArray[np.integer]]
 
@@ -165,12 +166,12 @@ class Packed:
 
     def texts(self, attend: Attention) -> Texts:
         """What the attention function has to know."""
-        steps = -(-self.lengths[0] // LONGEST_IN_STEPS_OF)
+        longest = max(SHORTEST_LONGEST, 1 << (self.lengths[0] - 1).bit_length())
         runs: tuple[tuple[int, int], ...] = ()
         if attend is not variable_length:
             # A compiled model would be made again for each new tuple of these.
             runs = tuple((len(list(same)), length) for length, same in groupby(self.lengths))
-        return Texts(attend, self.offsets, steps * LONGEST_IN_STEPS_OF, runs)
+        return Texts(attend, self.offsets, longest, runs)
 
     def pooled(self, hidden: Tensor, pooling: Pooling) -> Tensor:
         """(1, T, d) to (B, d) in fp32, in the caller's order."""
