@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,6 +38,8 @@ from biohicl.training.batches import Batch, Preparer
 from biohicl.training.checkpoints import Checkpoint, Checkpoints, usable
 from biohicl.training.data import Inputs, TrainingData, read_training_data
 from biohicl.training.development import Judge, Measures, measure
+from biohicl.training.interruption import Interruption
+from biohicl.training.optimizer import new_optimizer, optimizer_state, restore_optimizer, set_rate
 from biohicl.training.plan import Plan, held_out, plan_batches
 from biohicl.training.provenance import manifest
 from biohicl.training.ranks import Ranks
@@ -48,8 +47,6 @@ from biohicl.training.step import Step
 from biohicl.training.trainable import Trainable
 from biohicl.training.watch import Watch, matrix_rate, operations
 
-# The scalars that losses learn have a rate of their own: at the model's they would not arrive within a training.
-RATE_OF_SCALARS = 0.01
 PMIDS_NAMED = 5
 
 
@@ -123,7 +120,7 @@ class Training:
                 f"{ranks.world} processes share a batch of {settings['schedule']['batch_size']} citations"
             )
         self.step = Step(self.model, self.trainable.parameters, self.trainable.learned, settings["losses"], ranks)
-        self.optimizer = _optimizer(self.trainable, settings["schedule"])
+        self.optimizer = new_optimizer(self.trainable, settings["schedule"])
         self.hashes = {key: sha256_of(path) for key, path in inputs.files().items()}
         self.judge = Judge(settings["development"], [])
         self.log: list[dict[str, Any]] = []
@@ -172,7 +169,7 @@ class Training:
             if found.state["versions"] != _versions():
                 say("note: another version of torch made the checkpoint; the model may differ in its last digits")
         self.trainable.restore(found.weights)
-        _restore_optimizer(self.optimizer, found.optimizer)
+        restore_optimizer(self.optimizer, found.optimizer)
         torch.set_rng_state(found.generators[f"cpu.{self.ranks.rank}"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(found.generators[f"cuda.{self.ranks.rank}"], self.device)
@@ -187,7 +184,7 @@ class Training:
         steps = len(self.plan)
         compiled = self._compiled()
         watch = self._watch(done, compiled)
-        interrupted = _Interrupted()
+        interrupted = Interruption()
         saved = time.monotonic()
         try:
             if done == 0:
@@ -228,7 +225,7 @@ class Training:
     def _stepped(self, batch: Batch, waited: float, watch: Watch | None) -> bool:
         """One step, and the measures that are due after it; whether the training is to stop."""
         started = time.perf_counter()
-        rate = self._set_rate(batch.step)
+        rate = set_rate(self.optimizer, self.settings["schedule"], batch.step, len(self.plan))
         self.optimizer.zero_grad(set_to_none=True)
         try:
             terms, loss = self.step.gradients(batch, cached=self.options.chunk_tokens is not None)
@@ -251,16 +248,6 @@ class Training:
         if batch.step % every == 0 or batch.step == len(self.plan):
             return self._measured(batch.step, watch)
         return False
-
-    def _set_rate(self, step: int) -> float:
-        """Up over the first ``warmup`` of the steps, then down to 0, in straight lines; the rate of step ``step``."""
-        schedule, steps = self.settings["schedule"], len(self.plan)
-        rising = max(1, round(steps * schedule["warmup"]))
-        done = step - 1
-        factor = (done + 1) / rising if done < rising else (steps - done) / max(1, steps - rising)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
-        return float(schedule["learning_rate"] * factor)
 
     def _positives(self, batch: Batch) -> dict[str, float]:
         """Shares of the batch: of pairs that are positive, and of citations that have a positive."""
@@ -324,7 +311,7 @@ class Training:
             "measures": self.judge.rows(),
         }
         self.checkpoints.save(
-            Checkpoint(step, self.trainable.state(), _optimizer_state(self.optimizer), generators, state)
+            Checkpoint(step, self.trainable.state(), optimizer_state(self.optimizer), generators, state)
         )
         self.checkpoints.drop_best(None if best is None else best.step)
 
@@ -414,38 +401,6 @@ DEVELOPMENT = pa.schema(
 )
 
 
-class _Interrupted:
-    """Ctrl-C and SIGTERM wait for the end of a step; a second one does not."""
-
-    def __init__(self) -> None:
-        self.by: int | None = None
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._heard) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _heard(self, number: int, frame: object) -> None:
-        if self.by is not None:
-            raise KeyboardInterrupt
-        self.by = number
-        say("stopping after this step, with a checkpoint; once more to stop at once")
-
-    def leave(self, step: int, folder: Path) -> None:
-        """Ends the process as its signal would have."""
-        say(f"stopped after step {step}; the same command goes on from {folder}")
-        if self.by == signal.SIGTERM:
-            sys.exit(128 + signal.SIGTERM)
-        raise KeyboardInterrupt
-
-
 @contextmanager
 def _deterministic(wanted: bool) -> Iterator[None]:
     if not wanted:
@@ -475,36 +430,6 @@ def _check_tokens(data: TrainingData, model: Any, inputs: Inputs) -> None:
                 f"{inputs.tokens}: has a {view} of {longest:,} tokens, and {inputs.start} has {positions:,} positions: "
                 "lower max_length"
             )
-
-
-def _optimizer(trainable: Trainable, schedule: Mapping[str, Any]) -> torch.optim.AdamW:
-    groups: list[dict[str, Any]] = [
-        {
-            "params": trainable.parameters,
-            "peak": schedule["learning_rate"],
-            "weight_decay": schedule["weight_decay"],
-        }
-    ]
-    if trainable.scalars:
-        groups.append({"params": trainable.scalars, "peak": RATE_OF_SCALARS, "weight_decay": 0.0})
-    return torch.optim.AdamW(groups, lr=schedule["learning_rate"])
-
-
-def _optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{number}.{name}": value.detach().cpu().contiguous().clone()
-        for number, own in state.items()
-        for name, value in own.items()
-    }
-
-
-def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        number, _, name = key.partition(".")
-        state.setdefault(int(number), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _versions() -> dict[str, str]:
