@@ -148,7 +148,7 @@ rule train_node:
         settings=lambda wildcards: as_json(configuration.node_settings(CONFIG["nodes"][wildcards.node])),
         tables=tables_of_training,
     shell:
-        "$TRAINING_LAUNCHER -m biohicl --threads {threads} train --start {input.start} --tokens {input.tokens} "
+        "$TRAINING_LAUNCHER biohicl --threads {threads} train --start {input.start} --tokens {input.tokens} "
         "--labels {input.labels} --hierarchy {input.hierarchy} {params.tables} --settings {params.settings:q} "
         "--checkpoints results/training/checkpoints/{wildcards.node} $TRAINING_OPTIONS --output {output} > {log} 2>&1"
 

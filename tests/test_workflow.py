@@ -469,7 +469,7 @@ def test_gpus_and_downloads_are_limited_by_default(tmp_path):
     spans = sorted([float(word) for word in (tmp_path / name).read_text().split()] for name in "abc")
     assert all(first[1] <= second[0] for first, second in itertools.pairwise(spans))
     text = (ROOT / "rules/common.smk").read_text()
-    assert 'workflow.global_resources.setdefault("gpu", 1)' in text
+    assert 'workflow.global_resources.setdefault("gpu", CONFIG["training"]["gpus"])' in text
     assert 'workflow.global_resources.setdefault("downloads", 4)' in text
 
 

@@ -48,8 +48,9 @@ def settings(text: str) -> Any:
     import yaml
 
     try:
-        is_json = text.lstrip().startswith(("{", "["))
-        value = json.loads(text) if is_json else yaml.safe_load(Path(text).read_text(encoding="utf-8"))
+        content = text if text.lstrip().startswith(("{", "[")) else Path(text).read_text(encoding="utf-8")
+        # JSON first: YAML reads its 5e-05 as text.
+        value = json.loads(content) if content.lstrip().startswith(("{", "[")) else yaml.safe_load(content)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise argparse.ArgumentTypeError(f"neither JSON nor a readable file: {error}") from None
     if not isinstance(value, dict):

@@ -157,7 +157,7 @@ class Packed:
 
     def to(self, device: torch.device) -> Packed:
         """On ``device``; to a GPU without waiting for the copy."""
-        if device.type == "cpu":
+        if self.ids.device.type == device.type:
             return self
         tensors = {name: getattr(self, name) for name in ("ids", "positions", "offsets", "places")}
         return replace(
@@ -264,6 +264,8 @@ class TextModel:
 
     def compile(self, sample: TokenLists) -> str | None:
         """Has torch compile the model, tried on ``sample``; where that fails, why, and the model stays as it was."""
+        # Sizes are dynamic; what is left are a few lengths, with and without gradients, and dropout on and off.
+        torch._dynamo.config.recompile_limit = 64
         self.forward = torch.compile(self.model, dynamic=True)
         try:
             self.embed(self.batch(sample)).sum().backward()

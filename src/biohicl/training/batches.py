@@ -170,7 +170,7 @@ class Preparer:
                 if isinstance(got, BaseException):
                     raise got
                 if got.ready is not None:
-                    _hand_over(got)
+                    _hand_over(got, self.device)
                 yield got, waited
         finally:
             stopped.set()
@@ -198,9 +198,9 @@ class Preparer:
             done.put(error)
 
 
-def _hand_over(batch: Batch) -> None:
+def _hand_over(batch: Batch, device: torch.device) -> None:
     """What another stream made, made safe for the current one."""
-    current = torch.cuda.current_stream()
+    current = torch.cuda.current_stream(device)
     current.wait_event(batch.ready)
     tensors = list(batch.targets.values())
     for _, chunk in batch.chunks:

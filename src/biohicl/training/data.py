@@ -6,6 +6,7 @@ Comes out: :class:`TrainingData`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,17 @@ from biohicl.mesh.nodes import Nodes, read_nodes
 from biohicl.mesh.similarity import METHODS
 from biohicl.mesh.weights import weighting
 from biohicl.ragged import Ragged
+from biohicl.storage import sha256_of
 from biohicl.training.queries import HeadingQueries, read_names
 from biohicl.training.targets import Targets
 from biohicl.training.tokens import VIEWS
+
+
+# What of an encoder folder, beside its weights, decides on an embedding.
+READ_OF_AN_ENCODER = (
+    *("config.json", "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
+    *("1_*/config.json", "tokenizer*.json", "vocab.*", "tokenizer.model", "merges.txt", "special_tokens_map.json"),
+)
 
 
 @dataclass(frozen=True)
@@ -40,18 +49,22 @@ class Inputs:
     label_counts: Path | None = None
     terms: Path | None = None
 
-    def files(self) -> dict[str, Path]:
-        """By name, what a model depends on; of the encoder folder its weights (or the index of several files)."""
-        weights = self.start / "model.safetensors"
-        named = {
-            "start": weights if weights.is_file() else self.start / "model.safetensors.index.json",
+    def hashes(self) -> dict[str, str]:
+        """By name, the SHA-256 of what a model depends on.
+
+        Of the encoder folder that of its weights (in several files: of these), and of all that says how it is read.
+        """
+        tables = {
             "tokens": self.tokens,
             "labels": self.labels,
             "hierarchy": self.hierarchy,
             "label_counts": self.label_counts,
             "terms": self.terms,
         }
-        return {name: path for name, path in named.items() if path is not None}
+        weights = sorted(self.start.glob("*.safetensors"))
+        reading = sorted(path for pattern in READ_OF_AN_ENCODER for path in self.start.glob(pattern))
+        hashes = {"start": _of_files(weights, self.start), "start_settings": _of_files(reading, self.start)}
+        return hashes | {name: sha256_of(path) for name, path in tables.items() if path is not None}
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,12 @@ class TrainingData:
 def read_training_data(inputs: Inputs, settings: Mapping[str, Any]) -> TrainingData:
     """Reads what a node with these ``settings`` (its block of config.yaml) is trained on."""
     token_table = pq.read_table(inputs.tokens, columns=["pmid", "version", *VIEWS])
+    for view in VIEWS:
+        if token_table[view].null_count or not pa.types.is_list(token_table[view].type):
+            raise BioHiCLError(
+                f"{inputs.tokens}: its column {view} does not hold a list of tokens in every row; make it again: biohicl "
+                "tokens"
+            )
     pmids, token_lists = token_table["pmid"].to_numpy(), {view: Ragged.of(token_table[view]) for view in VIEWS}
     label_settings = node_settings(settings).get("labels")
     if label_settings is None:
@@ -104,6 +123,14 @@ def read_training_data(inputs: Inputs, settings: Mapping[str, Any]) -> TrainingD
         most = settings["losses"]["heading_abstract"]["headings"]
         headings = HeadingQueries(sets["direct"], sets["closed"], weights.nodes, names, most)
     return TrainingData(pmids, token_lists, Targets(sets[column], weights, label_settings["similarity"]), headings)
+
+
+def _of_files(files: list[Path], folder: Path) -> str:
+    """The SHA-256 of one file, or of the names and hashes of several."""
+    if len(files) == 1:
+        return sha256_of(files[0])
+    listed = "".join(f"{path.relative_to(folder)} {sha256_of(path)}\n" for path in files)
+    return hashlib.sha256(listed.encode()).hexdigest()
 
 
 def _label_table(inputs: Inputs, nodes: Nodes, columns: list[str]) -> pa.Table:

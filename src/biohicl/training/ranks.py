@@ -38,6 +38,9 @@ class Ranks:
                 f"{os.environ.get('LOCAL_WORLD_SIZE')} processes and {torch.cuda.device_count()} GPUs: one GPU each is "
                 "needed (torchrun --nproc-per-node), or --device cpu"
             )
+        if on_gpu:
+            # Messages of objects go through the current GPU.
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         if not distributed.is_initialized():
             distributed.init_process_group("nccl" if on_gpu else "gloo")
         return cls(distributed.get_rank(), world)
@@ -97,6 +100,10 @@ class Ranks:
         said = [value]
         distributed.broadcast_object_list(said)
         return said[0]
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self.all_of(None)
 
     def all_of(self, value: Any) -> list[Any]:
         """What each process says, by rank."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +33,7 @@ from biohicl.encoder.folder import (
 from biohicl.encoder.packing import TextModel
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
-from biohicl.storage import sha256_of, whole_directory, write_json, write_parquet
+from biohicl.storage import whole_directory, write_json, write_parquet
 from biohicl.training.batches import Batch, Preparer
 from biohicl.training.checkpoints import Checkpoint, Checkpoints, usable
 from biohicl.training.data import Inputs, TrainingData, read_training_data
@@ -121,7 +121,7 @@ class Training:
             )
         self.step = Step(self.model, self.trainable.parameters, self.trainable.learned, settings["losses"], ranks)
         self.optimizer = new_optimizer(self.trainable, settings["schedule"])
-        self.hashes = {key: sha256_of(path) for key, path in inputs.files().items()}
+        self.hashes = inputs.hashes()
         self.judge = Judge(settings["development"], [])
         self.log: list[dict[str, Any]] = []
         self.device = device
@@ -157,6 +157,8 @@ class Training:
         found = self.checkpoints.last()
         if found is not None and not usable(found, self._made_from(), self._made_by(), self.checkpoints.folder):
             found = None
+        # Nothing is removed that another process is still reading.
+        self.ranks.wait()
         if found is None:
             if self.ranks.is_first:
                 self.checkpoints.clear()
@@ -180,9 +182,9 @@ class Training:
 
     def run(self) -> None:
         """All steps that are left."""
+        compiled = self._compiled()
         done = self._resumed()
         steps = len(self.plan)
-        compiled = self._compiled()
         watch = self._watch(done, compiled)
         interrupted = Interruption()
         saved = time.monotonic()
@@ -227,10 +229,10 @@ class Training:
         started = time.perf_counter()
         rate = set_rate(self.optimizer, self.settings["schedule"], batch.step, len(self.plan))
         self.optimizer.zero_grad(set_to_none=True)
-        try:
-            terms, loss = self.step.gradients(batch, cached=self.options.chunk_tokens is not None)
-        except torch.OutOfMemoryError:
+        found = self._gradients(batch)
+        if found is None:
             self._out_of_memory(batch)
+        terms, loss = found
         norm = torch.nn.utils.clip_grad_norm_(
             [*self.trainable.parameters, *self.trainable.scalars], self.settings["schedule"]["clip"]
         ).item()
@@ -248,6 +250,14 @@ class Training:
         if batch.step % every == 0 or batch.step == len(self.plan):
             return self._measured(batch.step, watch)
         return False
+
+    def _gradients(self, batch: Batch) -> tuple[dict[str, float], float] | None:
+        """The terms and their sum; None where memory does not suffice (the exception itself would hold on to it)."""
+        cached = self.options.chunk_tokens is not None and len(batch.chunks) > 1
+        try:
+            return self.step.gradients(batch, cached)
+        except torch.OutOfMemoryError:
+            return None
 
     def _positives(self, batch: Batch) -> dict[str, float]:
         """Shares of the batch: of pairs that are positive, and of citations that have a positive."""
@@ -317,7 +327,7 @@ class Training:
 
     # --- what goes wrong -------------------------------------------------------------------------------
 
-    def _not_finite(self, batch: Batch, terms: Mapping[str, float], loss: float, norm: float) -> None:
+    def _not_finite(self, batch: Batch, terms: Mapping[str, float], loss: float, norm: float) -> NoReturn:
         pmids = ", ".join(str(pmid) for pmid in self.data.pmids[batch.rows[:PMIDS_NAMED]])
         values = ", ".join(f"{name} {term:.3g}" for name, term in terms.items())
         raise BioHiCLError(
@@ -325,7 +335,7 @@ class Training:
             f"PMIDs {pmids}. Lower schedule.learning_rate"
         )
 
-    def _out_of_memory(self, batch: Batch) -> None:
+    def _out_of_memory(self, batch: Batch) -> NoReturn:
         """An error that says which number of tokens at a time fits, found by trying."""
         computed = sum(chunk.tokens for _, chunk in batch.chunks)
         said = (
@@ -338,17 +348,22 @@ class Training:
             self.optimizer.zero_grad(set_to_none=True)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-            try:
-                self.step.gradients(self.preparer.prepare(batch.step, chunk_tokens=tokens), cached=True)
-            except torch.OutOfMemoryError:
+            if not self._fits(batch.step, tokens):
                 continue
             raise BioHiCLError(
                 f"{said}. {tokens:,} tokens at a time fit: set training.chunk_tokens to that (--chunk-tokens). The "
                 "gradients stay those of the whole batch, at the cost of a second forward pass"
-            ) from None
+            )
         raise BioHiCLError(
             f"{said}. Set training.chunk_tokens (--chunk-tokens), or lower max_length, or take a smaller backbone"
-        ) from None
+        )
+
+    def _fits(self, step: int, tokens: int) -> bool:
+        try:
+            self.step.gradients(self.preparer.prepare(step, chunk_tokens=tokens), cached=True)
+        except torch.OutOfMemoryError:
+            return False
+        return True
 
     # --- the end ------------------------------------------------------------------------------------
 
@@ -356,7 +371,9 @@ class Training:
         wanted = self.options.compiled
         if not (self.device.type == "cuda" if wanted is None else wanted):
             return False
-        problem = self.model.compile(self.data.tokens["query"].rows(np.arange(min(8, len(self.data)))))
+        # The trial draws dropout, which the training must not notice.
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            problem = self.model.compile(self.data.tokens["query"].rows(np.arange(min(8, len(self.data)))))
         if problem is not None and self.ranks.is_first:
             say(f"the model is not compiled, which costs speed and nothing else: {problem}")
         return problem is None

@@ -121,4 +121,9 @@ def _with_adapters(model: PreTrainedModel, settings: Mapping[str, Any]) -> Any:
     with warnings.catch_warnings():
         # peft asks transformers by a name that this is about to drop.
         warnings.simplefilter("ignore", FutureWarning)
-        return get_peft_model(model, config)
+        adapted = get_peft_model(model, config)
+    for module in model.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            # Under autocast peft would make fp32 of what comes in, for autocast to make bf16 of it again.
+            module.cast_input_dtype_enabled = False
+    return adapted
