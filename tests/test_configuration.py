@@ -45,6 +45,11 @@ MISTAKES = {
     "nodes: {default: {losses: {heading_abstract: null, soft_targets: null}}}": "nothing reads the 50% of a batch that get "
     "no query: raise a share to 1",
     "nodes: {default: {trainable: {rank: 0}}}": "trainable.rank: found 0, but it must be at least 1",
+    "nodes: {default: {development: {patience: 3}}}": "development.patience: waits for a better measure, and "
+    "development.model is last",
+    "nodes: {default: {development: {citations: 0, model: mrr}}}": "development.citations: found 0, but development.model: "
+    "mrr needs some",
+    "nodes: {x: {start: bge-base, selection: abstracts, losses: {mse: null}}}": "NAME: {} takes one with its defaults",
     "nodes: {default: {development: {model: best}}}": "allowed are last, mrr, correlation",
     "nodes: {default: {schedule: {related: 1.5}}}": "schedule.related: found 1.5, but it must be at most 1",
     "training: {compile: 'yes'}": "training.compile: found the text 'yes', but true or false or null is needed",

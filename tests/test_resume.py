@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,12 +16,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from biohicl.configuration import node_settings
 from biohicl.errors import BioHiCLError
 from biohicl.training.checkpoints import Checkpoint, Checkpoints
-from biohicl.training.train import Options
-from conftest import clean_environment
+from biohicl.training.ranks import Ranks
+from biohicl.training.train import Options, Training
+from conftest import ROOT, clean_environment
 from test_trainer import EVERY_LOSS
-from trainings import command, inputs_of, node
+from trainings import BACKBONE, command, inputs_of, node
 
 FILES = (
     "model.safetensors",
@@ -130,11 +134,13 @@ def test_another_thread_count_is_refused_and_other_settings_begin_anew(made, int
     before = sorted(path.name for path in (interrupted / "stopped/checkpoints").glob("[!.]*"))
     said = ended(started(made, interrupted, "stopped", threads=1), 2)
     assert "was made with threads 2, now it is 1" in said
-    assert "Go on with 2, or remove that folder" in said
+    assert "Go on with 2 (--threads; in the workflow training.threads" in said
     assert sorted(path.name for path in (interrupted / "stopped/checkpoints").glob("[!.]*")) == before
     other = block_of(made, schedule__learning_rate=1e-3, schedule__max_steps=3)
     said = ended(started(made, interrupted, "stopped", block=other))
-    assert "is of other settings.schedule.learning_rate, settings.schedule.max_steps, plan; from the beginning" in said
+    differing = re.search("is of other (.*); it is set aside in previous/", said)[1].split(", ")
+    assert sorted(differing) == ["plan", "settings.schedule.learning_rate", "settings.schedule.max_steps"]
+    assert list((interrupted / "stopped/checkpoints/previous").glob("step-*/weights.safetensors"))
     assert len(pq.read_table(interrupted / "stopped/node/training_log.parquet")) == 3
 
 
@@ -145,16 +151,130 @@ def test_a_damaged_log_is_an_error_that_says_what_to_do(made, interrupted):
     assert "lacks steps before the checkpoint" in ended(started(made, interrupted, "stopped"), 2)
 
 
+STATE = {"made_from": {}, "made_by": {}, "how": {}, "changed": [], "measures": []}
+
+
+def saved(folder, *steps):
+    checkpoints, tensors = Checkpoints(folder), {"a": torch.arange(3)}
+    for step in steps:
+        checkpoints.save(Checkpoint(step, tensors, tensors, tensors, STATE | {"step": step}))
+    return checkpoints
+
+
 def test_a_half_written_checkpoint_is_none(tmp_path):
-    """What a killed process leaves: a hidden folder, and the checkpoint before it."""
-    checkpoints = Checkpoints(tmp_path)
-    tensors = {"a": torch.arange(3)}
-    for step in (4, 9):
-        checkpoints.save(Checkpoint(step, tensors, tensors, tensors, {"step": step}))
+    """What a killed process leaves: a hidden folder, and the checkpoint before it. What a user adds is no checkpoint."""
+    checkpoints = saved(tmp_path, 4, 9)
     (tmp_path / ".step-00000012.1-aa.tmp").mkdir()
     (tmp_path / ".step-00000012.1-aa.tmp/weights.safetensors").write_bytes(b"half")
-    assert checkpoints.last().step == 9
-    assert [path.name for path in tmp_path.iterdir()] == ["step-00000009"]
+    (tmp_path / "step-mine").mkdir()
+    with checkpoints.alone():
+        assert checkpoints.last().step == 9
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000009", "step-mine"]
+
+
+@pytest.mark.parametrize(
+    "file", ["weights.safetensors", "optimizer.safetensors", "generators.safetensors", "state.json"]
+)
+@pytest.mark.parametrize("damage", [b"", b"{}", None])
+def test_a_damaged_checkpoint_is_an_error_that_says_what_to_do(tmp_path, file, damage):
+    checkpoints = saved(tmp_path, 9)
+    path = tmp_path / "step-00000009" / file
+    path.unlink() if damage is None else path.write_bytes(damage)
+    with pytest.raises(
+        BioHiCLError, match=r"this checkpoint cannot be read \(.*\); remove .* to train from the beginning"
+    ) as stop:
+        checkpoints.last()
+    assert "\n" not in str(stop.value)
+
+
+def test_lost_best_weights_are_found_out_at_the_start(tmp_path):
+    with pytest.raises(BioHiCLError, match="the best weights so far cannot be read"):
+        Checkpoints(tmp_path).best(5)
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path):
+    with Checkpoints(tmp_path).alone(), pytest.raises(BioHiCLError, match="another training is at work there"):
+        Checkpoints(tmp_path).alone().__enter__()
+    with Checkpoints(tmp_path).alone():
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_before(tmp_path):
+    """RLIMIT_FSIZE stands in for the disk."""
+    code = (
+        "import resource, signal, sys, torch\n"
+        "from pathlib import Path\n"
+        "sys.path.insert(0, sys.argv[2])\n"
+        "from test_resume import saved\n"
+        "from biohicl.training.checkpoints import Checkpoint\n"
+        "from biohicl.errors import BioHiCLError\n"
+        "checkpoints = saved(Path(sys.argv[1]), 4)\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "large = {'a': torch.zeros(100_000)}\n"
+        "try:\n"
+        "    checkpoints.save(Checkpoint(9, large, large, large, {'step': 9}))\n"
+        "except BioHiCLError as error:\n"
+        "    print('said:', error)\n"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "c"), str(Path(__file__).parent)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert "said: " in done.stdout, done.stderr
+    assert "a checkpoint cannot be written there" in done.stdout
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["step-00000004"]
+
+
+@pytest.mark.parametrize("changes", [{"trainable__method": "full", "trainable__dropout": 0.0}, {"patience": 2}])
+def test_other_kinds_of_training_resume_to_the_same_bits(made, tmp_path, changes):
+    """All weights instead of adapters; and a training that ends early, its patience restored."""
+    block = block_of(made, schedule__max_steps=12, **{key: value for key, value in changes.items() if "__" in key})
+    block["development"] |= {"every": 2, "patience": changes.get("patience"), "min_mrr": None}
+    ended(started(made, tmp_path, "whole", block=block))
+    process = started(made, tmp_path, "killed", "--checkpoint-minutes", "0", block=block)
+    wait_for_steps(process, tmp_path / "killed/checkpoints/log.jsonl", 3)
+    process.kill()
+    process.communicate(timeout=60)
+    ended(started(made, tmp_path, "killed", block=block))
+    for name in FILES[:4]:
+        assert (tmp_path / "killed/node" / name).read_bytes() == (tmp_path / "whole/node" / name).read_bytes(), name
+
+
+def test_compiling_does_not_move_the_generator(made, tmp_path):
+    """Its trial run draws dropout; a resumed training has to go on with the numbers of its checkpoint."""
+    one = Training(
+        inputs_of(made),
+        block_of(made),
+        "node",
+        Checkpoints(tmp_path),
+        Options(device="cpu", compiled=True),
+        Ranks(0, 1),
+    )
+    tried = []
+    one.model.compile = lambda sample: tried.append(torch.rand(7))
+    before = torch.get_rng_state()
+    one._compiled()
+    assert tried
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_changed_on_the_way_is_said_and_noted(made, interrupted):
+    said = ended(started(made, interrupted, "stopped", "--chunk-tokens", "300"))
+    assert "note: chunk_tokens None until step" in said
+    (changed,) = json.loads((interrupted / "stopped/node/manifest.json").read_text())["changed"]
+    assert changed.endswith(", then 300")
+
+
+def test_another_pooling_is_another_training(made, tmp_path):
+    """The weights of the start are the same, and how they are read is not."""
+    from biohicl.encoder.folder import read_settings, write_settings
+
+    start = shutil.copytree(made[0] / BACKBONE, tmp_path / "start")
+    before = inputs_of(made, start=start).hashes()
+    settings = read_settings(start)
+    write_settings(replace(settings, pooling="cls"), start, 128)
+    after = inputs_of(made, start=start).hashes()
+    assert {name for name in before if before[name] != after[name]} == {"start_settings"}
 
 
 def test_the_best_that_the_last_checkpoint_knows_is_kept(tmp_path):
@@ -222,6 +342,47 @@ def test_two_processes_train_the_model_of_one(made, tmp_path, chunk_tokens):
     assert manifests[0]["plan"] == manifests[1]["plan"]
 
 
+def test_torchrun_takes_the_launchers_line(made):
+    """What config.yaml's training.gpus makes of the rule's line: torchrun must leave the options of biohicl alone."""
+    from torch.distributed.run import get_args_parser
+
+    text = (ROOT / "rules/common.smk").read_text()
+    functions = {}
+    exec("def training_launcher" + text.split("def training_launcher")[1].split("\n\n\n")[0], functions)
+    torchrun, *words = functions["training_launcher"](2).split()
+    assert torchrun == "torchrun"
+    line = [*words, "biohicl", "--threads", "1", "train", "--start", "x", "--tokens", "y", "--output", "z"]
+    parsed = get_args_parser().parse_args(line)
+    assert (parsed.module, parsed.training_script, parsed.nproc_per_node) == (True, "biohicl", "2")
+    assert parsed.training_script_args == line[len(words) + 1 :]
+    assert functions["training_launcher"](1) == "python -m"
+
+
+def test_a_collapse_ends_all_processes_with_its_line(made, tmp_path):
+    """Only the first one measures; the others must neither hang nor speak of something else."""
+    block = node(made[1], schedule__max_steps=20, schedule__batch_size=24, schedule__learning_rate=0.5)
+    block["development"] |= {"every": 2, "max_mean_similarity": 0.0, "min_mrr": 1.0}
+    block["trainable"] = {"method": "full"}
+    inputs = {name: str(path) for name, path in asdict(inputs_of(made)).items()}
+    job = {"folder": str(tmp_path), "settings": block, "inputs": inputs, "chunk_tokens": None, "checkpoint_minutes": 10}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    words = [sys.executable, str(Path(__file__).with_name("rank_of_two.py")), str(tmp_path / "job.json")]
+    environment = clean_environment() | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen([*words, str(rank), "2"], stderr=subprocess.PIPE, text=True, env=environment)
+        for rank in (0, 1)
+    ]
+    try:
+        for process in processes:
+            _, said = process.communicate(timeout=120)
+            assert process.returncode == 1
+            assert "BioHiCLError: the training" in said.strip().splitlines()[-1], said
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
 def test_a_checkpoint_of_other_processes_is_refused(made, tmp_path, interrupted):
     state = next((interrupted / "stopped/checkpoints").glob("step-*")) / "state.json"
     content = json.loads(state.read_text())
@@ -233,7 +394,7 @@ def test_a_checkpoint_of_other_processes_is_refused(made, tmp_path, interrupted)
         torch.set_num_threads(2)
         train(
             inputs_of(made),
-            block_of(made),
+            node_settings(block_of(made)),
             tmp_path / "other",
             interrupted / "stopped/checkpoints",
             Options(device="cpu"),

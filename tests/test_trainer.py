@@ -1,7 +1,10 @@
 """The trainer, on the sample: what a step computes, what a model is made of, what is measured, what stops it."""
 
+import gc
 import json
 import shutil
+import weakref
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -25,7 +28,7 @@ from biohicl.training.ranks import Ranks
 from biohicl.training.tokens import write_tokens
 from biohicl.training.train import Options, Training
 from encoders import CONFIGS, save_encoder
-from trainings import BACKBONE, inputs_of, node, run
+from trainings import BACKBONE, command, inputs_of, node, run
 
 CPU = Options(device="cpu")
 # Every loss at once, in a batch of which half the citations have a title to find them, and 40 % headings.
@@ -431,7 +434,8 @@ def test_a_collapsing_run_stops(made, tmp_path):
     """Targets so flat that all texts should be alike: the trap of recipe A's neighbours."""
     flat = {"soft_targets": {"weight": 1.0, "temperature": 10.0, "target_temperature": 10.0}}
     one = run(made, tmp_path / "good", node(made[1], schedule__max_steps=30))
-    block = node(made[1], losses=flat, schedule__learning_rate=0.05, development__every=5)
+    block = node(made[1], losses=flat, schedule__learning_rate=0.05)
+    block["development"] |= {"every": 5, "min_mrr": 0.97}
     with pytest.raises(BioHiCLError, match="the training (collapses|loses)"):
         run(made, tmp_path / "node", block, start=one)
     assert not (tmp_path / "node").exists()
@@ -461,7 +465,8 @@ def test_the_model_is_the_best_checkpoint_where_that_is_asked(made, tmp_path):
 
 
 def test_the_log_tells_of_every_step_in_json_and_tensorboard(made, tmp_path, capsys):
-    block = node(made[1], schedule__max_steps=4, development__every=2, schedule__related=0.5)
+    block = node(made[1], schedule__max_steps=4, schedule__related=0.5)
+    block["development"] |= {"every": 2, "min_mrr": 0.97}
     output = run(made, tmp_path / "node", block)
     lines = [json.loads(line) for line in (tmp_path / "node.checkpoints/log.jsonl").read_text().splitlines()]
     steps = [line for line in lines if line["kind"] == "step"]
@@ -533,12 +538,98 @@ def test_out_of_memory_says_what_fits_and_that_fits(made, tmp_path, monkeypatch)
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+def test_memory_of_the_failed_step_is_free_while_trying_what_fits(made, tmp_path, monkeypatch):
+    """A memory that counts what living graphs hold: a caught exception must not keep the failed step's."""
+    held = weakref.WeakSet()
+    real = TextModel.embed
+
+    def counted(self, batch):
+        gc.collect()
+        if not torch.is_grad_enabled():
+            return real(self, batch)
+        if batch.tokens + sum(graph.tokens for graph in held) > 1_000:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        vectors = real(self, batch)
+        vectors.grad_fn.metadata["holds"] = graph = _Graph(batch.tokens)
+        held.add(graph)
+        return vectors
+
+    monkeypatch.setattr(TextModel, "embed", counted)
+    with pytest.raises(BioHiCLError, match=r"([\d,]+) tokens at a time fit") as stop:
+        run(made, tmp_path / "node", node(made[1], schedule__max_steps=2))
+    fits = int(str(stop.value).split(" tokens at a time fit")[0].split()[-1].replace(",", ""))
+    assert 400 <= fits <= 1_000
+
+
+class _Graph:
+    def __init__(self, tokens):
+        self.tokens = tokens
+
+
+def test_batches_that_teach_nothing_are_an_error(made, tmp_path):
+    with pytest.raises(
+        BioHiCLError, match=r"there is nothing to learn: 3 batches in a row .*raise schedule.batch_size"
+    ):
+        run(made, tmp_path / "node", node(made[1], schedule__batch_size=2))
+
+
+def test_a_selection_without_usable_headings_is_an_error_and_few_of_them_get_titles(made, tmp_path):
+    one = training(made, node(made[1], schedule__batch_size=20), tmp_path)
+    one.data.headings.__dict__["usable"] = np.arange(len(one.data)) % 7 == 0
+    batch = one.preparer.prepare(1)
+    assert len(batch.headings) < 10
+    assert len(batch.headings) + len(batch.titles) == 20, "everybody has a query"
+    silent = replace(one.data.headings.direct, kinds=np.full_like(one.data.headings.direct.kinds, 4))
+    with pytest.raises(BioHiCLError, match="no citation of the selection has a heading that a query can be made of"):
+        replace(one.data.headings, direct=silent)
+
+
+def test_the_start_as_the_best_is_said(made, tmp_path, capsys):
+    block = node(made[1], schedule__learning_rate=0.9, schedule__max_steps=4, schedule__warmup=0.0)
+    block["development"] |= {"every": 1, "model": "mrr", "min_mrr": None, "max_mean_similarity": None}
+    output = run(made, tmp_path / "node", block)
+    if json.loads((output / "manifest.json").read_text())["model_of_step"] == 0:
+        assert "warning: these are the start's" in capsys.readouterr().err
+    assert oct((output / "model.safetensors").stat().st_mode) == oct((output / "config.json").stat().st_mode)
+
+
+def test_settings_by_hand_are_completed_and_checked(made, tmp_path, run_biohicl):
+    """As config.yaml's: a few keys are enough, JSON numbers with an exponent are numbers, and mistakes are one line."""
+    words = command(made, tmp_path / "node", tmp_path / "settings.json")[3:]
+    few = {
+        "start": "x",
+        "selection": "y",
+        "losses": {"title_abstract": {}},
+        "schedule": {"max_steps": 1, "learning_rate": 5e-05},
+    }
+    wrong = {
+        "losses.cossent: unknown key; did you mean 'cosent'?": {"losses": {"cossent": {}}},
+        "trainable.method: found the text 'lorra'": {"trainable": {"method": "lorra"}},
+        "schedule.batch_size: found the text '32'": {"schedule": {"batch_size": "32"}},
+        "development.patience: waits for a better measure": {"development": {"patience": 2}},
+    }
+    for said, over in wrong.items():
+        (tmp_path / "settings.json").write_text(json.dumps(few | over))
+        done = run_biohicl(*words)
+        assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
+    (tmp_path / "settings.json").write_text(json.dumps(few))
+    done = run_biohicl(*words)
+    assert done.returncode == 0, done.stderr
+    settings = json.loads((tmp_path / "node/manifest.json").read_text())["settings"]
+    assert (settings["trainable"]["rank"], settings["schedule"]["learning_rate"]) == (8, 5e-05)
+
+
 def lacking(name):
     def spoil(folder):
         for file in folder.glob(name):
             file.unlink()
 
     return spoil
+
+
+def reversed_words(folder):
+    words = (folder / "vocab.txt").read_text().splitlines()
+    (folder / "vocab.txt").write_text("\n".join([*words[:5], *reversed(words[5:])]) + "\n")
 
 
 REFUSED = {
@@ -551,6 +642,7 @@ REFUSED = {
         r"1,445 citations are left to train on, and a batch takes 5,000",
     ),
     "no measure": (None, {"development__citations": 0, "development__model": "mrr"}, "mrr needs held-out citations"),
+    "another tokenizer": (reversed_words, {}, "its tokens are of another tokenizer than that of"),
 }
 
 

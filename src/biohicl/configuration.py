@@ -60,6 +60,20 @@ def resolve(config: Mapping[str, Any], schema_file: str | Path, files: Sequence[
     return completed
 
 
+def resolve_node(block: Mapping[str, Any], schema_file: str | Path) -> dict[str, Any]:
+    """One node's block by itself, as :func:`resolve` has it within the whole: completed, checked, worded for people."""
+    schema = yaml.safe_load(Path(schema_file).read_text(encoding="utf-8"))
+    own = {"$ref": "#/$defs/node", "$defs": schema["$defs"]}
+    completed = _with_defaults(_plain(block), own, schema)
+    try:
+        _check_schema(completed, own)
+        _check_finite(completed, ())
+        _check_node(completed, ())
+    except _ConfigKeyError as problem:
+        raise BioHiCLError(f"{_dotted(problem.key)}: {problem.message}") from None
+    return completed
+
+
 def chain_of(config: Mapping[str, Any], system: str) -> list[str]:
     """The names from ``system`` (a node or a backbone) down to the backbone it starts from, both included."""
     chain = [system]
@@ -253,7 +267,10 @@ def _allowed(error: Any) -> str:
         "type": _wanted_type,
         "enum": _wanted_choice,
         "minItems": lambda _: f"at least {wanted} {'entry is' if wanted == 1 else 'entries are'} needed",
-        "minProperties": lambda _: f"at least {wanted} {'entry is' if wanted == 1 else 'entries are'} needed",
+        "minProperties": lambda _: (
+            f"at least {wanted} {'entry is' if wanted == 1 else 'entries are'} needed (NAME: {{}} takes one with its "
+            "defaults, NAME: null takes one out)"
+        ),
         "maxItems": lambda _: f"at most {wanted} entries are allowed",
         "uniqueItems": lambda _: "each entry may stand there once only",
         "anyOf": lambda _: f"allowed is {' or '.join(part for part in map(_branch_words, wanted) if part)}",
@@ -382,7 +399,7 @@ def _check_references(config: dict[str, Any]) -> None:
         _known(("nodes", name, "start"), node["start"], [*backbones, *nodes], "backbone or node")
         _known(("nodes", name, "selection"), node["selection"], selections, "selection")
         _check_no_circle(config, name)
-        _check_shares(name, node["losses"])
+        _check_node(node, ("nodes", name))
         backbone = chain_of(config, name)[-1]
         longest = backbones[backbone]["max_length"]
         if longest is not None and node["max_length"] > longest:
@@ -396,9 +413,23 @@ def _check_references(config: dict[str, Any]) -> None:
         _known(("evaluation", "benchmarks", place), name, benchmarks, "benchmark")
 
 
-def _check_shares(node: str, losses: Mapping[str, Any]) -> None:
+def _check_node(node: Mapping[str, Any], key: Key) -> None:
+    """What one key of a node says of another."""
+    development = node["development"]
+    if development["patience"] is not None and development["model"] == "last":
+        raise _ConfigKeyError(
+            (*key, "development", "patience"),
+            "waits for a better measure, and development.model is last: choose mrr or correlation, or take it out",
+        )
+    if development["citations"] == 0 and development["model"] != "last":
+        raise _ConfigKeyError(
+            (*key, "development", "citations"), f"found 0, but development.model: {development['model']} needs some"
+        )
+    _check_shares(node["losses"], (*key, "losses"))
+
+
+def _check_shares(losses: Mapping[str, Any], key: Key) -> None:
     shares = {name: losses[name]["share"] for name in ("title_abstract", "heading_abstract") if name in losses}
-    key = ("nodes", node, "losses")
     if sum(shares.values()) > 1 + 1e-9:
         raise _ConfigKeyError(
             key,

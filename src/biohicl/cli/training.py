@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from biohicl.cli.arguments import Subcommands, command, device_option, minutes, positive, settings
 
@@ -59,7 +60,7 @@ def add_commands(commands: Subcommands) -> None:
         how = ("device", "chunk_tokens", "compiled", "deterministic", "checkpoint_minutes")
         train(
             Inputs(**named),
-            options.settings,
+            _checked(options.settings),
             options.output,
             options.checkpoints or options.output.with_name(f"{options.output.name}.checkpoints"),
             Options(**{name: getattr(options, name) for name in how}),
@@ -74,15 +75,20 @@ def add_commands(commands: Subcommands) -> None:
         "biohicl train ... Ctrl-C writes a checkpoint and leaves.",
     )
     parser.add_argument("--start", type=Path, required=True, metavar="DIR", help="backbone or node to start from")
-    parser.add_argument("--tokens", type=Path, required=True)
-    parser.add_argument("--labels", type=Path, required=True)
-    parser.add_argument("--hierarchy", type=Path, required=True)
+    parser.add_argument("--tokens", type=Path, required=True, help="the table that biohicl tokens made")
+    parser.add_argument("--labels", type=Path, required=True, help="the table that biohicl labels made")
+    parser.add_argument("--hierarchy", type=Path, required=True, help="the release's hierarchy, that the labels are of")
     parser.add_argument("--label-counts", type=Path, help="the table that count-labels made; for labels.weight corpus")
     parser.add_argument("--terms", type=Path, help="the release's table of MeSH terms; for losses.heading_abstract")
     parser.add_argument(
-        "--settings", type=settings, required=True, help="the node's block of config.yaml, as JSON or a file"
+        "--settings",
+        type=settings,
+        required=True,
+        help="a node's block as in config.yaml, as JSON or a file; what it does not name has its default",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="the model's folder; replaced if there"
+    )
     parser.add_argument(
         "--checkpoints",
         type=Path,
@@ -108,3 +114,15 @@ def add_commands(commands: Subcommands) -> None:
         "--deterministic", action="store_true", help="the same bits each time on a GPU too; on a CPU they always are"
     )
     device_option(parser)
+
+
+def _checked(block: dict[str, Any]) -> dict[str, Any]:
+    """A node's settings, completed and checked as in the workflow; as they are where jsonschema is not installed."""
+    from importlib.util import find_spec
+
+    from biohicl.configuration import node_settings, resolve_node
+
+    schema = Path(__file__).resolve().parents[3] / "workflow/schemas/config.schema.yaml"
+    if find_spec("jsonschema") is None or not schema.is_file():
+        return block
+    return node_settings(resolve_node(block, schema))

@@ -83,10 +83,15 @@ class Preparer:
         }
         order = draw.permutation(len(rows))
         headed = np.zeros(0, dtype=np.int64)
+        titles = round(shares.get("title_abstract", 0.0) * len(rows))
         if "heading_abstract" in shares and self.data.headings is not None:
             able = order[self.data.headings.usable[rows[order]]]
-            headed = able[: round(shares["heading_abstract"] * len(rows))]
-        titled = order[~np.isin(order, headed)][: round(shares.get("title_abstract", 0.0) * len(rows))]
+            wanted = round(shares["heading_abstract"] * len(rows))
+            headed = able[:wanted]
+            if titles:
+                # Citations without headings to ask for them have their titles.
+                titles += wanted - len(headed)
+        titled = order[~np.isin(order, headed)][:titles]
         return np.sort(titled), np.sort(headed)
 
     def prepare(self, step: int, chunk_tokens: int | None = None) -> Batch:

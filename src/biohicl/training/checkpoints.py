@@ -2,6 +2,7 @@
 
 Goes in: plain tensors and a state that JSON can hold. Comes out, under the folder that :class:`Checkpoints` is given:
 
+previous/        where other settings began anew: the last checkpoint and log of those before
 step-NNNNNNNN/   the last checkpoint: weights, optimizer and generators as safetensors, ``state.json``
 best-NNNNNNNN/   the best weights so far by the chosen measure, where one is chosen
 log.jsonl        a line a step and a line a measure, with times; it stays when the training is done
@@ -13,20 +14,30 @@ one whole checkpoint is there, and never more than two.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
 from biohicl.storage import read_json, whole_directory, write_json
 
 Tensors = Mapping[str, torch.Tensor]
+# Where one says by what a training runs.
+MADE_BY = {
+    "threads": "--threads; in the workflow training.threads, and at least as many --cores",
+    "processes": "torchrun --nproc-per-node; in the workflow training.gpus",
+    "device": "--device",
+}
 PARTS = ("weights", "optimizer", "generators")
 
 
@@ -49,17 +60,44 @@ class Checkpoints:
         self.log = folder / "log.jsonl"
         self.tensorboard = folder / "tensorboard"
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other trainings out of the folder, and removes what a killed one left unfinished."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / ".lock"
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise BioHiCLError(
+                    f"{self.folder}: another training is at work there; wait for it, or name another folder with "
+                    "--checkpoints"
+                ) from None
+            for scrap in self.folder.glob(".*.tmp"):
+                shutil.rmtree(scrap, ignore_errors=True)
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+
     def last(self) -> Checkpoint | None:
-        """The last whole checkpoint, or None. What a killed process left unfinished is removed."""
-        for scrap in self.folder.glob(".*.tmp"):
-            shutil.rmtree(scrap, ignore_errors=True)
+        """The last whole checkpoint, or None; an error where it cannot be read."""
         found = self._steps("step")
         if not found:
             return None
         folder = found[-1]
-        state = read_json(folder / "state.json")
-        weights, optimizer, generators = (_read(folder / f"{name}.safetensors") for name in PARTS)
-        return Checkpoint(state["step"], weights, optimizer, generators, state)
+        try:
+            state = read_json(folder / "state.json")
+            weights, optimizer, generators = (_read(folder / f"{name}.safetensors") for name in PARTS)
+            parts = state["measures"], state["made_from"], state["made_by"], state["how"], state["changed"]
+            if not all(isinstance(part, Mapping | list) for part in parts):
+                raise ValueError("its state.json is of another version")
+            return Checkpoint(int(state["step"]), weights, optimizer, generators, state)
+        except (BioHiCLError, SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise BioHiCLError(
+                f"{folder}: this checkpoint cannot be read ({' '.join(str(error).split())}); remove {self.folder} to "
+                "train from the beginning"
+            ) from None
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint, then removes the one before."""
@@ -67,6 +105,9 @@ class Checkpoints:
             for name in PARTS:
                 _write(getattr(checkpoint, name), folder / f"{name}.safetensors")
             write_json(dict(checkpoint.state), folder / "state.json")
+            for path in folder.iterdir():
+                _to_disk(path)
+        _to_disk(self.folder)
         for old in self._steps("step"):
             if old.name != f"step-{checkpoint.step:08}":
                 shutil.rmtree(old)
@@ -75,16 +116,33 @@ class Checkpoints:
         """Writes the best weights so far. Those before stay until :meth:`drop_best`: the last checkpoint knows them."""
         with whole_directory(self.folder / f"best-{step:08}") as folder:
             _write(weights, folder / "weights.safetensors")
+            _to_disk(folder / "weights.safetensors")
 
     def best(self, step: int) -> Tensors:
-        """The best weights, which were those after ``step``."""
-        return _read(self.folder / f"best-{step:08}" / "weights.safetensors")
+        """The best weights, which were those after ``step``; an error where they are not there."""
+        path = self.folder / f"best-{step:08}" / "weights.safetensors"
+        try:
+            return _read(path)
+        except (SafetensorError, OSError) as error:
+            raise BioHiCLError(
+                f"{path}: the best weights so far cannot be read ({' '.join(str(error).split())}); remove "
+                f"{self.folder} to train from the beginning"
+            ) from None
 
     def drop_best(self, but: int | None) -> None:
         """Removes best weights that no checkpoint refers to any more."""
         for old in self._steps("best"):
             if but is None or old.name != f"best-{but:08}":
                 shutil.rmtree(old)
+
+    def set_aside(self) -> None:
+        """Moves a training's checkpoint and log to ``previous/``, in place of what lay there."""
+        aside = self.folder / "previous"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        for path in [*self._steps("step"), *self._steps("best"), self.log]:
+            if path.exists():
+                path.rename(aside / path.name)
 
     def clear(self) -> None:
         """Removes all checkpoints; what was logged stays."""
@@ -99,12 +157,13 @@ class Checkpoints:
             for line in self.log.read_text(encoding="utf-8").splitlines():
                 try:
                     row = json.loads(line)
-                except ValueError:
+                    step = int(row["step"])
+                except (ValueError, KeyError, TypeError):
                     # The line that a killed process was writing.
                     break
-                if row["step"] <= last:
+                if step <= last:
                     rows.append(row)
-        steps = [row["step"] for row in rows if row["kind"] == "step"]
+        steps = [row["step"] for row in rows if row.get("kind") == "step"]
         if steps != list(range(1, last + 1)):
             raise BioHiCLError(
                 f"{self.log}: lacks steps before the checkpoint at step {last}; remove {self.folder} to train from the "
@@ -117,7 +176,8 @@ class Checkpoints:
         return rows
 
     def _steps(self, kind: str) -> list[Path]:
-        return sorted(path for path in self.folder.glob(f"{kind}-*") if path.is_dir())
+        folders = self.folder.glob(f"{kind}-{'[0-9]' * 8}*")
+        return sorted(path for path in folders if path.is_dir())
 
 
 def usable(checkpoint: Checkpoint, made_from: Mapping[str, Any], made_by: Mapping[str, Any], folder: Path) -> bool:
@@ -129,7 +189,8 @@ def usable(checkpoint: Checkpoint, made_from: Mapping[str, Any], made_by: Mappin
     differing = _differing(checkpoint.state["made_from"], made_from)
     if differing:
         say(
-            f"{folder}: the checkpoint at step {checkpoint.step} is of other {', '.join(differing)}; from the beginning"
+            f"{folder}: the checkpoint at step {checkpoint.step} is of other {', '.join(differing)}; it is set aside "
+            "in previous/, and training begins anew"
         )
         return False
     for name, value in made_by.items():
@@ -137,8 +198,8 @@ def usable(checkpoint: Checkpoint, made_from: Mapping[str, Any], made_by: Mappin
         if before != value:
             raise BioHiCLError(
                 f"{folder}: the checkpoint at step {checkpoint.step} was made with {name} {before}, now it is {value}: "
-                f"the model would not be the same. Go on with {before}, or remove that folder to train from the "
-                "beginning"
+                f"the model would not be the same. Go on with {before} ({MADE_BY[name]}), or remove that folder to "
+                "train from the beginning"
             )
     return True
 
@@ -156,7 +217,19 @@ def _differing(one: Any, other: Any, key: str = "") -> list[str]:
 def _write(tensors: Tensors, path: Path) -> None:
     from safetensors.torch import save_file
 
-    save_file(dict(tensors), path)
+    try:
+        save_file(dict(tensors), path)
+    except SafetensorError as error:
+        raise BioHiCLError(f"{path.parent.parent}: a checkpoint cannot be written there: {error}") from None
+
+
+def _to_disk(path: Path) -> None:
+    """Waits until a file, or a folder's names, would survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read(path: Path) -> Tensors:

@@ -28,8 +28,7 @@ from biohicl.ragged import Ragged
 from biohicl.storage import sha256_of
 from biohicl.training.queries import HeadingQueries, read_names
 from biohicl.training.targets import Targets
-from biohicl.training.tokens import VIEWS
-
+from biohicl.training.tokens import TOKENIZER_KEY, VIEWS
 
 # What of an encoder folder, beside its weights, decides on an embedding.
 READ_OF_AN_ENCODER = (
@@ -69,12 +68,16 @@ class Inputs:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """A selection, ready: token lists by view, and what the labels say (None: no setting asks)."""
+    """A selection, ready: token lists by view, and what the labels say (None: no setting asks).
+
+    ``tokenizer``: the fingerprint of the one that made the tokens; None in tables of before that was noted.
+    """
 
     pmids: npt.NDArray[np.int32]
     tokens: Mapping[str, Ragged]
     targets: Targets | None
     headings: HeadingQueries | None
+    tokenizer: str | None = None
 
     def __len__(self) -> int:
         return len(self.pmids)
@@ -86,13 +89,14 @@ def read_training_data(inputs: Inputs, settings: Mapping[str, Any]) -> TrainingD
     for view in VIEWS:
         if token_table[view].null_count or not pa.types.is_list(token_table[view].type):
             raise BioHiCLError(
-                f"{inputs.tokens}: its column {view} does not hold a list of tokens in every row; make it again: biohicl "
-                "tokens"
+                f"{inputs.tokens}: its column {view} does not hold a list of tokens in every row; make it again: "
+                "biohicl tokens"
             )
     pmids, token_lists = token_table["pmid"].to_numpy(), {view: Ragged.of(token_table[view]) for view in VIEWS}
+    tokenizer = (token_table.schema.metadata or {}).get(TOKENIZER_KEY.encode(), b"").decode() or None
     label_settings = node_settings(settings).get("labels")
     if label_settings is None:
-        return TrainingData(pmids, token_lists, None, None)
+        return TrainingData(pmids, token_lists, None, None, tokenizer)
     nodes = read_nodes(inputs.hierarchy)
     wants_headings = "heading_abstract" in settings["losses"]
     column = METHODS[label_settings["similarity"]].labels
@@ -122,7 +126,9 @@ def read_training_data(inputs: Inputs, settings: Mapping[str, Any]) -> TrainingD
         names = read_names(inputs.terms, nodes)
         most = settings["losses"]["heading_abstract"]["headings"]
         headings = HeadingQueries(sets["direct"], sets["closed"], weights.nodes, names, most)
-    return TrainingData(pmids, token_lists, Targets(sets[column], weights, label_settings["similarity"]), headings)
+    return TrainingData(
+        pmids, token_lists, Targets(sets[column], weights, label_settings["similarity"]), headings, tokenizer
+    )
 
 
 def _of_files(files: list[Path], folder: Path) -> str:

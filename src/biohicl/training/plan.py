@@ -52,7 +52,7 @@ def held_out(pmids: npt.NDArray[np.integer], wanted: int, seed: int) -> npt.NDAr
     """(n,): the ``wanted`` citations whose hashed PMIDs come first, or a tenth of all where that is less."""
     count = min(wanted, len(pmids) // LARGEST_SHARE_HELD_OUT)
     chosen = np.zeros(len(pmids), dtype=bool)
-    # Selections are drawn by the same hash with a seed of their own; adding one keeps the two draws apart.
+    # Selections are drawn by the same hash with a seed of their own, by default the same: one more is another draw.
     chosen[np.lexsort((pmids, pmid_hash(pmids, seed + 1)))[:count]] = True
     return chosen
 

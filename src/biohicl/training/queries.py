@@ -68,6 +68,13 @@ class HeadingQueries:
         is_tag = (self.direct.kinds & (MINOR_CHECK_TAG | MAJOR_CHECK_TAG)) > 0
         return np.where(is_tag, 0.0, self.weights[self.direct.ids.values].astype(np.float64) ** 2)
 
+    def __post_init__(self) -> None:
+        if not self.usable.any():
+            raise BioHiCLError(
+                "losses.heading_abstract: no citation of the selection has a heading that a query can be made of (one "
+                "that is no check tag, and has a weight above 0)"
+            )
+
     @cached_property
     def usable(self) -> npt.NDArray[np.bool_]:
         """(n,): which citations have a heading that a query can be made of."""

@@ -10,7 +10,10 @@ passage    passage instruction + abstract
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,9 +23,19 @@ from biohicl.errors import BioHiCLError
 from biohicl.progress import say, track
 from biohicl.storage import write_parquet
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 VIEWS = ("document", "query", "passage")
 TOKENS = pa.schema([("pmid", pa.int32()), ("version", pa.int16()), *((view, pa.list_(pa.int32())) for view in VIEWS)])
 BATCH_TEXTS = 2_000
+# In a token table's Parquet metadata: the fingerprint of the tokenizer that its ids are of.
+TOKENIZER_KEY = "biohicl.tokenizer"
+
+
+def fingerprint_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What token ids mean, as a SHA-256: ids of one vocabulary mean nothing in another."""
+    return hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
 
 
 def write_tokens(selection: Path, encoder: Path, max_length: int, output: Path) -> None:
@@ -47,7 +60,8 @@ def write_tokens(selection: Path, encoder: Path, max_length: int, output: Path) 
         }
         for view in VIEWS:
             columns[view] += tokenizer(texts[view], truncation=True, max_length=max_length)["input_ids"]
-    write_parquet(pa.table({"pmid": table["pmid"], "version": table["version"], **columns}, schema=TOKENS), output)
+    made = pa.table({"pmid": table["pmid"], "version": table["version"], **columns}, schema=TOKENS)
+    write_parquet(made, output, {TOKENIZER_KEY: fingerprint_of(tokenizer)})
     lengths = [len(ids) for ids in columns["document"]]
     cut = sum(length == max_length for length in lengths)
     say(f"{len(lengths):,} documents, {sum(lengths) / len(lengths):.0f} tokens on average, {cut:,} cut at {max_length}")

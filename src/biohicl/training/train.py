@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,7 +34,7 @@ from biohicl.encoder.packing import TextModel
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
 from biohicl.storage import whole_directory, write_json, write_parquet
-from biohicl.training.batches import Batch, Preparer
+from biohicl.training.batches import Batch, Places, Preparer
 from biohicl.training.checkpoints import Checkpoint, Checkpoints, usable
 from biohicl.training.data import Inputs, TrainingData, read_training_data
 from biohicl.training.development import Judge, Measures, measure
@@ -44,10 +44,17 @@ from biohicl.training.plan import Plan, held_out, plan_batches
 from biohicl.training.provenance import manifest
 from biohicl.training.ranks import Ranks
 from biohicl.training.step import Step
+from biohicl.training.tokens import fingerprint_of
 from biohicl.training.trainable import Trainable
 from biohicl.training.watch import Watch, matrix_rate, operations
 
 PMIDS_NAMED = 5
+# Measures of a short training; a long one has one every 100 steps, a very short one some steps between them.
+MEASURES = 5
+FEWEST_STEPS = 10
+STEPS_OF_NOTHING = 3
+# Settings of `development` that say when to stop.
+STOPPING = ("patience", "max_mean_similarity", "min_mrr")
 
 
 @dataclass(frozen=True)
@@ -76,13 +83,22 @@ def train(
     options = options or Options()
     ranks = Ranks.start(options.device)
     try:
-        with _deterministic(options.deterministic):
-            training = Training(inputs, settings, output.name, Checkpoints(checkpoints), options, ranks)
+        place = Checkpoints(checkpoints)
+        with _deterministic(options.deterministic), place.alone() if ranks.is_first else nullcontext():
+            training = Training(inputs, settings, output.name, place, options, ranks)
             training.run()
             if ranks.is_first:
+                for scrap in output.parent.glob(f".{output.name}.*.tmp"):
+                    # Of a process that was killed as it wrote the model.
+                    shutil.rmtree(scrap, ignore_errors=True)
                 training.write(output)
-    finally:
-        ranks.stop()
+    except torch.OutOfMemoryError:
+        raise BioHiCLError(
+            "out of memory outside of a step: lower schedule.batch_size, whose citations are all compared with each "
+            "other"
+        ) from None
+    # After an error the others are not waited for: torchrun ends them.
+    ranks.stop()
 
 
 class Training:
@@ -106,7 +122,7 @@ class Training:
         # The adapters begin alike in every process; what is drawn later, dropout, is each one's own.
         torch.manual_seed(settings["seed"])
         model = load_model(inputs.start).to(device)
-        _check_tokens(data, model, inputs)
+        _check_tokens(data, model, self.tokenizer, inputs)
         self.trainable = Trainable(model, settings["trainable"], settings["losses"])
         torch.manual_seed(settings["seed"] + ranks.rank)
         self.model = TextModel(model, self.encoder.pooling, self.tokenizer.pad_token_id or 0)
@@ -124,6 +140,8 @@ class Training:
         self.hashes = inputs.hashes()
         self.judge = Judge(settings["development"], [])
         self.log: list[dict[str, Any]] = []
+        self.changed: list[str] = []
+        self.idle = 0
         self.device = device
 
     # --- before the first step ----------------------------------------------------------------------
@@ -144,7 +162,19 @@ class Training:
         return tokens
 
     def _made_from(self) -> dict[str, Any]:
-        return {"settings": dict(self.settings), "inputs": self.hashes, "plan": self.plan.fingerprint}
+        # When to stop changes nothing of what came before.
+        kept = {key: value for key, value in self.settings["development"].items() if key not in STOPPING}
+        settings = {**self.settings, "development": kept}
+        return {"settings": settings, "inputs": self.hashes, "plan": self.plan.fingerprint}
+
+    def _how(self) -> dict[str, Any]:
+        """What may change on the way, and changes last digits (with dropout, more)."""
+        return {
+            "chunk_tokens": self.options.chunk_tokens,
+            "compiled": self.model.forward is not self.model.model,
+            "deterministic": self.options.deterministic,
+            **_versions(),
+        }
 
     def _made_by(self) -> dict[str, Any]:
         made_by: dict[str, Any] = {"device": self.device.type, "processes": self.ranks.world}
@@ -155,12 +185,15 @@ class Training:
     def _resumed(self) -> int:
         """Steps that are done already: those of a checkpoint, which is loaded, or 0."""
         found = self.checkpoints.last()
-        if found is not None and not usable(found, self._made_from(), self._made_by(), self.checkpoints.folder):
+        other = found is not None and not usable(found, self._made_from(), self._made_by(), self.checkpoints.folder)
+        if other:
             found = None
         # Nothing is removed that another process is still reading.
         self.ranks.wait()
         if found is None:
             if self.ranks.is_first:
+                if other:
+                    self.checkpoints.set_aside()
                 self.checkpoints.clear()
                 self.checkpoints.log.unlink(missing_ok=True)
                 shutil.rmtree(self.checkpoints.tensorboard, ignore_errors=True)
@@ -168,14 +201,20 @@ class Training:
         if self.ranks.is_first:
             self.log = [row for row in self.checkpoints.rows(found.step) if row["kind"] == "step"]
             say(f"going on after step {found.step}, from {self.checkpoints.folder}")
-            if found.state["versions"] != _versions():
-                say("note: another version of torch made the checkpoint; the model may differ in its last digits")
+            for key, before in found.state["how"].items():
+                if before != self._how().get(key):
+                    self.changed.append(f"{key} {before} until step {found.step}, then {self._how().get(key)}")
+                    say(f"note: {self.changed[-1]}: the model will not be the same to the bit")
+        self.changed = [*found.state["changed"], *self.changed]
         self.trainable.restore(found.weights)
         restore_optimizer(self.optimizer, found.optimizer)
         torch.set_rng_state(found.generators[f"cpu.{self.ranks.rank}"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(found.generators[f"cuda.{self.ranks.rank}"], self.device)
         self.judge = Judge(self.settings["development"], [Measures(**row) for row in found.state["measures"]])
+        if self.judge.best is not None:
+            # Found out now, not when all the work is done.
+            self.checkpoints.best(self.judge.best.step)
         return found.step
 
     # --- the loop -----------------------------------------------------------------------------------
@@ -238,6 +277,10 @@ class Training:
         ).item()
         if not (np.isfinite(loss) and np.isfinite(norm)):
             self._not_finite(batch, terms, loss, norm)
+        # A batch may teach nothing; so many in a row are a mistake.
+        self.idle = self.idle + 1 if norm == 0 else 0
+        if self.idle >= STEPS_OF_NOTHING:
+            self._nothing_to_learn(terms)
         self.optimizer.step()
         epoch = int(self.plan.epochs[batch.step - 1])
         row = {"step": batch.step, "epoch": epoch, "learning_rate": rate, "loss": loss, **terms}
@@ -246,7 +289,7 @@ class Training:
             self.log.append(row)
             seconds = time.perf_counter() - started + waited
             watch.step(row, {"seconds": seconds, "waited": waited, "target_seconds": batch.target_seconds})
-        every = self.settings["development"]["every"]
+        every = self.settings["development"]["every"] or max(FEWEST_STEPS, min(100, len(self.plan) // MEASURES))
         if batch.step % every == 0 or batch.step == len(self.plan):
             return self._measured(batch.step, watch)
         return False
@@ -283,25 +326,36 @@ class Training:
                     f"{len(rows)} are: raise development.citations (a tenth of the selection at most)"
                 )
             return False
-        stop = False
+        stop, problem = False, None
         if watch is not None:
-            self.trainable.dropout(False)
-            now = measure(self.model, self.data, rows, step)
-            self.trainable.dropout(True)
-            watch.measures({key: value for key, value in vars(now).items() if value is not None}, now.words())
-            self.judge.add(now)
-            if step < len(self.plan):
-                self.judge.check()
-            elif problem := self.judge.problem(now):
-                # Nothing is saved by stopping now; whoever looks may learn from the model.
-                say(f"warning: {problem}")
-            if self.judge.best is now:
-                self.checkpoints.save_best(step, self.trainable.state())
-            stop = self.judge.has_waited()
-            if stop and self.judge.best is not None:
-                chosen = self.settings["development"]["model"]
-                say(f"no better {chosen} since step {self.judge.best.step}: the training ends here")
-        return bool(self.ranks.agreed(stop))
+            try:
+                stop = self._judged(step, rows, watch)
+            except BioHiCLError as error:
+                problem = str(error)
+        stop, problem = self.ranks.agreed((stop, problem))
+        if problem is not None:
+            raise BioHiCLError(problem)
+        return stop
+
+    def _judged(self, step: int, rows: Places, watch: Watch) -> bool:
+        """In one process: the measures, and whether the training is to stop; an error where it collapses."""
+        self.trainable.dropout(False)
+        now = measure(self.model, self.data, rows, step)
+        self.trainable.dropout(True)
+        watch.measures({key: value for key, value in vars(now).items() if value is not None}, now.words())
+        self.judge.add(now)
+        if step < len(self.plan):
+            self.judge.check()
+        elif problem := self.judge.problem(now):
+            # Nothing is saved by stopping now; whoever looks may learn from the model.
+            say(f"warning: {problem}")
+        if self.judge.best is now:
+            self.checkpoints.save_best(step, self.trainable.state())
+        stop = self.judge.has_waited()
+        if stop and self.judge.best is not None:
+            chosen = self.settings["development"]["model"]
+            say(f"no better {chosen} since step {self.judge.best.step}: the training ends here")
+        return stop
 
     def _save(self, step: int) -> None:
         """A checkpoint; every process has to call it."""
@@ -317,7 +371,8 @@ class Training:
             "step": step,
             "made_from": self._made_from(),
             "made_by": self._made_by(),
-            "versions": _versions(),
+            "how": self._how(),
+            "changed": self.changed,
             "measures": self.judge.rows(),
         }
         self.checkpoints.save(
@@ -333,6 +388,14 @@ class Training:
         raise BioHiCLError(
             f"the loss is {loss} and its gradient's norm {norm} at step {batch.step} ({values}); the batch begins with "
             f"PMIDs {pmids}. Lower schedule.learning_rate"
+        )
+
+    def _nothing_to_learn(self, terms: Mapping[str, float]) -> NoReturn:
+        values = ", ".join(f"{name} {term:.3g}" for name, term in terms.items())
+        raise BioHiCLError(
+            f"there is nothing to learn: {STEPS_OF_NOTHING} batches in a row have given no gradient ({values}). Each "
+            "loss needs two citations that it reads in a batch, soft_targets and cosent three, and labels that the "
+            "weighting does not drop: raise schedule.batch_size (or batch_tokens), or look at the selection's headings"
         )
 
     def _out_of_memory(self, batch: Batch) -> NoReturn:
@@ -383,6 +446,10 @@ class Training:
         best = self.judge.best
         if best is not None:
             self.trainable.restore(self.checkpoints.best(best.step))
+            say(f"the weights of step {best.step} become the model")
+            if best.step == 0:
+                say("warning: these are the start's: no measure after it was better")
+        compiled = self.model.forward is not self.model.model
         model_size = self.model.model.config.hidden_size
         self.model.release()
         with whole_directory(output) as folder:
@@ -405,6 +472,8 @@ class Training:
                 "device": _name_of(self.device),
                 "processes": self.ranks.world,
                 "chunk_tokens": self.options.chunk_tokens,
+                "compiled": compiled,
+                "changed": self.changed,
                 "deterministic": self.device.type == "cpu" or self.options.deterministic,
                 "attention": "packed" if self.model.attend else "padded",
                 "plan": self.plan.fingerprint,
@@ -431,8 +500,13 @@ def _deterministic(wanted: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(False)
 
 
-def _check_tokens(data: TrainingData, model: Any, inputs: Inputs) -> None:
-    """The tokens have to be this model's: known to its embeddings, and no more than it has positions."""
+def _check_tokens(data: TrainingData, model: Any, tokenizer: Any, inputs: Inputs) -> None:
+    """The tokens have to be this model's: of its tokenizer, known to its embeddings, no more than it has positions."""
+    if data.tokenizer is not None and data.tokenizer != fingerprint_of(tokenizer):
+        raise BioHiCLError(
+            f"{inputs.tokens}: its tokens are of another tokenizer than that of {inputs.start}; make them again with "
+            "that: biohicl tokens"
+        )
     known = model.get_input_embeddings().weight.shape[0]
     positions = positions_of(inputs.start)
     for view, lists in data.tokens.items():

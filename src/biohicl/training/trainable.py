@@ -86,6 +86,10 @@ class Trainable:
             (folder / "adapter" / "README.md").unlink(missing_ok=True)
             merged = self.adapted.merge_and_unload()
         merged.save_pretrained(folder)
+        # Safetensors lets nobody but the owner read; a model is as readable as the files beside it.
+        mode = (folder / "config.json").stat().st_mode
+        for path in folder.rglob("*.safetensors"):
+            path.chmod(mode)
         return merged
 
 
