@@ -262,6 +262,11 @@ class TextModel:
         # Pooling and all that follows is fp32, whatever the forward pass was.
         return batch.pooled(hidden, self.pooling)
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether :meth:`compile` was asked for and did it."""
+        return self.forward is not self.model
+
     def compile(self, sample: TokenLists) -> str | None:
         """Has torch compile the model, tried on ``sample``; where that fails, why, and the model stays as it was."""
         # Sizes are dynamic; what is left are a few lengths, with and without gradients, and dropout on and off.

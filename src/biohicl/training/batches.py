@@ -47,11 +47,6 @@ class Batch:
     target_seconds: float
     ready: Any = None  # on a GPU: when copies and targets are done
 
-    @property
-    def items(self) -> int:
-        """Token lists of all processes."""
-        return sum(len(part) for part in self.dealt)
-
 
 class Preparer:
     """Makes batches of a training's plan."""

@@ -46,7 +46,7 @@ from biohicl.training.ranks import Ranks
 from biohicl.training.step import Step
 from biohicl.training.tokens import fingerprint_of
 from biohicl.training.trainable import Trainable
-from biohicl.training.watch import Watch, matrix_rate, operations
+from biohicl.training.watch import SEEN_ONLY, Watch, matrix_rate, operations
 
 PMIDS_NAMED = 5
 # Measures of a short training; a long one has one every 100 steps, a very short one some steps between them.
@@ -171,7 +171,7 @@ class Training:
         """What may change on the way, and changes last digits (with dropout, more)."""
         return {
             "chunk_tokens": self.options.chunk_tokens,
-            "compiled": self.model.forward is not self.model.model,
+            "compiled": self.model.is_compiled,
             "deterministic": self.options.deterministic,
             **_versions(),
         }
@@ -199,7 +199,8 @@ class Training:
                 shutil.rmtree(self.checkpoints.tensorboard, ignore_errors=True)
             return 0
         if self.ranks.is_first:
-            self.log = [row for row in self.checkpoints.rows(found.step) if row["kind"] == "step"]
+            rows = [row for row in self.checkpoints.rows(found.step) if row["kind"] == "step"]
+            self.log = [{key: value for key, value in row.items() if key not in SEEN_ONLY} for row in rows]
             say(f"going on after step {found.step}, from {self.checkpoints.folder}")
             for key, before in found.state["how"].items():
                 if before != self._how().get(key):
@@ -449,7 +450,7 @@ class Training:
             say(f"the weights of step {best.step} become the model")
             if best.step == 0:
                 say("warning: these are the start's: no measure after it was better")
-        compiled = self.model.forward is not self.model.model
+        compiled = self.model.is_compiled
         model_size = self.model.model.config.hidden_size
         self.model.release()
         with whole_directory(output) as folder:
@@ -459,9 +460,7 @@ class Training:
             self.trainable.save(folder, self.inputs.start.name)
             self.tokenizer.save_pretrained(folder)
             write_settings(self.encoder, folder, model_size)
-            known = ("kind", "seconds", "waited", "target_seconds", "citations_a_second", "matrix_share", "memory_mb")
-            rows = [{key: value for key, value in row.items() if key not in known} for row in self.log]
-            write_parquet(pa.Table.from_pylist(rows), folder / "training_log.parquet")
+            write_parquet(pa.Table.from_pylist(self.log), folder / "training_log.parquet")
             write_parquet(pa.Table.from_pylist(self.judge.rows(), schema=DEVELOPMENT), folder / "development.parquet")
             facts: dict[str, Any] = {
                 "citations": int(np.count_nonzero(~self.is_held_out)),

@@ -19,6 +19,8 @@ from biohicl.training.checkpoints import Checkpoints
 
 MATRIX_SIZE = {"cuda": 8192, "cpu": 1024}
 SECONDS_OF_MATRICES = 0.2
+# What a step's line in log.jsonl has beside what is the same each time.
+SEEN_ONLY = ("kind", "seconds", "waited", "target_seconds", "citations_a_second", "matrix_share", "memory_mb")
 
 
 def matrix_rate(device: torch.device) -> float:
