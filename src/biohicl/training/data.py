@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from biohicl.configuration import node_settings
+from biohicl.encoder.folder import positions_of
 from biohicl.errors import BioHiCLError
 from biohicl.mesh.label_counts import read_label_counts
 from biohicl.mesh.label_sets import HIERARCHY_KEY, LabelSets
@@ -28,7 +29,7 @@ from biohicl.ragged import Ragged
 from biohicl.storage import sha256_of
 from biohicl.training.queries import HeadingQueries, read_names
 from biohicl.training.targets import Targets
-from biohicl.training.tokens import TOKENIZER_KEY, VIEWS
+from biohicl.training.tokens import TOKENIZER_KEY, VIEWS, fingerprint_of
 
 # What of an encoder folder, beside its weights, decides on an embedding.
 READ_OF_AN_ENCODER = (
@@ -129,6 +130,29 @@ def read_training_data(inputs: Inputs, settings: Mapping[str, Any]) -> TrainingD
     return TrainingData(
         pmids, token_lists, Targets(sets[column], weights, label_settings["similarity"]), headings, tokenizer
     )
+
+
+def check_tokens(data: TrainingData, inputs: Inputs, model: Any, tokenizer: Any) -> None:
+    """The tokens have to be this model's: of its tokenizer, known to its embeddings, no more than it has positions."""
+    if data.tokenizer is not None and data.tokenizer != fingerprint_of(tokenizer):
+        raise BioHiCLError(
+            f"{inputs.tokens}: its tokens are of another tokenizer than that of {inputs.start}; make them again with "
+            "that: biohicl tokens"
+        )
+    known = model.get_input_embeddings().weight.shape[0]
+    positions = positions_of(inputs.start)
+    for view, lists in data.tokens.items():
+        if len(lists.values) and not 0 <= lists.values.min() <= lists.values.max() < known:
+            raise BioHiCLError(
+                f"{inputs.tokens}: token {lists.values.max()} of column {view} is none of the {known:,} that "
+                f"{inputs.start} has embeddings for: they are of another tokenizer"
+            )
+        longest = int(lists.lengths().max()) if len(lists) else 0
+        if positions is not None and longest > positions:
+            raise BioHiCLError(
+                f"{inputs.tokens}: has a {view} of {longest:,} tokens, and {inputs.start} has {positions:,} positions: "
+                "lower max_length"
+            )
 
 
 def _of_files(files: list[Path], folder: Path) -> str:

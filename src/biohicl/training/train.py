@@ -1,9 +1,8 @@
 """The step ``train``: one phase, from an encoder folder to a new one.
 
 Goes in: the folder to start from, a selection's tokens and labels, the hierarchy and what else its losses ask for, the
-node's settings. Comes out: ``results/models/<node>/``: merged weights, tokenizer and settings as sentence-transformers
-loads them, the LoRA adapter in ``adapter/``, ``training_log.parquet`` (a row a step), ``development.parquet`` (a row a
-measure) and ``manifest.json`` (what it was made from). Beside it, while it lasts, checkpoints.
+node's settings. Comes out: ``results/models/<node>/`` (:mod:`biohicl.training.node_folder`). Beside it, while it
+lasts, checkpoints.
 """
 
 from __future__ import annotations
@@ -14,45 +13,36 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from biohicl.encoder.embed import pick_device
-from biohicl.encoder.folder import (
-    EncoderSettings,
-    load_model,
-    load_tokenizer,
-    positions_of,
-    read_settings,
-    write_settings,
-)
+from biohicl.encoder.folder import EncoderSettings, load_model, load_tokenizer, read_settings
 from biohicl.encoder.packing import TextModel
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
-from biohicl.storage import whole_directory, write_json, write_parquet
+from biohicl.training import failures
 from biohicl.training.batches import Batch, Places, Preparer
 from biohicl.training.checkpoints import Checkpoint, Checkpoints, usable
-from biohicl.training.data import Inputs, TrainingData, read_training_data
+from biohicl.training.data import Inputs, TrainingData, check_tokens, read_training_data
 from biohicl.training.development import Judge, Measures, measure
 from biohicl.training.interruption import Interruption
+from biohicl.training.node_folder import write_node
 from biohicl.training.optimizer import new_optimizer, optimizer_state, restore_optimizer, set_rate
 from biohicl.training.plan import Plan, held_out, plan_batches
 from biohicl.training.provenance import manifest
 from biohicl.training.ranks import Ranks
 from biohicl.training.step import Step
-from biohicl.training.tokens import fingerprint_of
 from biohicl.training.trainable import Trainable
 from biohicl.training.watch import SEEN_ONLY, Watch, matrix_rate, operations
 
-PMIDS_NAMED = 5
 # Measures of a short training; a long one has one every 100 steps, a very short one some steps between them.
 MEASURES = 5
 FEWEST_STEPS = 10
-STEPS_OF_NOTHING = 3
 # Settings of `development` that say when to stop.
 STOPPING = ("patience", "max_mean_similarity", "min_mrr")
 
@@ -122,7 +112,7 @@ class Training:
         # The adapters begin alike in every process; what is drawn later, dropout, is each one's own.
         torch.manual_seed(settings["seed"])
         model = load_model(inputs.start).to(device)
-        _check_tokens(data, model, self.tokenizer, inputs)
+        check_tokens(data, inputs, model, self.tokenizer)
         self.trainable = Trainable(model, settings["trainable"], settings["losses"])
         torch.manual_seed(settings["seed"] + ranks.rank)
         self.model = TextModel(model, self.encoder.pooling, self.tokenizer.pad_token_id or 0)
@@ -271,17 +261,16 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         found = self._gradients(batch)
         if found is None:
-            self._out_of_memory(batch)
+            raise self._out_of_memory(batch)
         terms, loss = found
         norm = torch.nn.utils.clip_grad_norm_(
             [*self.trainable.parameters, *self.trainable.scalars], self.settings["schedule"]["clip"]
         ).item()
         if not (np.isfinite(loss) and np.isfinite(norm)):
-            self._not_finite(batch, terms, loss, norm)
-        # A batch may teach nothing; so many in a row are a mistake.
+            raise failures.not_finite(batch.step, self.data.pmids[batch.rows], terms, loss, norm)
         self.idle = self.idle + 1 if norm == 0 else 0
-        if self.idle >= STEPS_OF_NOTHING:
-            self._nothing_to_learn(terms)
+        if self.idle >= failures.STEPS_OF_NOTHING:
+            raise failures.nothing_to_learn(terms)
         self.optimizer.step()
         epoch = int(self.plan.epochs[batch.step - 1])
         row = {"step": batch.step, "epoch": epoch, "learning_rate": rate, "loss": loss, **terms}
@@ -381,25 +370,9 @@ class Training:
         )
         self.checkpoints.drop_best(None if best is None else best.step)
 
-    # --- what goes wrong -------------------------------------------------------------------------------
+    # --- out of memory --------------------------------------------------------------------------------
 
-    def _not_finite(self, batch: Batch, terms: Mapping[str, float], loss: float, norm: float) -> NoReturn:
-        pmids = ", ".join(str(pmid) for pmid in self.data.pmids[batch.rows[:PMIDS_NAMED]])
-        values = ", ".join(f"{name} {term:.3g}" for name, term in terms.items())
-        raise BioHiCLError(
-            f"the loss is {loss} and its gradient's norm {norm} at step {batch.step} ({values}); the batch begins with "
-            f"PMIDs {pmids}. Lower schedule.learning_rate"
-        )
-
-    def _nothing_to_learn(self, terms: Mapping[str, float]) -> NoReturn:
-        values = ", ".join(f"{name} {term:.3g}" for name, term in terms.items())
-        raise BioHiCLError(
-            f"there is nothing to learn: {STEPS_OF_NOTHING} batches in a row have given no gradient ({values}). Each "
-            "loss needs two citations that it reads in a batch, soft_targets and cosent three, and labels that the "
-            "weighting does not drop: raise schedule.batch_size (or batch_tokens), or look at the selection's headings"
-        )
-
-    def _out_of_memory(self, batch: Batch) -> NoReturn:
+    def _out_of_memory(self, batch: Batch) -> BioHiCLError:
         """An error that says which number of tokens at a time fits, found by trying."""
         computed = sum(chunk.tokens for _, chunk in batch.chunks)
         said = (
@@ -407,22 +380,15 @@ class Training:
             f"{batch.tokens:,} tokens"
         )
         tokens = min(computed, self.options.chunk_tokens or computed)
-        while self.ranks.world == 1 and tokens > self.settings["max_length"]:
-            tokens = max(tokens // 2, self.settings["max_length"])
-            self.optimizer.zero_grad(set_to_none=True)
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-            if not self._fits(batch.step, tokens):
-                continue
-            raise BioHiCLError(
-                f"{said}. {tokens:,} tokens at a time fit: set training.chunk_tokens to that (--chunk-tokens). The "
-                "gradients stay those of the whole batch, at the cost of a second forward pass"
-            )
-        raise BioHiCLError(
-            f"{said}. Set training.chunk_tokens (--chunk-tokens), or lower max_length, or take a smaller backbone"
-        )
+        # The other processes would wait for ever for this one's part of a trial.
+        is_alone = self.ranks.world == 1
+        fits = partial(self._fits, batch.step) if is_alone else None
+        return failures.out_of_memory(said, tokens, self.settings["max_length"], fits)
 
     def _fits(self, step: int, tokens: int) -> bool:
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
         try:
             self.step.gradients(self.preparer.prepare(step, chunk_tokens=tokens), cached=True)
         except torch.OutOfMemoryError:
@@ -451,39 +417,35 @@ class Training:
             if best.step == 0:
                 say("warning: these are the start's: no measure after it was better")
         compiled = self.model.is_compiled
-        model_size = self.model.model.config.hidden_size
         self.model.release()
-        with whole_directory(output) as folder:
-            learned = {
+        facts: dict[str, Any] = {
+            "citations": int(np.count_nonzero(~self.is_held_out)),
+            "held_out": int(np.count_nonzero(self.is_held_out)),
+            "steps": len(self.log),
+            "model_of_step": best.step if best is not None else len(self.log),
+            "learned": {
                 name: {key: value.item() for key, value in own.items()} for name, own in self.trainable.learned.items()
-            }
-            self.trainable.save(folder, self.inputs.start.name)
-            self.tokenizer.save_pretrained(folder)
-            write_settings(self.encoder, folder, model_size)
-            write_parquet(pa.Table.from_pylist(self.log), folder / "training_log.parquet")
-            write_parquet(pa.Table.from_pylist(self.judge.rows(), schema=DEVELOPMENT), folder / "development.parquet")
-            facts: dict[str, Any] = {
-                "citations": int(np.count_nonzero(~self.is_held_out)),
-                "held_out": int(np.count_nonzero(self.is_held_out)),
-                "steps": len(self.log),
-                "model_of_step": best.step if best is not None else len(self.log),
-                "learned": learned,
-                "device": _name_of(self.device),
-                "processes": self.ranks.world,
-                "chunk_tokens": self.options.chunk_tokens,
-                "compiled": compiled,
-                "changed": self.changed,
-                "deterministic": self.device.type == "cpu" or self.options.deterministic,
-                "attention": "packed" if self.model.attend else "padded",
-                "plan": self.plan.fingerprint,
-            }
-            write_json(manifest(self.name, self.settings, self.hashes, **facts), folder / "manifest.json")
+            },
+            "device": _name_of(self.device),
+            "processes": self.ranks.world,
+            "chunk_tokens": self.options.chunk_tokens,
+            "compiled": compiled,
+            "changed": self.changed,
+            "deterministic": self.device.type == "cpu" or self.options.deterministic,
+            "attention": "packed" if self.model.attend else "padded",
+            "plan": self.plan.fingerprint,
+        }
+        write_node(
+            output,
+            self.trainable,
+            self.tokenizer,
+            self.encoder,
+            self.inputs.start.name,
+            self.log,
+            self.judge.rows(),
+            manifest(self.name, self.settings, self.hashes, **facts),
+        )
         self.checkpoints.clear()
-
-
-DEVELOPMENT = pa.schema(
-    [("step", pa.int64()), ("mrr", pa.float64()), ("mean_similarity", pa.float64()), ("correlation", pa.float64())]
-)
 
 
 @contextmanager
@@ -497,29 +459,6 @@ def _deterministic(wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(False)
-
-
-def _check_tokens(data: TrainingData, model: Any, tokenizer: Any, inputs: Inputs) -> None:
-    """The tokens have to be this model's: of its tokenizer, known to its embeddings, no more than it has positions."""
-    if data.tokenizer is not None and data.tokenizer != fingerprint_of(tokenizer):
-        raise BioHiCLError(
-            f"{inputs.tokens}: its tokens are of another tokenizer than that of {inputs.start}; make them again with "
-            "that: biohicl tokens"
-        )
-    known = model.get_input_embeddings().weight.shape[0]
-    positions = positions_of(inputs.start)
-    for view, lists in data.tokens.items():
-        if len(lists.values) and not 0 <= lists.values.min() <= lists.values.max() < known:
-            raise BioHiCLError(
-                f"{inputs.tokens}: token {lists.values.max()} of column {view} is none of the {known:,} that "
-                f"{inputs.start} has embeddings for: they are of another tokenizer"
-            )
-        longest = int(lists.lengths().max()) if len(lists) else 0
-        if positions is not None and longest > positions:
-            raise BioHiCLError(
-                f"{inputs.tokens}: has a {view} of {longest:,} tokens, and {inputs.start} has {positions:,} positions: "
-                "lower max_length"
-            )
 
 
 def _versions() -> dict[str, str]:

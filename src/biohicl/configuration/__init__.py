@@ -1,0 +1,33 @@
+"""config.yaml: read, completed with the schema's defaults, checked, and worded for people.
+
+Goes in: the mapping that Snakemake (or :func:`load`) merged from config.yaml and overlays. Comes out: the same mapping
+with every default filled in, or a :class:`~biohicl.errors.BioHiCLError` whose message names the key, what was found,
+what is allowed, and the nearest valid name.
+
+reading      files, overlays, defaults; where a key stands in a file
+schema       what the schema says of a value, in words
+references   what one key says of another
+derived      what follows from a checked configuration
+"""
+
+from biohicl.configuration.derived import (
+    LABEL_LOSSES,
+    chain_of,
+    file_numbers,
+    needs_label_counts,
+    node_settings,
+    reads_labels,
+)
+from biohicl.configuration.reading import load, resolve, resolve_node
+
+__all__ = [
+    "LABEL_LOSSES",
+    "chain_of",
+    "file_numbers",
+    "load",
+    "needs_label_counts",
+    "node_settings",
+    "reads_labels",
+    "resolve",
+    "resolve_node",
+]

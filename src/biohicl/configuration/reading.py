@@ -1,0 +1,164 @@
+"""From files to a checked configuration; see :mod:`biohicl.configuration`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from biohicl.configuration.references import check_finite, check_node, check_references
+from biohicl.configuration.schema import ConfigKeyError, Key, check_schema, dotted, kind_of
+from biohicl.errors import BioHiCLError
+
+
+def load(files: Sequence[str | Path], schema_file: str | Path) -> dict[str, Any]:
+    """Reads ``files`` in order, later ones over earlier ones as Snakemake does, and :func:`resolve`\\ s them."""
+    merged: dict[str, Any] = {}
+    for file in files:
+        try:
+            content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise BioHiCLError(f"{file}: no such configuration file") from None
+        except yaml.YAMLError as error:
+            raise BioHiCLError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+        if content is None:
+            continue
+        if not isinstance(content, dict):
+            raise BioHiCLError(f"{file}: holds {kind_of(content)}, but a mapping of keys to values is needed")
+        _overlay(merged, content)
+    return resolve(merged, schema_file, files)
+
+
+def resolve(config: Mapping[str, Any], schema_file: str | Path, files: Sequence[str | Path] = ()) -> dict[str, Any]:
+    """Checks ``config`` against the schema and its own cross-references; returns it with all defaults.
+
+    ``files`` are the YAML files it came from: an error names the one, and the line, that holds the key.
+    """
+    schema = yaml.safe_load(Path(schema_file).read_text(encoding="utf-8"))
+    completed = _with_defaults(_plain(config), schema, schema)
+    try:
+        check_schema(completed, schema)
+        check_references(completed)
+    except ConfigKeyError as problem:
+        place = _place_of(problem.key, files)
+        raise BioHiCLError(f"{place}{dotted(problem.key)}: {problem.message}") from None
+    return completed
+
+
+def resolve_node(block: Mapping[str, Any], schema_file: str | Path) -> dict[str, Any]:
+    """One node's block by itself, as :func:`resolve` has it within the whole: completed, checked, worded for people."""
+    schema = yaml.safe_load(Path(schema_file).read_text(encoding="utf-8"))
+    own = {"$ref": "#/$defs/node", "$defs": schema["$defs"]}
+    completed = _with_defaults(_plain(block), own, schema)
+    try:
+        check_schema(completed, own)
+        check_finite(completed, ())
+        check_node(completed, ())
+    except ConfigKeyError as problem:
+        raise BioHiCLError(f"{dotted(problem.key)}: {problem.message}") from None
+    return completed
+
+
+# --- merging and defaults -------------------------------------------------------------------------
+
+
+def _overlay(base: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            _overlay(base[key], value)
+        else:
+            base[key] = value
+
+
+def _plain(value: Any) -> Any:
+    """Deep copy as plain dicts and lists."""
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value
+
+
+def _dereferenced(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema with its ``$ref`` followed; keys beside the reference (a default, say) win."""
+    if "$ref" not in schema:
+        return dict(schema)
+    target: Any = root
+    for part in schema["$ref"].removeprefix("#/").split("/"):
+        target = target[part]
+    merged = _dereferenced(target, root)
+    merged.update({key: value for key, value in schema.items() if key != "$ref"})
+    return merged
+
+
+def _object_schema(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+    """The branch of an ``anyOf`` that describes a mapping (the other is null), or the schema itself."""
+    followed = _dereferenced(schema, root)
+    for branch in followed.get("anyOf", ()):
+        candidate = _dereferenced(branch, root)
+        if candidate.get("type") == "object":
+            return candidate
+    return followed
+
+
+def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    schema = _object_schema(schema, root)
+    if schema.get("type") == "number" and isinstance(value, int) and not isinstance(value, bool):
+        # 1 and 1.0 are the same setting: nothing reruns for the spelling.
+        return float(value)
+    if schema.get("type") != "object" or not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    others = schema.get("additionalProperties")
+    completed: dict[str, Any] = {}
+    for key, part in value.items():
+        if key in properties:
+            completed[key] = _with_defaults(part, properties[key], root)
+        elif isinstance(others, Mapping):
+            # In a map of named entries (and in losses), null in an overlay takes the entry out.
+            if part is not None:
+                completed[key] = _with_defaults(part, others, root)
+        else:
+            completed[key] = part
+    for key, sub in properties.items():
+        followed = _dereferenced(sub, root)
+        if key not in completed and "default" in followed:
+            completed[key] = _with_defaults(_plain(followed["default"]), sub, root)
+        elif completed.get(key, ...) is None and "anyOf" in followed and _may_be_taken_out(followed):
+            del completed[key]
+    return completed
+
+
+def _may_be_taken_out(schema: Mapping[str, Any]) -> bool:
+    return any(branch.get("type") == "null" for branch in schema["anyOf"])
+
+
+# --- where a key stands ---------------------------------------------------------------------------
+
+
+def _place_of(key: Key, files: Sequence[str | Path]) -> str:
+    """'file, line N: ' of the deepest known part of ``key``, looked up in the last file that holds it."""
+    best: tuple[int, str] = (0, "")
+    for file in files:
+        try:
+            node = yaml.compose(Path(file).read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError):
+            continue
+        depth, line = 0, None
+        for part in key:
+            following = None
+            if isinstance(node, yaml.MappingNode):
+                for name, value in node.value:
+                    if name.value == str(part):
+                        following, line = value, name.start_mark.line + 1
+            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+                following = node.value[part]
+                line = following.start_mark.line + 1
+            if following is None:
+                break
+            node, depth = following, depth + 1
+        if line is not None and depth >= best[0]:
+            best = (depth, f"{file}, line {line}: ")
+    return best[1]

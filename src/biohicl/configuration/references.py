@@ -1,0 +1,127 @@
+"""What one key of the configuration says of another: names that exist, ranges that go up, shares that add up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from biohicl.configuration.derived import chain_of
+from biohicl.configuration.schema import ConfigKeyError, Key, nearest
+
+
+def check_finite(value: Any, key: Key) -> None:
+    """YAML writes .nan and .inf, which no bound of the schema stops."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigKeyError(key, f"found {value}, but a finite number is needed")
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        check_finite(part, (*key, name))
+
+
+def check_references(config: dict[str, Any]) -> None:
+    """A :class:`ConfigKeyError` where one key does not go with another."""
+    check_finite(config, ())
+    _check_pubmed_files(config["pubmed"])
+    _check_names(config)
+    backbones, nodes, benchmarks = config["backbones"], config["nodes"], config["benchmarks"]
+    selections = config["training"]["selections"]
+    for name, selection in selections.items():
+        years = selection["years"]
+        if years and years[0] > years[1]:
+            raise ConfigKeyError(
+                ("training", "selections", name, "years"),
+                f"found {years[0]} to {years[1]}, a range upside down; write [{years[1]}, {years[0]}]",
+            )
+    for name, node in nodes.items():
+        _known(("nodes", name, "start"), node["start"], [*backbones, *nodes], "backbone or node")
+        _known(("nodes", name, "selection"), node["selection"], selections, "selection")
+        _check_no_circle(config, name)
+        check_node(node, ("nodes", name))
+        backbone = chain_of(config, name)[-1]
+        longest = backbones[backbone]["max_length"]
+        if longest is not None and node["max_length"] > longest:
+            raise ConfigKeyError(
+                ("nodes", name, "max_length"),
+                f"found {node['max_length']}, but its backbone {backbone} reads {longest} tokens",
+            )
+    for place, name in enumerate(config["models"]):
+        _known(("models", place), name, nodes, "node")
+    for place, name in enumerate(config["evaluation"]["benchmarks"]):
+        _known(("evaluation", "benchmarks", place), name, benchmarks, "benchmark")
+
+
+def check_node(node: Mapping[str, Any], key: Key) -> None:
+    """What one key of a node says of another."""
+    development = node["development"]
+    if development["patience"] is not None and development["model"] == "last":
+        raise ConfigKeyError(
+            (*key, "development", "patience"),
+            "waits for a better measure, and development.model is last: choose mrr or correlation, or take it out",
+        )
+    if development["citations"] == 0 and development["model"] != "last":
+        raise ConfigKeyError(
+            (*key, "development", "citations"), f"found 0, but development.model: {development['model']} needs some"
+        )
+    _check_shares(node["losses"], (*key, "losses"))
+
+
+def _check_shares(losses: Mapping[str, Any], key: Key) -> None:
+    shares = {name: losses[name]["share"] for name in ("title_abstract", "heading_abstract") if name in losses}
+    if sum(shares.values()) > 1 + 1e-9:
+        raise ConfigKeyError(
+            key,
+            f"the shares of {' and '.join(shares)} are {sum(shares.values()):g} together, and a citation has one query "
+            "at most: write share: 0.5 in both, for example",
+        )
+    if shares and len(shares) == len(losses) and sum(shares.values()) < 1 - 1e-9:
+        raise ConfigKeyError(
+            key, f"nothing reads the {1 - sum(shares.values()):.0%} of a batch that get no query: raise a share to 1"
+        )
+
+
+def _check_pubmed_files(pubmed: Mapping[str, Any]) -> None:
+    for kind in ("baseline", "updates"):
+        for place, part in enumerate(pubmed[kind] if isinstance(pubmed[kind], list) else ()):
+            if isinstance(part, str):
+                first, last = (int(number) for number in part.split("-"))
+                if first > last:
+                    raise ConfigKeyError(
+                        ("pubmed", kind, place), f"found {part}, a range upside down; write {last}-{first}"
+                    )
+    if pubmed["baseline"] in ("none", []) and pubmed["updates"] in ("none", []):
+        raise ConfigKeyError(("pubmed", "baseline"), "no baseline and no update files: nothing would be parsed")
+
+
+def _check_names(config: Mapping[str, Any]) -> None:
+    for name, backbone in config["backbones"].items():
+        _exactly_one(("backbones", name), backbone, "hub", "path")
+    for name, benchmark in config["benchmarks"].items():
+        _exactly_one(("benchmarks", name), benchmark, "url", "path")
+    for name in config["nodes"]:
+        if name in config["backbones"]:
+            raise ConfigKeyError(("nodes", name), "a backbone has the same name; rename one of them")
+    for kind in ("nodes", "backbones"):
+        if "bm25" in config[kind]:
+            raise ConfigKeyError((kind, "bm25"), "'bm25' is the lexical system's own name; choose another")
+
+
+def _exactly_one(key: Key, block: Mapping[str, Any], first: str, second: str) -> None:
+    given = [name for name in (first, second) if block[name] is not None]
+    if len(given) != 1:
+        found = "both are given" if given else "neither is given"
+        raise ConfigKeyError(key, f"needs exactly one of '{first}' and '{second}'; {found}")
+
+
+def _known(key: Key, name: str, allowed: Iterable[str], what: str) -> None:
+    choices = list(allowed)
+    if name not in choices:
+        raise ConfigKeyError(key, f"'{name}' is not a {what} of this configuration{nearest(name, choices)}")
+
+
+def _check_no_circle(config: Mapping[str, Any], name: str) -> None:
+    seen = [name]
+    while (start := config["nodes"][seen[-1]]["start"]) in config["nodes"]:
+        if start in seen:
+            raise ConfigKeyError(("nodes", name, "start"), f"goes in a circle: {' -> '.join([*seen, start])}")
+        seen.append(start)

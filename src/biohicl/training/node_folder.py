@@ -1,0 +1,50 @@
+"""The folder of a node: the model as sentence-transformers loads it, what it was made from, and how that went.
+
+Goes in: what a training has when it is done. Comes out, whole or not at all: merged weights, tokenizer and settings,
+the LoRA adapter in ``adapter/``, ``training_log.parquet`` (a row a step), ``development.parquet`` (a row a measure on
+held-out citations) and ``manifest.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from biohicl.encoder.folder import EncoderSettings, write_settings
+from biohicl.storage import whole_directory, write_json, write_parquet
+from biohicl.training.trainable import Trainable
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+DEVELOPMENT = pa.schema(
+    [("step", pa.int64()), ("mrr", pa.float64()), ("mean_similarity", pa.float64()), ("correlation", pa.float64())]
+)
+
+
+def write_node(
+    output: Path,
+    trainable: Trainable,
+    tokenizer: PreTrainedTokenizerBase,
+    encoder: EncoderSettings,
+    start: str,
+    log: Sequence[Mapping[str, Any]],
+    measures: Sequence[Mapping[str, Any]],
+    manifest: Mapping[str, Any],
+) -> None:
+    """Writes the folder ``output``; the model trains no more after it.
+
+    ``start``: the name of what it was trained from. ``log``: a mapping a step. ``measures``: one a measure.
+    """
+    dimension = trainable.model.config.hidden_size
+    with whole_directory(output) as folder:
+        trainable.save(folder, start)
+        tokenizer.save_pretrained(folder)
+        write_settings(encoder, folder, dimension)
+        write_parquet(pa.Table.from_pylist([dict(row) for row in log]), folder / "training_log.parquet")
+        rows = pa.Table.from_pylist([dict(row) for row in measures], schema=DEVELOPMENT)
+        write_parquet(rows, folder / "development.parquet")
+        write_json(dict(manifest), folder / "manifest.json")
