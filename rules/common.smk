@@ -197,11 +197,18 @@ def source_of_benchmark(wildcards):
     return as_json({key: block[key] for key in ("kind", "url", "path", "sha256", "split")})
 
 
+def source_of_backbone(wildcards):
+    """Only what determines its folder: whose tokens it reads fetches nothing anew."""
+    block = CONFIG["backbones"][wildcards.backbone]
+    return as_json({key: value for key, value in block.items() if key != "tokens_of"})
+
+
 def tokens_of_node(wildcards):
-    """A node reads the tokens of the backbone at the end of its chain."""
+    """A node reads the tokens of the backbone at the end of its chain, or of the one that these are shared with."""
     block = CONFIG["nodes"][wildcards.node]
     backbone = configuration.chain_of(CONFIG, wildcards.node)[-1]
-    return f"results/training/tokens/{backbone}-{block['max_length']}/{block['selection']}.parquet"
+    owner = CONFIG["backbones"][backbone]["tokens_of"] or backbone
+    return f"results/training/tokens/{owner}-{block['max_length']}/{block['selection']}.parquet"
 
 
 def label_counts_of_node(wildcards):

@@ -138,6 +138,6 @@ rule fetch_backbone:
     resources:
         downloads=1,
     params:
-        settings=lambda wildcards: as_json(CONFIG["backbones"][wildcards.backbone]),
+        settings=source_of_backbone,
     shell:
         "python -m biohicl fetch-backbone --settings {params.settings:q} --output {output} > {log} 2>&1"

@@ -75,6 +75,11 @@ MISTAKES = {
     "backbones: {bge-base: {hub: null}}": "backbones.bge-base: needs exactly one of 'hub' and 'path'",
     "backbones: {bge-base: {pooling: max}}": "backbones.bge-base.pooling: found the text 'max', but allowed are cls, mean, last, null",
     "backbones: {'../x': {path: y}}": "cannot be a name",
+    "backbones: {bge-large: {tokens_of: bge-bas}}": "'bge-bas' is not a backbone of this configuration; did",
+    "backbones: {bge-base: {tokens_of: bge-base}}": "backbones.bge-base.tokens_of: names the backbone itself",
+    "backbones: {x: {path: y, tokens_of: bge-large}}": "'bge-large' has no tokens of its own; write bge-base",
+    "{backbones: {bge-large: {query_instruction: 'Q: '}}, models: [biohicl-large]}": "backbones.bge-large."
+    "query_instruction: is another than that of 'bge-base', whose tokens it reads; write tokens_of: null",
     "pubmed: {baseline: [1, '9-5']}": "pubmed.baseline[1]: found 9-5, a range upside down; write 5-9",
     "pubmed: {updates: some}": 'allowed is "all" or "none" or a list of numbers and ranges',
     "pubmed: {baseline: none, updates: none}": "nothing would be parsed",
@@ -121,6 +126,12 @@ def test_overlays_change_what_they_name_and_null_takes_entries_out(tmp_path):
     assert config["nodes"]["biohicl-base"]["schedule"]["epochs"] == 7
     assert config["nodes"]["biohicl-base"]["schedule"]["clip"] == 1.0
     assert "scidocs" not in config["benchmarks"]
+
+
+def test_other_instructions_of_a_backbone_that_no_model_starts_from_are_no_mistake(tmp_path):
+    """Whoever changes bge-base alone need not think of bge-large, which shares its tokens."""
+    config = load(tmp_path, "backbones: {bge-base: {query_instruction: 'Q: '}}")
+    assert config["backbones"]["bge-large"]["tokens_of"] == "bge-base"
 
 
 def test_defaults_reach_entries_that_a_user_adds(tmp_path):

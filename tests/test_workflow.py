@@ -417,6 +417,29 @@ def test_changing_a_node_runs_it_and_what_starts_from_it(copied):
     assert "train_node" not in copied.jobs("train", overlays=unread)
 
 
+def test_backbones_that_read_alike_share_their_tokens(copied):
+    """A second backbone whose texts are the same tokens has none made, and who shares them fetches nothing anew."""
+    node = {"start": "twin", "selection": "abstracts", "losses": {"title_abstract": {}}, "max_length": 96}
+    node["schedule"] = {"max_steps": 2, "batch_size": 8}
+    content = {
+        "backbones": {"twin": {"path": "resources/sample/backbone"}},
+        "nodes": {"of-twin": node},
+        "models": ["of-twin"],
+    }
+    own = overlay(copied.folder, content, "own.yaml")
+    assert copied.jobs("train", overlays=[own]) == {"fetch_backbone": 1, "tokens": 1, "train_node": 1}
+    content["backbones"]["twin"]["tokens_of"] = "sample-bert"
+    shared = overlay(copied.folder, content, "shared.yaml")
+    assert copied.jobs("train", overlays=[shared]) == {"fetch_backbone": 1, "train_node": 1}
+    copied.snakemake("train", overlays=[shared])
+    inputs = [
+        json.loads((copied.folder / f"results/models/{node}/manifest.json").read_text())["inputs"]
+        for node in ("of-twin", "default")
+    ]
+    assert inputs[0]["tokens"] == inputs[1]["tokens"]
+    assert copied.jobs("train", overlays=[own]) == {"tokens": 1, "train_node": 1}
+
+
 @readme_row("a benchmark is added", "its evaluations, summary, report and catalog")
 def test_benchmarks_come_and_go_without_training(copied):
     fewer = overlay(copied.folder, {"evaluation": {"benchmarks": ["sample-pairs"]}}, "fewer.yaml")

@@ -49,6 +49,7 @@ def check_references(config: dict[str, Any]) -> None:
         _known(("models", place), name, nodes, "node")
     for place, name in enumerate(config["evaluation"]["benchmarks"]):
         _known(("evaluation", "benchmarks", place), name, benchmarks, "benchmark")
+    _check_tokens_of(config)
 
 
 def check_node(node: Mapping[str, Any], key: Key) -> None:
@@ -91,6 +92,27 @@ def _check_pubmed_files(pubmed: Mapping[str, Any]) -> None:
                     )
     if pubmed["baseline"] in ("none", []) and pubmed["updates"] in ("none", []):
         raise ConfigKeyError(("pubmed", "baseline"), "no baseline and no update files: nothing would be parsed")
+
+
+def _check_tokens_of(config: Mapping[str, Any]) -> None:
+    """Who shares another's tokens says so directly, and, where a model starts from it, has the same instructions."""
+    backbones = config["backbones"]
+    in_use = {chain_of(config, model)[-1] for model in config["models"]}
+    for name, backbone in backbones.items():
+        owner, key = backbone["tokens_of"], ("backbones", name, "tokens_of")
+        if owner is None:
+            continue
+        _known(key, owner, backbones, "backbone")
+        if owner == name:
+            raise ConfigKeyError(key, "names the backbone itself; write null")
+        if backbones[owner]["tokens_of"] is not None:
+            raise ConfigKeyError(key, f"'{owner}' has no tokens of its own; write {backbones[owner]['tokens_of']}")
+        for instruction in ("query_instruction", "passage_instruction"):
+            if name in in_use and backbone[instruction] != backbones[owner][instruction]:
+                raise ConfigKeyError(
+                    ("backbones", name, instruction),
+                    f"is another than that of '{owner}', whose tokens it reads; write tokens_of: null beside it",
+                )
 
 
 def _check_names(config: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from biohicl.configuration import node_settings
-from biohicl.encoder.folder import positions_of
+from biohicl.encoder.folder import EncoderSettings, positions_of
 from biohicl.errors import BioHiCLError
 from biohicl.mesh.label_counts import read_label_counts
 from biohicl.mesh.label_sets import HIERARCHY_KEY, LabelSets
@@ -29,7 +29,10 @@ from biohicl.ragged import Ragged
 from biohicl.storage import sha256_of
 from biohicl.training.queries import HeadingQueries, read_names
 from biohicl.training.targets import Targets
-from biohicl.training.tokens import TOKENIZER_KEY, VIEWS, fingerprint_of
+from biohicl.training.tokens import READING_KEY, VIEWS, fingerprint_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # What of an encoder folder, beside its weights, decides on an embedding.
 READ_OF_AN_ENCODER = (
@@ -71,14 +74,14 @@ class Inputs:
 class TrainingData:
     """A selection, ready: token lists by view, and what the labels say (None: no setting asks).
 
-    ``tokenizer``: the fingerprint of the one that made the tokens; None in tables of before that was noted.
+    ``reading``: the fingerprint of how the tokens were made; None in tables of before that was noted.
     """
 
     pmids: npt.NDArray[np.int32]
     tokens: Mapping[str, Ragged]
     targets: Targets | None
     headings: HeadingQueries | None
-    tokenizer: str | None = None
+    reading: str | None = None
 
     def __len__(self) -> int:
         return len(self.pmids)
@@ -94,10 +97,10 @@ def read_training_data(inputs: Inputs, settings: Mapping[str, Any]) -> TrainingD
                 "biohicl tokens"
             )
     pmids, token_lists = token_table["pmid"].to_numpy(), {view: Ragged.of(token_table[view]) for view in VIEWS}
-    tokenizer = (token_table.schema.metadata or {}).get(TOKENIZER_KEY.encode(), b"").decode() or None
+    reading = (token_table.schema.metadata or {}).get(READING_KEY.encode(), b"").decode() or None
     label_settings = node_settings(settings).get("labels")
     if label_settings is None:
-        return TrainingData(pmids, token_lists, None, None, tokenizer)
+        return TrainingData(pmids, token_lists, None, None, reading)
     nodes = read_nodes(inputs.hierarchy)
     wants_headings = "heading_abstract" in settings["losses"]
     column = METHODS[label_settings["similarity"]].labels
@@ -128,16 +131,18 @@ def read_training_data(inputs: Inputs, settings: Mapping[str, Any]) -> TrainingD
         most = settings["losses"]["heading_abstract"]["headings"]
         headings = HeadingQueries(sets["direct"], sets["closed"], weights.nodes, names, most)
     return TrainingData(
-        pmids, token_lists, Targets(sets[column], weights, label_settings["similarity"]), headings, tokenizer
+        pmids, token_lists, Targets(sets[column], weights, label_settings["similarity"]), headings, reading
     )
 
 
-def check_tokens(data: TrainingData, inputs: Inputs, model: Any, tokenizer: Any) -> None:
-    """The tokens have to be this model's: of its tokenizer, known to its embeddings, no more than it has positions."""
-    if data.tokenizer is not None and data.tokenizer != fingerprint_of(tokenizer):
+def check_tokens(
+    data: TrainingData, inputs: Inputs, model: Any, tokenizer: PreTrainedTokenizerBase, encoder: EncoderSettings
+) -> None:
+    """The tokens have to be this model's: as it reads texts, known to its embeddings, no more than it has positions."""
+    if data.reading is not None and data.reading != fingerprint_of(tokenizer, encoder):
         raise BioHiCLError(
-            f"{inputs.tokens}: its tokens are of another tokenizer than that of {inputs.start}; make them again with "
-            "that: biohicl tokens"
+            f"{inputs.tokens}: its tokens are of another tokenizer than that of {inputs.start}, or of other "
+            "instructions; make them with its own: biohicl tokens (in the workflow, see the backbone's tokens_of)"
         )
     known = model.get_input_embeddings().weight.shape[0]
     positions = positions_of(inputs.start)

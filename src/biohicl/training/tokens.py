@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from biohicl.encoder.folder import load_tokenizer, read_settings
+from biohicl.encoder.folder import EncoderSettings, load_tokenizer, read_settings
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say, track
 from biohicl.storage import write_parquet
@@ -29,13 +29,22 @@ if TYPE_CHECKING:
 VIEWS = ("document", "query", "passage")
 TOKENS = pa.schema([("pmid", pa.int32()), ("version", pa.int16()), *((view, pa.list_(pa.int32())) for view in VIEWS)])
 BATCH_TEXTS = 2_000
-# In a token table's Parquet metadata: the fingerprint of the tokenizer that its ids are of.
-TOKENIZER_KEY = "biohicl.tokenizer"
+# In a token table's Parquet metadata: the fingerprint of the reading that its ids come from.
+READING_KEY = "biohicl.reading"
+# What tokenizers differ in: case, accents, digits, punctuation, other scripts, spaces, line ends.
+PROBE = (
+    "Effect of TGF-\u03b21 on na\u00efve T-cells (n = 1,234; P<.05):  "
+    "M\u00e9ni\u00e8re\u2019s disease \u2014 \u7cd6\u5c3f\u75c5\n"
+)
 
 
-def fingerprint_of(tokenizer: PreTrainedTokenizerBase) -> str:
-    """What token ids mean, as a SHA-256: ids of one vocabulary mean nothing in another."""
-    return hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
+def fingerprint_of(tokenizer: PreTrainedTokenizerBase, settings: EncoderSettings) -> str:
+    """How a text becomes ids, and what these mean, as a SHA-256: the vocabulary, and a probe as query and as document.
+
+    Two encoders with the same fingerprint may read the same tables of tokens.
+    """
+    read = [tokenizer(text)["input_ids"] for text in (settings.query(PROBE), settings.passage(PROBE))]
+    return hashlib.sha256(json.dumps([sorted(tokenizer.get_vocab().items()), read]).encode()).hexdigest()
 
 
 def write_tokens(selection: Path, encoder: Path, max_length: int, output: Path) -> None:
@@ -61,7 +70,7 @@ def write_tokens(selection: Path, encoder: Path, max_length: int, output: Path) 
         for view in VIEWS:
             columns[view] += tokenizer(texts[view], truncation=True, max_length=max_length)["input_ids"]
     made = pa.table({"pmid": table["pmid"], "version": table["version"], **columns}, schema=TOKENS)
-    write_parquet(made, output, {TOKENIZER_KEY: fingerprint_of(tokenizer)})
+    write_parquet(made, output, {READING_KEY: fingerprint_of(tokenizer, settings)})
     lengths = [len(ids) for ids in columns["document"]]
     cut = sum(length == max_length for length in lengths)
     say(f"{len(lengths):,} documents, {sum(lengths) / len(lengths):.0f} tokens on average, {cut:,} cut at {max_length}")

@@ -1,0 +1,207 @@
+"""What stops a training, on the sample: bad input, numbers that are not finite, too little memory, nothing to learn."""
+
+import gc
+import json
+import shutil
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from biohicl.encoder.packing import TextModel
+from biohicl.errors import BioHiCLError
+from biohicl.training.train import Options
+from encoders import CONFIGS, save_encoder
+from trainings import BACKBONE, command, node, run, training
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_pmids(made, tmp_path):
+    block = node(made[1], trainable__method="full", development__citations=0)
+    broken = tmp_path / "broken"
+    shutil.copytree(made[0] / BACKBONE, broken)
+    weights = load_file(broken / "model.safetensors")
+    weights["encoder.layer.0.output.dense.weight"].fill_(float("nan"))
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BioHiCLError, match=r"the loss is nan .* at step 1 .*PMIDs 990\d{6}"):
+        run(made, tmp_path / "node", block, start=broken)
+    with pytest.raises(BioHiCLError, match="after step 0 the model gives NaN"):
+        run(made, tmp_path / "node", node(made[1]), start=broken)
+    assert not (tmp_path / "node").exists()
+
+
+def test_out_of_memory_says_what_fits_and_that_fits(made, tmp_path, monkeypatch):
+    """A memory that holds 400 tokens' activations at a time."""
+    real = TextModel.embed
+
+    def small(self, batch):
+        if torch.is_grad_enabled() and batch.tokens > 400:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, batch)
+
+    monkeypatch.setattr(TextModel, "embed", small)
+    block = node(made[1], schedule__max_steps=2)
+    with pytest.raises(
+        BioHiCLError,
+        match=r"out of memory on cpu at step 1, with 32 citations of [\d,]+ tokens\. (\d+) tokens at a time fit",
+    ) as stop:
+        run(made, tmp_path / "node", block)
+    fits = int(str(stop.value).split(" tokens at a time fit")[0].split()[-1])
+    assert 100 <= fits <= 400
+    output = run(made, tmp_path / "node", block, options=Options(device="cpu", chunk_tokens=fits))
+    monkeypatch.undo()
+    whole = run(made, tmp_path / "whole", block)
+    losses = [pq.read_table(folder / "training_log.parquet")["loss"].to_pylist() for folder in (output, whole)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_memory_of_the_failed_step_is_free_while_trying_what_fits(made, tmp_path, monkeypatch):
+    """A memory that counts what living graphs hold: a caught exception must not keep the failed step's."""
+    held = weakref.WeakSet()
+    real = TextModel.embed
+
+    def counted(self, batch):
+        gc.collect()
+        if not torch.is_grad_enabled():
+            return real(self, batch)
+        if batch.tokens + sum(graph.tokens for graph in held) > 1_000:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        vectors = real(self, batch)
+        vectors.grad_fn.metadata["holds"] = graph = _Graph(batch.tokens)
+        held.add(graph)
+        return vectors
+
+    monkeypatch.setattr(TextModel, "embed", counted)
+    with pytest.raises(BioHiCLError, match=r"([\d,]+) tokens at a time fit") as stop:
+        run(made, tmp_path / "node", node(made[1], schedule__max_steps=2))
+    fits = int(str(stop.value).split(" tokens at a time fit")[0].split()[-1].replace(",", ""))
+    assert 400 <= fits <= 1_000
+
+
+class _Graph:
+    def __init__(self, tokens):
+        self.tokens = tokens
+
+
+def test_batches_that_teach_nothing_are_an_error(made, tmp_path):
+    with pytest.raises(
+        BioHiCLError, match=r"there is nothing to learn: 3 batches in a row .*raise schedule.batch_size"
+    ):
+        run(made, tmp_path / "node", node(made[1], schedule__batch_size=2))
+
+
+def test_a_selection_without_usable_headings_is_an_error_and_few_of_them_get_titles(made, tmp_path):
+    one = training(made, node(made[1], schedule__batch_size=20), tmp_path)
+    one.data.headings.__dict__["usable"] = np.arange(len(one.data)) % 7 == 0
+    batch = one.preparer.prepare(1)
+    assert len(batch.headings) < 10
+    assert len(batch.headings) + len(batch.titles) == 20, "everybody has a query"
+    silent = replace(one.data.headings.direct, kinds=np.full_like(one.data.headings.direct.kinds, 4))
+    with pytest.raises(BioHiCLError, match="no citation of the selection has a heading that a query can be made of"):
+        replace(one.data.headings, direct=silent)
+
+
+def test_settings_by_hand_are_completed_and_checked(made, tmp_path, run_biohicl):
+    """As config.yaml's: a few keys are enough, JSON numbers with an exponent are numbers, and mistakes are one line."""
+    words = command(made, tmp_path / "node", tmp_path / "settings.json")[3:]
+    few = {
+        "start": "x",
+        "selection": "y",
+        "losses": {"title_abstract": {}},
+        "schedule": {"max_steps": 1, "learning_rate": 5e-05},
+    }
+    wrong = {
+        "losses.cossent: unknown key; did you mean 'cosent'?": {"losses": {"cossent": {}}},
+        "trainable.method: found the text 'lorra'": {"trainable": {"method": "lorra"}},
+        "schedule.batch_size: found the text '32'": {"schedule": {"batch_size": "32"}},
+        "development.patience: waits for a better measure": {"development": {"patience": 2}},
+    }
+    for said, over in wrong.items():
+        (tmp_path / "settings.json").write_text(json.dumps(few | over))
+        done = run_biohicl(*words)
+        assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
+    (tmp_path / "settings.json").write_text(json.dumps(few))
+    done = run_biohicl(*words)
+    assert done.returncode == 0, done.stderr
+    settings = json.loads((tmp_path / "node/manifest.json").read_text())["settings"]
+    assert (settings["trainable"]["rank"], settings["schedule"]["learning_rate"]) == (8, 5e-05)
+
+
+def lacking(name):
+    def spoil(folder):
+        for file in folder.glob(name):
+            file.unlink()
+
+    return spoil
+
+
+def reversed_words(folder):
+    words = (folder / "vocab.txt").read_text().splitlines()
+    (folder / "vocab.txt").write_text("\n".join([*words[:5], *reversed(words[5:])]) + "\n")
+
+
+def with_case(folder):
+    """The same words and ids, read with regard to case."""
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"do_lower_case": False}))
+
+
+def instructed(folder):
+    path = folder / "config_sentence_transformers.json"
+    config = json.loads(path.read_text()) | {"prompts": {"query": "find: ", "document": ""}}
+    path.write_text(json.dumps(config))
+
+
+REFUSED = {
+    "no tokenizer": (lacking("[vt]*o*[cn]*.[tj]*"), {}, "has no tokenizer"),
+    "rank 0": (None, {"trainable__rank": 0}, "trainable.rank is 0"),
+    "an unknown layer": (None, {"trainable__targets": ["q_proj"]}, r"no layer 'q_proj'; it has dense, key, .*query"),
+    "a batch of more": (
+        None,
+        {"schedule__batch_size": 5000},
+        r"1,445 citations are left to train on, and a batch takes 5,000",
+    ),
+    "no measure": (None, {"development__citations": 0, "development__model": "mrr"}, "mrr needs held-out citations"),
+    "another tokenizer": (reversed_words, {}, "its tokens are of another tokenizer than that of"),
+    "another case": (with_case, {}, "its tokens are of another tokenizer than that of"),
+    "other instructions": (instructed, {}, "or of other instructions; make them with its own"),
+}
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+def test_bad_input_is_one_clear_line(made, tmp_path, fault):
+    spoil, over, said = REFUSED[fault]
+    start = shutil.copytree(made[0] / BACKBONE, tmp_path / "start")
+    if spoil:
+        spoil(start)
+    with pytest.raises(BioHiCLError, match=said) as stop:
+        run(made, tmp_path / "node", node(made[1], **over), start=start)
+    assert "\n" not in str(stop.value)
+    assert not (tmp_path / "node").exists()
+
+
+def test_tokens_of_another_model_are_refused(made, tmp_path):
+    from transformers import AutoModel
+
+    settings = CONFIGS["bert"]()
+    settings.max_position_embeddings = 512
+    other = save_encoder(AutoModel.from_config(settings), made[0] / BACKBONE, tmp_path / "small")
+    with pytest.raises(BioHiCLError, match=r"token [\d,]+ of column \w+ is none of the 300 that"):
+        run(made, tmp_path / "node", node(made[1]), start=other)
+    settings.vocab_size, settings.max_position_embeddings = 3_000, 40
+    short = save_encoder(AutoModel.from_config(settings), made[0] / BACKBONE, tmp_path / "short")
+    with pytest.raises(BioHiCLError, match="of 96 tokens, and .* has 40 positions: lower max_length"):
+        run(made, tmp_path / "node", node(made[1]), start=short)
+
+
+def test_queries_of_headings_need_the_terms_of_their_mesh(made, tmp_path):
+    with pytest.raises(BioHiCLError, match="name their table with --terms"):
+        run(made, tmp_path / "node", node(made[1]), terms=None)
+    terms = pl.read_parquet(made[0] / "results/mesh/terms.parquet")
+    terms.filter(pl.col("descriptor_ui") != "D051379").write_parquet(tmp_path / "terms.parquet")
+    with pytest.raises(BioHiCLError, match="has no term for 1 descriptors of the hierarchy, such as D051379"):
+        run(made, tmp_path / "node", node(made[1]), terms=tmp_path / "terms.parquet")
