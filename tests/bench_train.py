@@ -115,7 +115,7 @@ class Ours:
         self.trainable = Trainable(new_model(shape, device), trainable, losses)
         self.model = TextModel(self.trainable.model, "cls", 0)
         self.problem = self.model.compile(views["query"].rows(np.arange(8))) if compiled else None
-        settings = {"losses": losses, "seed": 1}
+        settings = {"losses": losses, "schedule": schedule, "seed": 1}
         self.preparer = Preparer(data, plan, settings, self.model, None, 0, 1, chunk_tokens)
         self.step = Step(self.model, self.trainable.parameters, {}, losses, Ranks(0, 1))
         self.optimizer = torch.optim.AdamW(self.trainable.parameters, lr=1e-5)

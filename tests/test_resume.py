@@ -22,8 +22,7 @@ from biohicl.training.checkpoints import Checkpoint, Checkpoints
 from biohicl.training.ranks import Ranks
 from biohicl.training.train import Options, Training
 from conftest import ROOT, clean_environment
-from test_trainer import EVERY_LOSS
-from trainings import BACKBONE, command, inputs_of, node
+from trainings import BACKBONE, EVERY_LOSS, command, inputs_of, node
 
 FILES = (
     "model.safetensors",

@@ -5,9 +5,26 @@ import sys
 
 import torch
 
+from biohicl.training.checkpoints import Checkpoints
 from biohicl.training.data import Inputs
-from biohicl.training.train import Options, train
+from biohicl.training.ranks import Ranks
+from biohicl.training.train import Options, Training, train
 
+CPU = Options(device="cpu")
+# Every loss at once, in a batch of which half the citations have a title to find them, and 40 % headings.
+EVERY_LOSS = {
+    "mse": {"weight": 1.0},
+    "affine_mse": {"weight": 0.7},
+    "contrastive": {"weight": 0.1, "positive_above": 0.3, "temperature": 1.0, "weighted": False},
+    "soft_targets": {"weight": 0.5, "temperature": 0.05, "target_temperature": 0.1},
+    "cosent": {"weight": 0.3, "scale": 20.0},
+    "soft_siglip": {
+        "weight": 0.2,
+    },
+    "mul_sup_con": {"weight": 0.4, "temperature": 0.1},
+    "title_abstract": {"weight": 2.0, "temperature": 0.05, "share": 0.5, "mask_above": 0.5},
+    "heading_abstract": {"weight": 1.5, "temperature": 0.05, "share": 0.4, "headings": 3},
+}
 BACKBONE = "resources/backbones/sample-bert"
 
 
@@ -42,7 +59,7 @@ def run(made, output, block, options=None, threads=2, start=BACKBONE, **over):
     """Trains; returns ``output``."""
     torch.set_num_threads(threads)
     inputs = inputs_of(made, start, **over)
-    train(inputs, block, output, output.with_name(f"{output.name}.checkpoints"), options or Options(device="cpu"))
+    train(inputs, block, output, output.with_name(f"{output.name}.checkpoints"), options or CPU)
     return output
 
 
@@ -53,3 +70,9 @@ def command(made, output, settings_file, *options, threads=2):
     for name in ("start", "tokens", "labels", "hierarchy", "label_counts", "terms"):
         words += [f"--{name.replace('_', '-')}", str(getattr(inputs, name))]
     return [*words, "--settings", str(settings_file), "--output", str(output), *options]
+
+
+def training(made, block, tmp_path, options=CPU, **over):
+    """A training before its first step, its checkpoints under `tmp_path`."""
+    torch.set_num_threads(2)
+    return Training(inputs_of(made, **over), block, "node", Checkpoints(tmp_path / "checkpoints"), options, Ranks(0, 1))

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,16 @@ AHEAD = 2
 Places = npt.NDArray[np.int64]
 
 
+class Orders(NamedTuple):
+    """Where what is, as index tensors on the device: a step that copied them itself would wait for all before it."""
+
+    dealt: Tensor  # this process's items, from the order of its chunks to that in which they were dealt
+    items: Tensor  # all items, from the processes' one after the other to their own order
+    chunked: Tensor  # this process's items, of all items, in the order of its chunks
+    titles: Tensor  # as ``Batch.titles``
+    headings: Tensor  # as ``Batch.headings``
+
+
 @dataclass(frozen=True)
 class Batch:
     """One batch. An item is a token list: first the texts, one a citation, then the titles, then the other queries."""
@@ -42,7 +52,9 @@ class Batch:
     headings: Places  # which of the rows have a query of headings
     dealt: Sequence[Places]  # the items that each process embeds, in its order
     chunks: Sequence[tuple[Places, Packed | Padded]]  # this process's: places in its order, and their tokens
+    orders: Orders
     targets: Mapping[str, Tensor]  # by loss, (B, B) or as many as it has rows; by "similarity" SimL of all
+    positives: Mapping[str, float]  # shares of pairs that are positive, and of citations that have a positive
     tokens: int  # of all items of all processes
     target_seconds: float
     ready: Any = None  # on a GPU: when copies and targets are done
@@ -66,6 +78,7 @@ class Preparer:
         self.data, self.plan, self.model = data, plan, model
         self.losses: Mapping[str, Mapping[str, Any]] = settings["losses"]
         self.seed: int = settings["seed"]
+        self.positive_above: float = settings["schedule"]["positive_above"]
         self.query_tokens = query_tokens
         self.rank, self.world = rank, world
         self.chunk_tokens = chunk_tokens
@@ -113,10 +126,30 @@ class Preparer:
             (places, self.model.batch([items[item] for item in dealt[self.rank][places]]).to(self.device))
             for places in self._chunks(lengths[dealt[self.rank]], chunk_tokens or self.chunk_tokens)
         ]
+        orders = self._orders(dealt, [places for places, _ in chunks], titled, headed)
         started = time.perf_counter()
         targets = self._targets(rows, titled, headed, drawn)
+        positives = self._positives(targets)
         seconds = time.perf_counter() - started
-        return Batch(step, rows, titled, headed, dealt, chunks, targets, int(lengths.sum()), seconds)
+        tokens_of_all = int(lengths.sum())
+        return Batch(step, rows, titled, headed, dealt, chunks, orders, targets, positives, tokens_of_all, seconds)
+
+    def _orders(self, dealt: Sequence[Places], chunked: Sequence[Places], titled: Places, headed: Places) -> Orders:
+        places = np.concatenate([np.zeros(0, dtype=np.int64), *chunked])
+        orders = np.argsort(places), np.argsort(np.concatenate(dealt)), dealt[self.rank][places], titled, headed
+        return Orders(*(torch.from_numpy(order).to(self.device) for order in orders))
+
+    def _positives(self, targets: Mapping[str, Tensor]) -> dict[str, float]:
+        similarity = targets.get("similarity")
+        if similarity is None:
+            return {}
+        positive = similarity > self.positive_above
+        positive.fill_diagonal_(False)
+        size = len(similarity)
+        return {
+            "positive_pairs": positive.sum().item() / max(size * (size - 1), 1),
+            "with_positive": positive.any(dim=1).sum().item() / size,
+        }
 
     def _chunks(self, lengths: npt.NDArray[np.integer], budget: int | None) -> Iterator[Places]:
         """Places of items, longest first, in chunks that compute ``budget`` tokens at most (one item at least)."""
@@ -202,7 +235,7 @@ def _hand_over(batch: Batch, device: torch.device) -> None:
     """What another stream made, made safe for the current one."""
     current = torch.cuda.current_stream(device)
     current.wait_event(batch.ready)
-    tensors = list(batch.targets.values())
+    tensors = [*batch.targets.values(), *batch.orders]
     for _, chunk in batch.chunks:
         tensors += [value for value in vars(chunk).values() if isinstance(value, Tensor)]
     for tensor in tensors:

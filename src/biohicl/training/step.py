@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -50,17 +49,14 @@ class Step:
             with torch.set_grad_enabled(not cached):
                 embeddings.append(self._embedded(chunk))
         counts = [len(items) for items in batch.dealt]
-        places = np.concatenate([places for places, _ in batch.chunks]) if batch.chunks else np.zeros(0, dtype=np.int64)
         mine = torch.cat(embeddings)
-        # From the order of chunks to that in which items were dealt.
-        dealt = mine.detach()[torch.from_numpy(np.argsort(places)).to(mine.device)]
-        item = torch.from_numpy(np.argsort(np.concatenate(batch.dealt))).to(mine.device)
-        leaf = self.ranks.gathered(dealt, counts)[item].requires_grad_(True)
+        dealt = mine.detach()[batch.orders.dealt]
+        leaf = self.ranks.gathered(dealt, counts)[batch.orders.items].requires_grad_(True)
         terms = self.terms(leaf, batch)
         total = torch.stack([self.losses[name]["weight"] * term for name, term in terms.items()]).sum()
         total.backward()
         assert leaf.grad is not None
-        own = leaf.grad[torch.from_numpy(batch.dealt[self.ranks.rank][places]).to(mine.device)]
+        own = leaf.grad[batch.orders.chunked]
         if not cached:
             mine.backward(own)
         else:
@@ -83,8 +79,9 @@ class Step:
             own = {key: value for key, value in settings.items() if key not in ("weight", "share", "headings")}
             one, other = texts, texts
             if LOSSES[name].rows != "texts":
-                one, place = (titles, batch.titles) if LOSSES[name].rows == "titles" else (queries, batch.headings)
-                other = texts[torch.from_numpy(place).to(items.device)]
+                is_of_titles = LOSSES[name].rows == "titles"
+                one, place = (titles, batch.orders.titles) if is_of_titles else (queries, batch.orders.headings)
+                other = texts[place]
             if len(one) == 0:
                 terms[name] = items.sum() * 0.0
                 continue

@@ -38,7 +38,7 @@ from biohicl.training.provenance import manifest
 from biohicl.training.ranks import Ranks
 from biohicl.training.step import Step
 from biohicl.training.trainable import Trainable
-from biohicl.training.watch import SEEN_ONLY, Watch, matrix_rate, operations
+from biohicl.training.watch import SEEN_ONLY, Watch, operations
 
 # Measures of a short training; a long one has one every 100 steps, a very short one some steps between them.
 MEASURES = 5
@@ -112,7 +112,7 @@ class Training:
         # The adapters begin alike in every process; what is drawn later, dropout, is each one's own.
         torch.manual_seed(settings["seed"])
         model = load_model(inputs.start).to(device)
-        check_tokens(data, inputs, model, self.tokenizer)
+        check_tokens(data, inputs, model, self.tokenizer, self.encoder)
         self.trainable = Trainable(model, settings["trainable"], settings["losses"])
         torch.manual_seed(settings["seed"] + ranks.rank)
         self.model = TextModel(model, self.encoder.pooling, self.tokenizer.pad_token_id or 0)
@@ -242,17 +242,24 @@ class Training:
             return None
         training = sum(parameter.numel() for parameter in self.trainable.parameters)
         schedule = self.settings["schedule"]
-        rate = matrix_rate(self.device) * self.ranks.world
+        cached = self.options.chunk_tokens is not None
+        watch = Watch(
+            self.checkpoints,
+            self.device,
+            self.ranks.world,
+            len(self.plan),
+            done,
+            operations(self.model.model, cached),
+        )
         say(
             f"{self.name}: {np.count_nonzero(~self.is_held_out):,} citations, {np.count_nonzero(self.is_held_out):,} "
             f"held out; {len(self.plan):,} steps of up to {schedule['batch_size']:,}; {training:,} of "
             f"{self.trainable.total:,} weights train, on {_name_of(self.device)}, {torch.get_num_threads()} threads"
             + (f", {self.ranks.world} processes" if self.ranks.world > 1 else "")
             + f"; {'packed' if self.model.attend else 'padded'}{', compiled' if compiled else ''}; a matrix product "
-            f"runs at {rate / 1e12:.2g} TFLOP/s"
+            f"runs at {watch.rate / 1e12:.2g} TFLOP/s"
         )
-        cached = self.options.chunk_tokens is not None
-        return Watch(self.checkpoints, self.device, len(self.plan), done, rate, operations(self.model.model, cached))
+        return watch
 
     def _stepped(self, batch: Batch, waited: float, watch: Watch | None) -> bool:
         """One step, and the measures that are due after it; whether the training is to stop."""
@@ -274,7 +281,7 @@ class Training:
         self.optimizer.step()
         epoch = int(self.plan.epochs[batch.step - 1])
         row = {"step": batch.step, "epoch": epoch, "learning_rate": rate, "loss": loss, **terms}
-        row |= {"gradient_norm": norm, "citations": len(batch.rows), "tokens": batch.tokens, **self._positives(batch)}
+        row |= {"gradient_norm": norm, "citations": len(batch.rows), "tokens": batch.tokens, **batch.positives}
         if watch is not None:
             self.log.append(row)
             seconds = time.perf_counter() - started + waited
@@ -291,20 +298,6 @@ class Training:
             return self.step.gradients(batch, cached)
         except torch.OutOfMemoryError:
             return None
-
-    def _positives(self, batch: Batch) -> dict[str, float]:
-        """Shares of the batch: of pairs that are positive, and of citations that have a positive."""
-        similarity = batch.targets.get("similarity")
-        if similarity is None:
-            return {}
-        positive = similarity > self.settings["schedule"]["positive_above"]
-        positive.fill_diagonal_(False)
-        pairs, having = positive.sum(), positive.any(dim=1).sum()
-        size = len(batch.rows)
-        return {
-            "positive_pairs": pairs.item() / max(size * (size - 1), 1),
-            "with_positive": having.item() / size,
-        }
 
     def _measured(self, step: int, watch: Watch | None) -> bool:
         """Measures on the held-out citations, if there are some; whether the training is to stop."""

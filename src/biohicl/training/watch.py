@@ -70,11 +70,20 @@ class Watch:
     """Tells of steps and measures as they come."""
 
     def __init__(
-        self, checkpoints: Checkpoints, device: torch.device, steps: int, done: int, rate: float, operations: int
+        self,
+        checkpoints: Checkpoints,
+        device: torch.device,
+        processes: int,
+        steps: int,
+        done: int,
+        operations: int,
     ) -> None:
-        """``rate``: of the matrix product, on all devices together; ``operations``: a token's."""
-        self.device, self.steps, self.first = device, steps, done + 1
-        self.rate, self.operations = rate, operations
+        """``device``: one like it for each of the ``processes``; ``operations``: a token's."""
+        self.device, self.processes, self.steps, self.first = device, processes, steps, done + 1
+        self.operations = operations
+        # Of the matrix product, on all devices together.
+        self.rate = 0.0
+        self._measure_rate()
         self.started: float | None = None
         self.said = 0.0
         checkpoints.folder.mkdir(parents=True, exist_ok=True)
@@ -107,8 +116,13 @@ class Watch:
 
     def measures(self, row: Mapping[str, Any], words: str) -> None:
         """What was found on held-out citations."""
+        self._measure_rate()
         self._write("measures", row)
         say(f"held out, after step {row['step']}: {words}")
+
+    def _measure_rate(self) -> None:
+        """The highest so far: who shares the machine's cores may have been at work the first time."""
+        self.rate = max(self.rate, matrix_rate(self.device) * self.processes)
 
     def memory(self) -> float:
         """The most so far, in MB: of the GPU's memory, or of this process's."""
