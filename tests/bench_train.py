@@ -2,7 +2,7 @@
 
 One model, one set of texts, one batch, one dtype, one loss: titles find abstracts (InfoNCE, both ways). Random weights
 of a shape that is named (speed does not depend on them), token lengths drawn like those of PubMed's titles and
-abstracts. On a GPU bfloat16 and torch.compile, with encoding, BERT-large, memory, and what a deterministic run costs;
+abstracts. On a GPU bfloat16 and torch.compile, with memory, and what a deterministic run costs (BERT-large: --shape large);
 on a CPU float32. Needs neither polars nor the real data: it runs on a bare GPU image (without `datasets` and
 `accelerate` sentence-transformers is left out).
 
@@ -10,6 +10,7 @@ on a CPU float32. Needs neither polars nor the real data: it runs on a bare GPU 
 """
 
 import argparse
+import gc
 import importlib.util
 import json
 import os
@@ -312,77 +313,87 @@ def main():
         f"{torch.cuda.get_device_name() if on_gpu else f'{torch.get_num_threads()} CPU threads'}, torch {torch.__version__}; "
         f"matrix product {rate / 1e12:.3g} TFLOP/s"
     )
-    total = options.steps * options.rounds + 4
-    with tempfile.TemporaryDirectory() as folder:
-        shared = {
-            "views": views,
-            "shape": options.shape,
-            "batch": options.batch,
-            "device": device,
-            "trainable": trainable,
-        }
-        ours = Ours(**shared, steps=total, compiled=on_gpu)
-        runners = [ours, Plain(**shared)]
-        if importlib.util.find_spec("datasets") and importlib.util.find_spec("accelerate"):
-            runners.append(SentenceTransformers(**shared, folder=folder, steps=total))
-        else:
-            print("sentence-transformers' trainer needs datasets and accelerate: left out")
-        found = compare(runners, options.steps, options.rounds, options.batch)
-        figures = {name: pace for name, (pace, _) in found.items()}
-        for name, (pace, own) in found.items():
-            spread = f"{options.batch * options.steps / max(own):.1f} to {options.batch * options.steps / min(own):.1f}"
-            print(f"  {name:24} {pace:9.1f} pairs/s   {figures['biohicl'] / pace:5.2f} x   (rounds: {spread})")
-        seconds = sum(found["biohicl"][1])
-        share = ours.tokens * operations(ours.model.model, False) / seconds / rate
-        print(f"  biohicl: {share:.0%} of the matrix rate; waited {ours.waited / seconds:.2%} of the time for batches")
-        figures |= {"matrix_share": share, "waited_share": ours.waited / seconds}
-        if ours.problem:
-            print(f"  not compiled: {ours.problem}")
-        for runner in runners:
-            runner.close()
-        labelled = Ours(**shared, steps=total, compiled=on_gpu, labels=True)
-        labelled.name = "with MeSH targets"
-        plain = Ours(**shared, steps=total, compiled=on_gpu)
-        with_targets = compare([plain, labelled], options.steps, max(2, options.rounds), options.batch)
-        cost = with_targets["biohicl"][0] / with_targets["with MeSH targets"][0] - 1
-        inside = labelled.target_seconds / sum(with_targets["with MeSH targets"][1])
-        print(f"  MeSH targets and their loss: {cost:+.1%} of a step; {inside:.2%} of the time in the loader's thread")
-        figures |= {"targets_cost": cost, "targets_in_thread": inside}
-        labelled.close()
-        plain.close()
+    shared = {
+        **{"views": views, "shape": options.shape, "batch": options.batch, "device": device, "trainable": trainable},
+        # Of a warming-up, and of all rounds.
+        "steps": options.steps * options.rounds + 2,
+    }
+    figures = trainers(options, shared, rate) | cost_of_targets(options, shared)
     for packed in (True, False):
         texts, used = encode(views, options.shape, device, packed, on_gpu and packed, options.batch, 3)
         kind = "packed" if packed else "padded"
         print(f"  encoding {kind:8} {texts:9.1f} texts/s, {used / rate:.0%} of the matrix rate")
         figures[f"encode_{kind}"] = texts
     if on_gpu:
-        memory(options, views, device, trainable, figures)
+        figures |= memory(options, shared)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
     return 0
 
 
-def memory(options, views, device, trainable, figures):
-    """On a GPU: the most memory with gradient caching, and what a deterministic run costs."""
-    for chunk_tokens in (16_384, None):
+def trainers(options, shared, rate):
+    """This trainer, the padded loop and sentence-transformers' trainer."""
+    on_gpu = shared["device"].type == "cuda"
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Ours(**shared, compiled=on_gpu)
+        runners = [ours, Plain(**shared)]
+        if importlib.util.find_spec("datasets") and importlib.util.find_spec("accelerate"):
+            runners.append(SentenceTransformers(**shared, folder=folder))
+        else:
+            print("sentence-transformers' trainer needs datasets and accelerate: left out")
+        found = compare(runners, options.steps, options.rounds, options.batch)
+    figures = {name: pace for name, (pace, _) in found.items()}
+    for name, (pace, own) in found.items():
+        spread = f"{options.batch * options.steps / max(own):.1f} to {options.batch * options.steps / min(own):.1f}"
+        print(f"  {name:24} {pace:9.1f} pairs/s   {figures['biohicl'] / pace:5.2f} x   (rounds: {spread})")
+    seconds = sum(found["biohicl"][1])
+    share = ours.tokens * operations(ours.model.model, False) / seconds / rate
+    print(f"  biohicl: {share:.0%} of the matrix rate; waited {ours.waited / seconds:.2%} of the time for batches")
+    if ours.problem:
+        print(f"  not compiled: {ours.problem}")
+    for runner in runners:
+        runner.close()
+    return figures | {"matrix_share": share, "waited_share": ours.waited / seconds}
+
+
+def cost_of_targets(options, shared):
+    """A step with MeSH targets and the loss that reads them, beside one without."""
+    on_gpu = shared["device"].type == "cuda"
+    plain, labelled = Ours(**shared, compiled=on_gpu), Ours(**shared, compiled=on_gpu, labels=True)
+    labelled.name = "with MeSH targets"
+    found = compare([plain, labelled], options.steps, options.rounds, options.batch)
+    cost = found["biohicl"][0] / found["with MeSH targets"][0] - 1
+    inside = labelled.target_seconds / sum(found["with MeSH targets"][1])
+    print(f"  MeSH targets and their loss: {cost:+.1%} of a step; {inside:.2%} of the time in the loader's thread")
+    labelled.close()
+    plain.close()
+    return {"targets_cost": cost, "targets_in_thread": inside}
+
+
+def memory(options, shared):
+    """On a GPU: the most memory with gradient caching and without, and what a deterministic run costs."""
+    figures = {}
+
+    def run_alone(words, **how):
+        # What was compared before is gone, or its memory would be counted too.
+        gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-        runner = Ours(
-            views, options.shape, options.batch, device, trainable, steps=8, compiled=True, chunk_tokens=chunk_tokens
-        )
+        runner = Ours(**shared | {"steps": 8}, compiled=True, **how)
         timed(runner, 3)
-        seconds = timed(runner, 5)
+        pace = 5 * options.batch / timed(runner, 5)
         most = torch.cuda.max_memory_allocated() / 1e9
-        print(f"  chunks of {chunk_tokens or 'all'} tokens: {5 * options.batch / seconds:.1f} pairs/s, {most:.1f} GB")
-        figures[f"memory_{chunk_tokens}"] = most
+        print(f"  {words}: {pace:.1f} pairs/s, {most:.1f} GB")
+        figures[f"{words}, pairs/s"], figures[f"{words}, GB"] = pace, most
         runner.close()
+
+    run_alone("chunks of 16,384 tokens", chunk_tokens=16_384)
+    run_alone("whole batches")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
-    runner = Ours(views, options.shape, options.batch, device, trainable, steps=8, compiled=True)
-    timed(runner, 3)
-    print(f"  deterministic: {5 * options.batch / timed(runner, 5):.1f} pairs/s")
+    run_alone("deterministic")
     torch.use_deterministic_algorithms(False)
-    runner.close()
+    return figures
 
 
 if __name__ == "__main__":

@@ -6,8 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from biohicl.encoder.packing import NAME, Packed, Padded, TextModel, attention_for, block_diagonal, packed_attention
-from encoders import CONFIGS, PACKED, VOCABULARY, small_model
+from biohicl.encoder.packing import (
+    NAME,
+    Packed,
+    Padded,
+    TextModel,
+    attention_for,
+    block_diagonal,
+    head_width,
+    is_width_of_kernel,
+    packed_attention,
+)
+from encoders import PACKED, VOCABULARY, small_model
 
 # On a GPU the kernel computes in bfloat16, whose numbers have 8 bits: relative errors of 2^-9 in each product.
 BFLOAT16 = 3e-2
@@ -97,6 +107,33 @@ def test_a_model_that_looks_back_only_is_not_packed():
         vocab_size=60, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
     )
     assert attention_for(transformers.AutoModel.from_config(config)) is None
+
+
+def test_queries_that_share_their_keys_are_padded():
+    """EuroBERT looks both ways, and may have fewer keys than queries."""
+    import transformers
+
+    small = {"vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 1, "intermediate_size": 16, "pad_token_id": 0}
+    for keys, packed in ((4, True), (2, False)):
+        config = transformers.EuroBertConfig(**small, num_attention_heads=4, num_key_value_heads=keys)
+        model = transformers.AutoModel.from_config(config).eval()
+        assert (attention_for(model) is block_diagonal) == packed
+        ids = [[5, 6, 7, 8], [9, 10]]
+        with torch.no_grad():
+            found = [embedded(model, "mean", ids, wanted) for wanted in (True, False)]
+        torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("width", "is_computed"), [(32, True), (64, True), (256, True), (12, False), (264, False)])
+def test_only_widths_of_the_kernel_are_packed_on_a_gpu(width, is_computed):
+    import transformers
+
+    config = transformers.BertConfig(
+        vocab_size=10, hidden_size=2 * width, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    model = transformers.AutoModel.from_config(config)
+    assert head_width(model) == width
+    assert is_width_of_kernel(width) == is_computed
 
 
 def test_a_prepared_model_refuses_a_padded_batch_and_a_released_one_takes_it():
@@ -211,7 +248,3 @@ def test_the_interface_to_transformers_counts_the_window_as_it_does():
     out, _ = packed_attention(torch.nn.Identity(), q, q, q, None, sliding_window=5, texts=batch.texts(attend))
     assert seen == [(4, (6, 2, 8))]
     assert out.shape == (1, 6, 2, 8)
-
-
-def test_every_architecture_of_the_list_is_covered():
-    assert set(PACKED) < set(CONFIGS)

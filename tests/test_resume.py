@@ -19,10 +19,11 @@ from safetensors.torch import load_file
 from biohicl.configuration import node_settings
 from biohicl.errors import BioHiCLError
 from biohicl.training.checkpoints import Checkpoint, Checkpoints
+from biohicl.training.interruption import Interruption
 from biohicl.training.ranks import Ranks
 from biohicl.training.train import Options, Training
 from conftest import ROOT, clean_environment
-from trainings import BACKBONE, EVERY_LOSS, command, inputs_of, node
+from trainings import BACKBONE, EVERY_LOSS, command, inputs_of, node, training
 
 FILES = (
     "model.safetensors",
@@ -117,6 +118,45 @@ def test_an_interrupted_training_writes_a_checkpoint_and_goes_on(made, tmp_path,
     assert 4 <= step < 26
     assert f"going on after step {step}" in ended(started(made, tmp_path, "stopped"))
     assert contents(tmp_path / "stopped/node") == contents(uninterrupted)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_twice_at_once_is_one(made, tmp_path, number):
+    """A scheduler sends it to every process, and torchrun hands on its own."""
+    process = started(made, tmp_path, "stopped")
+    wait_for_steps(process, tmp_path / "stopped/checkpoints/log.jsonl", 4)
+    for _ in range(2):
+        process.send_signal(number)
+        time.sleep(0.02)
+    said = ended(process, 128 + number)
+    assert said.count("stopping after this step") == 1
+    assert "the same command goes on from" in said
+    assert list((tmp_path / "stopped/checkpoints").glob("step-*"))
+
+
+def test_a_second_signal_later_stops_at_once(monkeypatch):
+    heard = Interruption()
+    heard._heard(signal.SIGINT, None)
+    heard._heard(signal.SIGINT, None)
+    monkeypatch.setattr("biohicl.training.interruption.SAME", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        heard._heard(signal.SIGINT, None)
+
+
+def test_batches_that_taught_nothing_are_counted_across_an_interruption(made, tmp_path):
+    """Two before it and one after it are three in a row."""
+    block = node(made[1], schedule__batch_size=2, schedule__max_steps=4)
+    one = training(made, block, tmp_path)
+    one.log = [{"step": step} for step in (1, 2)]
+    one.checkpoints.folder.mkdir(parents=True)
+    one.checkpoints.log.write_text("".join(json.dumps({"kind": "step", "step": step}) + "\n" for step in (1, 2)))
+    one.idle = 2
+    one._save(2)
+    again = training(made, block, tmp_path)
+    with pytest.raises(BioHiCLError, match="there is nothing to learn: 3 batches in a row"):
+        again.run()
+    rows = [json.loads(line) for line in one.checkpoints.log.read_text().splitlines()]
+    assert [row["step"] for row in rows if row["kind"] == "step"] == [1, 2]
 
 
 @pytest.fixture

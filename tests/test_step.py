@@ -1,6 +1,7 @@
 """A step of the trainer, on the sample: what its batch holds, and the gradients that it gives."""
 
 import json
+import threading
 
 import numpy as np
 import polars as pl
@@ -220,7 +221,15 @@ def test_what_goes_wrong_in_the_loaders_thread_comes_out(made, tmp_path, monkeyp
     seen = []
     with pytest.raises(BioHiCLError, match="no such batch"):
         seen.extend(batch.step for batch, _ in one.preparer.ahead(1, 5))
-    # Whoever stops listening gets no thread that waits for ever.
-    for batch, waited in one.preparer.ahead(1, 2):
-        assert (batch.step, waited >= 0) == (1, True)
-        break
+
+
+def test_whoever_stops_listening_leaves_no_thread_that_waits_for_ever(made, tmp_path):
+    """It is far ahead by then, and waits for room."""
+    one = training(made, node(made[1], schedule__epochs=2), tmp_path)
+    before = set(threading.enumerate())
+    batches = one.preparer.ahead(1, len(one.plan))
+    batch, waited = next(batches)
+    assert (batch.step, waited >= 0) == (1, True)
+    (thread,) = set(threading.enumerate()) - before
+    batches.close()
+    assert not thread.is_alive()

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from biohicl.encoder.packing import TextModel
 from biohicl.errors import BioHiCLError
+from biohicl.training.ranks import Ranks
 from biohicl.training.train import Options
 from encoders import CONFIGS, save_encoder
 from trainings import BACKBONE, command, node, run, training
@@ -85,6 +86,46 @@ def test_memory_of_the_failed_step_is_free_while_trying_what_fits(made, tmp_path
 class _Graph:
     def __init__(self, tokens):
         self.tokens = tokens
+
+
+def test_what_fits_leaves_room_for_the_optimizer(made, tmp_path, monkeypatch):
+    """Before the first step its moments are not there yet; a trial without them would promise too much."""
+    seen = []
+    real = torch.empty_like
+    monkeypatch.setattr(torch, "empty_like", lambda tensor, **more: seen.append(tensor.shape) or real(tensor, **more))
+
+    def full(self, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    one = training(made, node(made[1]), tmp_path)
+    batch = one.preparer.prepare(1)
+    seen.clear()
+    assert one._fits(1, 400)
+    wanted = [parameter.shape for parameter in one.trainable.parameters for _ in range(2)]
+    assert seen[: len(wanted)] == wanted
+    one.step.gradients(batch, cached=False)
+    one.optimizer.step()
+    seen.clear()
+    assert one._fits(1, 400)
+    assert seen[: len(wanted)] != wanted, "they are there now"
+    monkeypatch.setattr(TextModel, "embed", full)
+    assert not one._fits(1, 400)
+
+
+def test_memory_that_runs_out_elsewhere_is_one_line_too(made, tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("biohicl.training.train.measure", full)
+    with pytest.raises(BioHiCLError, match="out of memory outside of a step's two passes: set training.chunk_tokens"):
+        run(made, tmp_path / "node", node(made[1], schedule__max_steps=2))
+
+
+def test_a_process_without_a_citation_is_refused(made, tmp_path):
+    """A token budget makes batches smaller than batch_size."""
+    block = node(made[1], schedule__batch_tokens=64)
+    with pytest.raises(BioHiCLError, match="3 processes share a batch of 2 citations, and some would have none"):
+        training(made, block, tmp_path, ranks=Ranks(0, 3))
 
 
 def test_batches_that_teach_nothing_are_an_error(made, tmp_path):

@@ -72,7 +72,9 @@ def command(made, output, settings_file, *options, threads=2):
     return [*words, "--settings", str(settings_file), "--output", str(output), *options]
 
 
-def training(made, block, tmp_path, options=CPU, **over):
+def training(made, block, tmp_path, options=CPU, ranks=None, **over):
     """A training before its first step, its checkpoints under `tmp_path`."""
     torch.set_num_threads(2)
-    return Training(inputs_of(made, **over), block, "node", Checkpoints(tmp_path / "checkpoints"), options, Ranks(0, 1))
+    return Training(
+        inputs_of(made, **over), block, "node", Checkpoints(tmp_path / "checkpoints"), options, ranks or Ranks(0, 1)
+    )

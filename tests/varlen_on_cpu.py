@@ -41,7 +41,8 @@ def forward(query, key, value, offsets, offsets_k, longest, longest_k, causal=Fa
     for tensor in (query, key, value):
         assert tensor.dtype in (torch.bfloat16, torch.float16), "the kernel takes 16 bits alone"
         assert tensor.stride(-1) == 1, "the kernel wants its last dimension contiguous"
-        assert tensor.shape == query.shape
+        assert tensor.shape == query.shape, "the kernel wants as many keys as queries"
+    assert query.shape[-1] % 8 == 0, "the kernel wants heads of a multiple of 8 numbers"
     assert offsets.dtype == torch.int32
     assert torch.equal(offsets, offsets_k)
     assert (int(offsets[0]), int(offsets[-1])) == (0, len(query)), "every token belongs to a text"

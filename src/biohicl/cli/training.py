@@ -72,7 +72,7 @@ def add_commands(commands: Subcommands) -> None:
         train,
         "One phase of training: from an encoder folder to a new one",
         "Goes on from its last checkpoint where one is there. For several GPUs: torchrun --nproc-per-node N -m -- "
-        "biohicl train ... Ctrl-C writes a checkpoint and leaves.",
+        "biohicl train ... Ctrl-C writes a checkpoint and leaves (torchrun gives it 30 seconds for that).",
     )
     parser.add_argument("--start", type=Path, required=True, metavar="DIR", help="backbone or node to start from")
     parser.add_argument("--tokens", type=Path, required=True, help="the table that biohicl tokens made")

@@ -92,13 +92,25 @@ def variable_length(q: Tensor, k: Tensor, v: Tensor, texts: Texts, scale: float,
 def attention_for(model: PreTrainedModel) -> Attention | None:
     """The attention function for the model where it lies, or None: pad."""
     looks_back_only = any(getattr(module, "is_causal", False) for module in model.modules())
-    if not getattr(model, "_supports_attention_backend", False) or looks_back_only:
+    # Queries that share their keys: neither function has that.
+    is_grouped = any(getattr(module, "num_key_value_groups", 1) > 1 for module in model.modules())
+    if not getattr(model, "_supports_attention_backend", False) or looks_back_only or is_grouped:
         return None
     if model.device.type == "cpu":
         return block_diagonal
-    if model.device.type == "cuda" and torch.cuda.get_device_capability(model.device) >= (8, 0):
-        return variable_length
-    return None
+    has_kernel = model.device.type == "cuda" and torch.cuda.get_device_capability(model.device) >= (8, 0)
+    return variable_length if has_kernel and is_width_of_kernel(head_width(model)) else None
+
+
+def head_width(model: PreTrainedModel) -> int:
+    """Numbers of one head's query or key."""
+    config = model.config
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
+def is_width_of_kernel(width: int) -> bool:
+    """Whether flash attention computes heads of this width."""
+    return width % 8 == 0 and width <= 256
 
 
 def packed_attention(
@@ -280,6 +292,13 @@ class TextModel:
         self.forward = torch.compile(self.model, dynamic=True)
         try:
             self.embed(self.batch(sample)).sum().backward()
+            # Gradient caching and held-out measures read without gradients, each in a way of its own.
+            with torch.no_grad():
+                self.embed(self.batch(sample))
+            with torch.inference_mode():
+                self.embed(self.batch(sample))
+        except torch.OutOfMemoryError:
+            raise
         except Exception as error:
             self.forward = self.model
             lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -74,7 +74,10 @@ class Checkpoints:
                     "--checkpoints"
                 ) from None
             for scrap in self.folder.glob(".*.tmp"):
-                shutil.rmtree(scrap, ignore_errors=True)
+                if scrap.is_dir():
+                    shutil.rmtree(scrap, ignore_errors=True)
+                else:
+                    scrap.unlink(missing_ok=True)
             try:
                 yield
             finally:

@@ -65,7 +65,8 @@ def _embedded(model: TextModel, tokens: Ragged, rows: npt.NDArray[np.integer]) -
     order = sorted(range(len(lists)), key=lambda place: -len(lists[place]))
     found, start = [], 0
     while start < len(order):
-        stop = start + max(1, TOKENS_AT_A_TIME // len(lists[order[start]]))
+        # A text may be without tokens.
+        stop = start + max(1, TOKENS_AT_A_TIME // max(1, len(lists[order[start]])))
         found.append(model.embed(model.batch([lists[place] for place in order[start:stop]])))
         start = stop
     return normalize(torch.cat(found)[torch.from_numpy(np.argsort(order)).to(found[0].device)], dim=-1)

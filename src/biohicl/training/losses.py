@@ -105,9 +105,8 @@ def cosent(one: Tensor, other: Tensor, target: Tensor, scale: float) -> Tensor:
     similarity = one @ other.T
     if size < 3:
         return similarity.sum() * 0.0
-    others = _others(similarity)
-    targets, order = target[others].view(size, size - 1).sort(dim=1)
-    scaled = scale * similarity[others].view(size, size - 1).gather(1, order)
+    targets, order = _without_diagonal(target).sort(dim=1)
+    scaled = scale * _without_diagonal(similarity).gather(1, order)
     below = torch.searchsorted(targets, targets)  # how many of the row have a smaller SimL
     accumulated = scaled.logcumsumexp(dim=1).gather(1, (below - 1).clamp(min=0))
     terms = torch.where(below > 0, accumulated - scaled, _lowest(scaled))
@@ -176,6 +175,12 @@ def info_nce(queries: Tensor, texts: Tensor, masked: Tensor | None, temperature:
 def _others(similarity: Tensor) -> Tensor:
     """True for pairs of two different citations."""
     return ~torch.eye(similarity.shape[0], dtype=torch.bool, device=similarity.device)
+
+
+def _without_diagonal(square: Tensor) -> Tensor:
+    """(B, B - 1): each row without the pair of a citation with itself. A mask would do, and a GPU be waited for."""
+    size = square.shape[0]
+    return square.flatten()[1:].view(size - 1, size + 1)[:, :-1].reshape(size, size - 1)
 
 
 def _lowest(values: Tensor) -> float:

@@ -39,10 +39,10 @@ class Ranks:
                 "needed (torchrun --nproc-per-node), or --device cpu"
             )
         if on_gpu:
-            # Messages of objects go through the current GPU.
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         if not distributed.is_initialized():
-            distributed.init_process_group("nccl" if on_gpu else "gloo")
+            # Flags and objects go by gloo, from one process's memory to another's: no GPU is waited for.
+            distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
         return cls(distributed.get_rank(), world)
 
     def device(self, wanted: str) -> str:
@@ -81,13 +81,13 @@ class Ranks:
         for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
-    def any(self, flag: bool, device: torch.device) -> bool:
+    def any(self, flag: bool) -> bool:
         """Whether one of the processes says so."""
         if self.world == 1:
             return flag
         from torch import distributed
 
-        said = torch.tensor([float(flag)], device=device)
+        said = torch.tensor([float(flag)])
         distributed.all_reduce(said)
         return bool(said.item() > 0)
 

@@ -84,10 +84,11 @@ def train(
                 training.write(output)
     except torch.OutOfMemoryError:
         raise BioHiCLError(
-            "out of memory outside of a step: lower schedule.batch_size, whose citations are all compared with each "
-            "other"
+            "out of memory outside of a step's two passes: set training.chunk_tokens (--chunk-tokens), which "
+            "leaves room beside them, or lower schedule.batch_size"
         ) from None
-    # After an error the others are not waited for: torchrun ends them.
+    # After an error the others are not waited for: torchrun ends them, at once or, where they wait for this one, after
+    # 30 seconds.
     ranks.stop()
 
 
@@ -121,9 +122,11 @@ class Training:
         self.preparer = Preparer(
             data, self.plan, settings, self.model, self._query_tokens, ranks.rank, ranks.world, options.chunk_tokens
         )
-        if ranks.world > self.settings["schedule"]["batch_size"]:
+        smallest = int(self.plan.batches.lengths().min())
+        if ranks.world > smallest:
             raise BioHiCLError(
-                f"{ranks.world} processes share a batch of {settings['schedule']['batch_size']} citations"
+                f"{ranks.world} processes share a batch of {smallest} citations, and some would have none: raise "
+                "schedule.batch_size (or batch_tokens), or take fewer processes (training.gpus)"
             )
         self.step = Step(self.model, self.trainable.parameters, self.trainable.learned, settings["losses"], ranks)
         self.optimizer = new_optimizer(self.trainable, settings["schedule"])
@@ -197,6 +200,7 @@ class Training:
                     self.changed.append(f"{key} {before} until step {found.step}, then {self._how().get(key)}")
                     say(f"note: {self.changed[-1]}: the model will not be the same to the bit")
         self.changed = [*found.state["changed"], *self.changed]
+        self.idle = found.state.get("idle", 0)
         self.trainable.restore(found.weights)
         restore_optimizer(self.optimizer, found.optimizer)
         torch.set_rng_state(found.generators[f"cpu.{self.ranks.rank}"])
@@ -226,10 +230,10 @@ class Training:
                     stop = self._stepped(batch, waited, watch)
                     is_over = batch.step == steps or stop
                     due = time.monotonic() - saved >= 60 * self.options.checkpoint_minutes
-                    if not is_over and self.ranks.any(due or interrupted.by is not None, self.device):
+                    if not is_over and self.ranks.any(due or interrupted.by is not None):
                         self._save(batch.step)
                         saved = time.monotonic()
-                        if self.ranks.any(interrupted.by is not None, self.device):
+                        if self.ranks.any(interrupted.by is not None):
                             interrupted.leave(batch.step, self.checkpoints.folder)
                     if stop:
                         break
@@ -286,7 +290,8 @@ class Training:
             self.log.append(row)
             seconds = time.perf_counter() - started + waited
             watch.step(row, {"seconds": seconds, "waited": waited, "target_seconds": batch.target_seconds})
-        every = self.settings["development"]["every"] or max(FEWEST_STEPS, min(100, len(self.plan) // MEASURES))
+        # Rounded up, or one more would come right before the last.
+        every = self.settings["development"]["every"] or max(FEWEST_STEPS, min(100, -(-len(self.plan) // MEASURES)))
         if batch.step % every == 0 or batch.step == len(self.plan):
             return self._measured(batch.step, watch)
         return False
@@ -356,6 +361,7 @@ class Training:
             "made_by": self._made_by(),
             "how": self._how(),
             "changed": self.changed,
+            "idle": self.idle,
             "measures": self.judge.rows(),
         }
         self.checkpoints.save(
@@ -382,8 +388,12 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        # AdamW makes its two moments of each weight after the first step, and they have to fit beside the next one.
+        missing = [] if self.optimizer.state else self.trainable.parameters
         try:
+            moments = [torch.empty_like(parameter) for parameter in missing for _ in range(2)]
             self.step.gradients(self.preparer.prepare(step, chunk_tokens=tokens), cached=True)
+            del moments
         except torch.OutOfMemoryError:
             return False
         return True
