@@ -1,11 +1,13 @@
 """Packed texts give what padded ones give: embeddings and gradients, over architectures, poolings and lengths."""
 
+import itertools
 import sys
 
 import numpy as np
 import pytest
 import torch
 
+from biohicl.encoder import packing
 from biohicl.encoder.packing import (
     NAME,
     Packed,
@@ -145,6 +147,27 @@ def test_a_prepared_model_refuses_a_padded_batch_and_a_released_one_takes_it():
     text_model.release()
     assert model(input_ids=ids).last_hidden_state.shape == (2, 6, 32)
     assert model.config._attn_implementation != NAME
+
+
+@pytest.mark.parametrize("name", ["bert", "mpnet"])
+@pytest.mark.parametrize("budget", [None, 30, 500, 10**6])
+def test_chunks_hold_every_text_once_and_no_more_tokens_than_they_may(name, budget, monkeypatch):
+    monkeypatch.setattr(packing, "PACKED_ON_A_CPU", 200)
+    model = TextModel(small_model(name), "mean", 1)
+    lengths = np.random.default_rng(4).integers(0, 60, 40)
+    chunks = list(model.in_chunks(lengths, budget))
+    places = np.concatenate(chunks)
+    assert sorted(places.tolist()) == list(range(40))
+    assert (np.diff(lengths[places]) <= 0).all(), "longest first"
+    # Packed texts are read in small parts on a CPU, whatever is asked for; padded ones cost their longest's length each.
+    most = min(budget or 200, 200) if name == "bert" else budget or packing.PADDED
+    for chunk in chunks:
+        cost = lengths[chunk].sum() if name == "bert" else lengths[chunk].max() * len(chunk)
+        assert cost <= most or len(chunk) == 1
+    # As few as may be: the next text would not have fitted.
+    for chunk, following in itertools.pairwise(chunks):
+        more = [*chunk, following[0]]
+        assert (lengths[more].sum() if name == "bert" else lengths[more].max() * len(more)) > most
 
 
 def test_no_token_at_all_is_a_padding_token():

@@ -67,7 +67,12 @@ def wait_for_steps(process, log, wanted):
     """Until so many steps are logged."""
     until = time.monotonic() + 120
     while time.monotonic() < until:
-        if log.is_file() and log.read_text().count('"kind": "step"') >= wanted:
+        try:
+            logged = log.read_text()
+        except FileNotFoundError:
+            # Not there yet, or removed by a training that begins anew.
+            logged = ""
+        if logged.count('"kind": "step"') >= wanted:
             return
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.005)

@@ -11,7 +11,7 @@ are padded.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -32,6 +32,12 @@ NAME = "biohicl_packed"
 # `varlen_attn` counts its blocks by the longest text. A compiled model may be made again for each new number of them,
 # so it is rounded up to a power of two, from this on.
 SHORTEST_LONGEST = 64
+
+# Tokens computed at a time. On a CPU packed texts are read in small parts: the C library asks the system anew for every
+# array above 32 MB, and clearing its pages took half of a step (a hidden layer of 4,096 numbers is 32 MB for 2,000
+# tokens). Padded texts, longest first, are then of similar lengths.
+PACKED_ON_A_CPU = 2_000
+PADDED = 16_384
 
 TokenLists = Sequence[Sequence[int] | npt.NDArray[np.integer]]
 
@@ -258,6 +264,24 @@ class TextModel:
         offset = model.config.model_type in OFFSET_POSITIONS
         self._first_position = (model.config.pad_token_id or 0) + 1 if offset else 0
         self.forward: Any = model
+
+    def in_chunks(self, lengths: npt.NDArray[np.integer], budget: int | None = None) -> Iterator[npt.NDArray[np.int64]]:
+        """Places of texts, longest first, in chunks that compute ``budget`` tokens at most, and at least one text.
+
+        ``lengths``: their tokens. None: as many as suit the device; a larger ``budget`` than suits a CPU is lowered.
+        """
+        order = np.argsort(-lengths, kind="stable")
+        if self.attend is None:
+            budget = budget or PADDED
+        elif self.model.device.type == "cpu":
+            budget = min(budget or PACKED_ON_A_CPU, PACKED_ON_A_CPU)
+        start = 0
+        while start < len(order):
+            left = lengths[order[start:]]
+            costs = np.cumsum(left) if self.attend else left[0] * np.arange(1, len(left) + 1)
+            stop = len(order) if budget is None else start + max(1, int(np.searchsorted(costs, budget, side="right")))
+            yield order[start:stop]
+            start = stop
 
     def batch(self, token_ids: TokenLists) -> Packed | Padded:
         """The token lists as :meth:`embed` takes them, still in the host's memory."""

@@ -26,8 +26,6 @@ from biohicl.training.data import TrainingData
 from biohicl.training.losses import LOSSES
 from biohicl.training.plan import Plan
 
-# Computed tokens at a time where texts are padded, longest first: longer and shorter texts are then apart.
-PADDED_TOKENS = 16_384
 AHEAD = 2
 Places = npt.NDArray[np.int64]
 
@@ -124,7 +122,7 @@ class Preparer:
         dealt = _dealt(lengths, self.world)
         chunks = [
             (places, self.model.batch([items[item] for item in dealt[self.rank][places]]).to(self.device))
-            for places in self._chunks(lengths[dealt[self.rank]], chunk_tokens or self.chunk_tokens)
+            for places in self.model.in_chunks(lengths[dealt[self.rank]], chunk_tokens or self.chunk_tokens)
         ]
         orders = self._orders(dealt, [places for places, _ in chunks], titled, headed)
         started = time.perf_counter()
@@ -150,21 +148,6 @@ class Preparer:
             "positive_pairs": positive.sum().item() / max(size * (size - 1), 1),
             "with_positive": positive.any(dim=1).sum().item() / size,
         }
-
-    def _chunks(self, lengths: npt.NDArray[np.integer], budget: int | None) -> Iterator[Places]:
-        """Places of items, longest first, in chunks that compute ``budget`` tokens at most (one item at least)."""
-        order = np.argsort(-lengths, kind="stable")
-        is_packed = self.model.attend is not None
-        if budget is None:
-            budget = int(lengths.sum()) if is_packed else PADDED_TOKENS
-        start = 0
-        while start < len(order):
-            costs = np.cumsum(lengths[order[start:]])
-            if not is_packed:
-                costs = lengths[order[start]] * np.arange(1, len(costs) + 1)
-            stop = start + max(1, int(np.searchsorted(costs, budget, side="right")))
-            yield order[start:stop]
-            start = stop
 
     def _targets(
         self, rows: Places, titled: Places, headed: Places, drawn: Sequence[npt.NDArray[np.int32]]

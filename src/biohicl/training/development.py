@@ -62,14 +62,10 @@ def measure(model: TextModel, data: TrainingData, rows: npt.NDArray[np.integer],
 def _embedded(model: TextModel, tokens: Ragged, rows: npt.NDArray[np.integer]) -> Tensor:
     """(M, d), of unit length, in the order of ``rows``."""
     lists = tokens.rows(rows)
-    order = sorted(range(len(lists)), key=lambda place: -len(lists[place]))
-    found, start = [], 0
-    while start < len(order):
-        # A text may be without tokens.
-        stop = start + max(1, TOKENS_AT_A_TIME // max(1, len(lists[order[start]])))
-        found.append(model.embed(model.batch([lists[place] for place in order[start:stop]])))
-        start = stop
-    return normalize(torch.cat(found)[torch.from_numpy(np.argsort(order)).to(found[0].device)], dim=-1)
+    chunks = list(model.in_chunks(np.array([len(tokens) for tokens in lists]), TOKENS_AT_A_TIME))
+    found = torch.cat([model.embed(model.batch([lists[place] for place in places])) for places in chunks])
+    back = torch.from_numpy(np.argsort(np.concatenate(chunks))).to(found.device)
+    return normalize(found[back], dim=-1)
 
 
 class Judge:
