@@ -34,8 +34,8 @@ NAME = "biohicl_packed"
 SHORTEST_LONGEST = 64
 
 # Tokens computed at a time. On a CPU packed texts are read in small parts: the C library asks the system anew for every
-# array above 32 MB, and clearing its pages took half of a step (a hidden layer of 4,096 numbers is 32 MB for 2,000
-# tokens). Padded texts, longest first, are then of similar lengths.
+# array above 32 MB, and clearing their pages took a third of a step of 64 abstracts (a layer 4,096 wide is 32 MB for
+# 2,000 tokens). Padded texts, longest first, are then of similar lengths.
 PACKED_ON_A_CPU = 2_000
 PADDED = 16_384
 
