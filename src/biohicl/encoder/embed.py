@@ -64,12 +64,11 @@ class Encoder:
         starts = range(0, len(order), batch_size)
         with torch.inference_mode():
             for start in track(starts, len(starts), description, "batches"):
-                rows = np.array(order[start : start + batch_size])
-                for places in self.text_model.in_chunks(np.array([len(tokens[i]) for i in rows])):
-                    batch = self.text_model.embed(self.text_model.batch([tokens[i] for i in rows[places]]))
-                    if self.settings.normalize:
-                        batch = torch.nn.functional.normalize(batch, dim=-1)
-                    vectors[rows[places]] = batch.cpu().numpy()
+                rows = order[start : start + batch_size]
+                batch = self.text_model.embed_all([tokens[i] for i in rows])
+                if self.settings.normalize:
+                    batch = torch.nn.functional.normalize(batch, dim=-1)
+                vectors[rows] = batch.cpu().numpy()
         if not np.isfinite(vectors).all():
             bad = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
             raise BioHiCLError(f"{self.folder}: gives NaN or infinite vectors, first for the text '{texts[bad][:60]}'")

@@ -304,6 +304,13 @@ class TextModel:
         # Pooling and all that follows is fp32, whatever the forward pass was.
         return batch.pooled(hidden, self.pooling)
 
+    def embed_all(self, token_ids: TokenLists, budget: int | None = None) -> Tensor:
+        """Embeddings (B, d) as :meth:`embed` gives them, in chunks of ``budget`` tokens, in the order of the lists."""
+        lengths = np.array([len(tokens) for tokens in token_ids])
+        chunks = list(self.in_chunks(lengths, budget))
+        found = torch.cat([self.embed(self.batch([token_ids[place] for place in places])) for places in chunks])
+        return found[torch.from_numpy(np.argsort(np.concatenate(chunks))).to(found.device)]
+
     @property
     def is_compiled(self) -> bool:
         """Whether :meth:`compile` was asked for and did it."""

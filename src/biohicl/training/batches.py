@@ -126,14 +126,14 @@ class Preparer:
         ]
         orders = self._orders(dealt, [places for places, _ in chunks], titled, headed)
         started = time.perf_counter()
-        targets = self._targets(rows, titled, headed, drawn)
+        targets = self._targets(rows, headed, orders.titles, drawn)
         positives = self._positives(targets)
         seconds = time.perf_counter() - started
         tokens_of_all = int(lengths.sum())
         return Batch(step, rows, titled, headed, dealt, chunks, orders, targets, positives, tokens_of_all, seconds)
 
     def _orders(self, dealt: Sequence[Places], chunked: Sequence[Places], titled: Places, headed: Places) -> Orders:
-        places = np.concatenate([np.zeros(0, dtype=np.int64), *chunked])
+        places = np.concatenate(chunked)
         orders = np.argsort(places), np.argsort(np.concatenate(dealt)), dealt[self.rank][places], titled, headed
         return Orders(*(torch.from_numpy(order).to(self.device) for order in orders))
 
@@ -150,7 +150,7 @@ class Preparer:
         }
 
     def _targets(
-        self, rows: Places, titled: Places, headed: Places, drawn: Sequence[npt.NDArray[np.int32]]
+        self, rows: Places, headed: Places, titles: Tensor, drawn: Sequence[npt.NDArray[np.int32]]
     ) -> dict[str, Tensor]:
         targets: dict[str, Tensor] = {}
         if self.data.targets is None:
@@ -165,8 +165,7 @@ class Preparer:
             elif LOSSES[name].target == "carried" and drawn and self.data.headings is not None:
                 targets[name] = torch.from_numpy(self.data.headings.carried(rows[headed], drawn)).to(self.device)
             elif LOSSES[name].target == "masked" and settings["mask_above"] is not None:
-                place = torch.from_numpy(titled).to(self.device)
-                targets[name] = similarity[place][:, place]
+                targets[name] = similarity[titles][:, titles]
         return targets
 
     def ahead(self, first: int, last: int) -> Iterator[tuple[Batch, float]]:

@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 from torch.nn.functional import normalize
 
 from biohicl.encoder.packing import TextModel
 from biohicl.errors import BioHiCLError
-from biohicl.ragged import Ragged
 from biohicl.training.data import TrainingData
 
 TOKENS_AT_A_TIME = 16_384
@@ -43,7 +41,10 @@ def measure(model: TextModel, data: TrainingData, rows: npt.NDArray[np.integer],
     from scipy.stats import spearmanr
 
     with torch.inference_mode():
-        titles, abstracts = (_embedded(model, data.tokens[view], rows) for view in ("query", "passage"))
+        titles, abstracts = (
+            normalize(model.embed_all(data.tokens[view].rows(rows), TOKENS_AT_A_TIME), dim=-1)
+            for view in ("query", "passage")
+        )
         scores = (titles @ abstracts.T).cpu().numpy()
         similarity = (abstracts @ abstracts.T).cpu().numpy()
     if not np.isfinite(scores).all() or not np.isfinite(similarity).all():
@@ -57,15 +58,6 @@ def measure(model: TextModel, data: TrainingData, rows: npt.NDArray[np.integer],
         varies = target.min() < target.max() and found.min() < found.max()
         correlation = float(spearmanr(found, target).statistic) if varies else 0.0
     return Measures(step, float((1 / ranks).mean()), float(similarity[pairs].mean()), correlation)
-
-
-def _embedded(model: TextModel, tokens: Ragged, rows: npt.NDArray[np.integer]) -> Tensor:
-    """(M, d), of unit length, in the order of ``rows``."""
-    lists = tokens.rows(rows)
-    chunks = list(model.in_chunks(np.array([len(tokens) for tokens in lists]), TOKENS_AT_A_TIME))
-    found = torch.cat([model.embed(model.batch([lists[place] for place in places])) for places in chunks])
-    back = torch.from_numpy(np.argsort(np.concatenate(chunks))).to(found.device)
-    return normalize(found[back], dim=-1)
 
 
 class Judge:

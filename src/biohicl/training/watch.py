@@ -116,7 +116,9 @@ class Watch:
 
     def measures(self, row: Mapping[str, Any], words: str) -> None:
         """What was found on held-out citations."""
-        self._measure_rate()
+        if self.device.type == "cpu":
+            # A GPU has no others at work on it, and no half gigabyte to spare for this.
+            self._measure_rate()
         self._write("measures", row)
         say(f"held out, after step {row['step']}: {words}")
 
