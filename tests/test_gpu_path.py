@@ -11,7 +11,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from biohicl.encoder import packing
-from biohicl.encoder.packing import TextModel, variable_length
+from biohicl.encoder.packing import Packed, TextModel, block_diagonal, variable_length
 from biohicl.training.trainable import Trainable
 from encoders import PACKED, VOCABULARY, small_model
 from varlen_on_cpu import CALLS
@@ -59,6 +59,19 @@ def test_embeddings_and_gradients_are_those_of_padded_texts(name, as_on_a_gpu):
     assert all((call["texts"], call["longest"]) == (9, 64) for call in CALLS)
     # ModernBERT's middle layers see 4 tokens to either side.
     assert {call["window"] for call in CALLS} == ({(-1, -1), (4, 4)} if name == "modernbert" else {(-1, -1)})
+
+
+@pytest.mark.parametrize("scale", [8**-0.5, 0.3])
+@pytest.mark.parametrize("window", [None, 4])
+def test_both_attention_functions_say_the_same(scale, window):
+    """A scale of its own too, which none of the small models has."""
+    generator = torch.Generator().manual_seed(2)
+    batch = Packed.of([np.zeros(length, dtype=int) for length in (9, 9, 5, 1)])
+    q, k, v = (torch.randn(24, 2, 8, generator=generator) for _ in range(3))
+    found, expected = (
+        attend(q, k, v, batch.texts(attend), scale, window) for attend in (variable_length, block_diagonal)
+    )
+    torch.testing.assert_close(found, expected, atol=FORWARD, rtol=FORWARD)
 
 
 def test_a_compiled_model_is_made_for_all_sizes_at_once(as_on_a_gpu, monkeypatch):

@@ -170,6 +170,17 @@ def test_chunks_hold_every_text_once_and_no_more_tokens_than_they_may(name, budg
         assert (lengths[more].sum() if name == "bert" else lengths[more].max() * len(more)) > most
 
 
+@pytest.mark.parametrize("name", ["bert", "mpnet"])
+def test_texts_embedded_in_chunks_come_back_in_their_order(name):
+    model = TextModel(small_model(name), "mean", 1)
+    ids = texts(6, count=12)
+    with torch.no_grad():
+        found = model.embed_all(ids, budget=100)
+        one_by_one = torch.cat([model.embed(model.batch([own])) for own in ids])
+    assert len(list(model.in_chunks(np.array([len(own) for own in ids]), 100))) > 2
+    torch.testing.assert_close(found, one_by_one, atol=1e-5, rtol=0)
+
+
 def test_no_token_at_all_is_a_padding_token():
     with torch.no_grad():
         vectors = embedded(small_model("bert"), "mean", [[], [7, 8]], True)
