@@ -94,6 +94,15 @@ class Workflow:
         return {rule: count for rule, count in counts.items() if rule not in targets}
 
 
+def overlay(folder, content, name="overlay.yaml"):
+    """A configuration file in ``folder`` that holds ``content``."""
+    import yaml
+
+    path = folder / name
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
 def clean_environment() -> dict[str, str]:
     """What a shell has that was just opened, and no network for the hub's client."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}

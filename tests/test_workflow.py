@@ -1,4 +1,4 @@
-"""The whole DAG on the sample: what runs, what does not run again, and what a user is told when something is wrong."""
+"""The whole DAG on the sample: what runs, and what does not run again."""
 
 import gzip
 import hashlib
@@ -12,16 +12,8 @@ import sys
 
 import polars as pl
 import pytest
-import yaml
 
-from conftest import ROOT, Workflow
-
-
-def overlay(folder, content, name="overlay.yaml"):
-    path = folder / name
-    path.write_text(yaml.safe_dump(content))
-    return path
-
+from conftest import ROOT, Workflow, overlay
 
 # The README's table of what runs again: its rows, and what the test that asserts each says of it.
 ROWS = {}
@@ -496,72 +488,7 @@ def test_gpus_and_downloads_are_limited_by_default(tmp_path):
     assert 'workflow.global_resources.setdefault("downloads", 4)' in text
 
 
-# --- bad input ----------------------------------------------------------------------------------------------
-
-
-def fails(tmp_path, sample, content, target, said):
-    """The run ends with an error that holds ``said``, and leaves no scraps."""
-    (tmp_path / "resources").mkdir(exist_ok=True)
-    (tmp_path / "resources/sample").symlink_to(sample)
-    workflow = Workflow(tmp_path, overlay(tmp_path, content))
-    done = workflow.snakemake(target, check=False)
-    assert done.returncode != 0
-    assert said in done.output.replace("\n", " "), done.output[-3000:]
-    assert "Traceback" not in done.output
-    assert [path for path in tmp_path.rglob("*.tmp") if ".snakemake" not in path.parts] == []
-
-
-def test_a_missing_mirror_folder(tmp_path, sample):
-    content = {"pubmed": {"mirrors": ["nowhere/pubmed"]}}
-    fails(tmp_path, sample, content, "corpus", "nowhere/pubmed/baseline: no such folder. Check `mirrors`")
-
-
-def test_an_empty_benchmark_folder(tmp_path, sample):
-    (tmp_path / "empty").mkdir()
-    content = {"benchmarks": {"sample-pairs": {"path": "empty"}}}
-    fails(
-        tmp_path,
-        sample,
-        content,
-        "resources/benchmarks/sample-pairs/pairs.jsonl",
-        "empty: has no pairs.jsonl; it is empty",
-    )
-
-
-def test_a_backbone_without_weights(tmp_path, sample):
-    shutil.copytree(sample / "backbone", tmp_path / "bare")
-    (tmp_path / "bare/model.safetensors").unlink()
-    content = {"backbones": {"sample-bert": {"path": "bare"}}}
-    fails(tmp_path, sample, content, "resources/backbones/sample-bert", "bare: has no model.safetensors")
-    assert not (tmp_path / "resources/backbones/sample-bert").exists()
-
-
-def test_no_training_example_left(tmp_path, sample):
-    content = {"training": {"selections": {"abstracts": {"min_abstract_characters": 100_000}}}}
-    fails(
-        tmp_path, sample, content, "results/training/selections/abstracts.parquet", "0 citations are left to train on"
-    )
-
-
-def test_a_corrupted_file_stops_with_its_name(tmp_path, sample):
-    mirror = shutil.copytree(sample / "pubmed", tmp_path / "mirror")
-    file = mirror / "baseline/pubmed99n0002.xml.gz"
-    file.write_bytes(file.read_bytes()[:100_000])
-    digest = hashlib.md5(file.read_bytes()).hexdigest()
-    file.with_name(file.name + ".md5").write_text(f"MD5({file.name})= {digest}\n")
-    content = {"pubmed": {"mirrors": [str(mirror)]}}
-    fails(tmp_path, sample, content, "corpus", "pubmed99n0002.xml.gz: truncated gzip")
-    assert not (tmp_path / "results/corpus").exists()
-
-
-def test_a_mistake_in_the_configuration_is_one_line(tmp_path):
-    workflow = Workflow(tmp_path, overlay(tmp_path, {"models": ["defalt"]}))
-    done = workflow.snakemake("--dry-run", "all", check=False)
-    assert done.returncode != 0
-    said = [line for line in done.output.splitlines() if "defalt" in line]
-    assert len(said) == 1
-    assert "did you mean 'default'?" in said[0]
-    assert "Traceback" not in done.output
+# --- what is said and written -----------------------------------------------------------------------------
 
 
 def test_without_a_gpu_the_cost_is_said_first(finished):
