@@ -27,13 +27,30 @@ CONFIGS = {
     ),
     # Its attention cannot be replaced: always padded.
     "mpnet": lambda: transformers.MPNetConfig(**SMALL),
+    # The rest look back only. Its heads turn by position in a quarter of their numbers.
+    "gpt_neox": lambda: transformers.GPTNeoXConfig(**SMALL),
+    # Tokens see 5 others; two heads share their keys.
+    "mistral": lambda: transformers.MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=6),
+    "qwen3": lambda: transformers.Qwen3Config(**SMALL, num_key_value_heads=2, head_dim=16),
+    # All heads share their keys, and are together wider than the model.
+    "gemma": lambda: transformers.GemmaConfig(**SMALL, num_key_value_heads=1, head_dim=16),
 }
 PACKED = [name for name in CONFIGS if name != "mpnet"]
+DECODERS = ["gpt_neox", "mistral", "qwen3", "gemma"]
+# How many tokens before and behind itself a token of some layer sees (-1: all), as torch has it.
+WINDOWS = {
+    **{name: {(-1, -1)} for name in PACKED},
+    **{name: {(-1, 0)} for name in DECODERS},
+    "modernbert": {(-1, -1), (4, 4)},
+    "mistral": {(5, 0)},
+}
 
 
-def small_model(name, seed=0):
+def small_model(name, seed=0, layers=None):
     torch.manual_seed(seed)
-    return transformers.AutoModel.from_config(CONFIGS[name]()).eval()
+    config = CONFIGS[name]()
+    config.num_hidden_layers = layers or config.num_hidden_layers
+    return transformers.AutoModel.from_config(config).eval()
 
 
 def save_encoder(model, tokenizer_of, folder, pooling="mean", max_length=64):

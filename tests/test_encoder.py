@@ -44,12 +44,27 @@ def test_sentence_transformers_gives_the_same_embeddings(backbone, pooling, norm
 def test_a_folder_that_sentence_transformers_saved_reads_the_same(backbone, tmp_path):
     from sentence_transformers import SentenceTransformer
 
-    write_settings(EncoderSettings("cls", False, 70, "Q: ", "P: "), backbone, 128)
+    settings = EncoderSettings("cls", False, 70, "Q: ", "P: ", "dot", "S: ")
+    write_settings(settings, backbone, 128)
     SentenceTransformer(str(backbone), device="cpu", local_files_only=True).save(str(tmp_path / "saved"))
-    assert read_settings(tmp_path / "saved") == EncoderSettings("cls", False, 70, "Q: ", "P: ")
+    assert read_settings(tmp_path / "saved") == settings
     np.testing.assert_allclose(
         Encoder(tmp_path / "saved", "cpu").encode(TEXTS), Encoder(backbone, "cpu").encode(TEXTS), atol=1e-6
     )
+
+
+def test_each_kind_of_text_gets_its_instruction(backbone):
+    write_settings(EncoderSettings("mean", True, 60, "Q: ", "P: ", sentence_instruction="S: "), backbone, 128)
+    encoder = Encoder(backbone, "cpu")
+    plain = ["aspirin", ""]
+    for found, prompt in (
+        (encoder.encode_queries(plain), "query"),
+        (encoder.encode_documents([("", text) for text in plain]), "document"),
+        (encoder.encode_sentences(plain), "sentence"),
+    ):
+        np.testing.assert_allclose(found, witness(backbone, plain, prompt_name=prompt), atol=1e-5)
+    titled = encoder.encode_documents([("Title", "text"), ("Title", "")])
+    np.testing.assert_allclose(titled, witness(backbone, ["P: Title text", "P: Title"]), atol=1e-5)
 
 
 def test_order_and_batches_change_nothing(backbone):

@@ -13,7 +13,7 @@ from torch._dynamo.utils import counters
 from biohicl.encoder import packing
 from biohicl.encoder.packing import Packed, TextModel, block_diagonal, variable_length
 from biohicl.training.trainable import Trainable
-from encoders import PACKED, VOCABULARY, small_model
+from encoders import PACKED, VOCABULARY, WINDOWS, small_model
 from varlen_on_cpu import CALLS
 
 LORA = {"method": "lora", "rank": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear"}
@@ -57,12 +57,11 @@ def test_embeddings_and_gradients_are_those_of_padded_texts(name, as_on_a_gpu):
         torch.testing.assert_close(gradient, found[False][1][key], atol=2 * ATTENTION * scale + 1e-6, rtol=0, msg=key)
     assert len(CALLS) == 3, "one call a layer"
     assert all((call["texts"], call["longest"]) == (9, 64) for call in CALLS)
-    # ModernBERT's middle layers see 4 tokens to either side.
-    assert {call["window"] for call in CALLS} == ({(-1, -1), (4, 4)} if name == "modernbert" else {(-1, -1)})
+    assert {call["window"] for call in CALLS} == WINDOWS[name]
 
 
 @pytest.mark.parametrize("scale", [8**-0.5, 0.3])
-@pytest.mark.parametrize("window", [None, 4])
+@pytest.mark.parametrize("window", [(-1, -1), (4, 4), (-1, 0), (4, 0), (20, 0)])
 def test_both_attention_functions_say_the_same(scale, window):
     """A scale of its own too, which none of the small models has."""
     generator = torch.Generator().manual_seed(2)
@@ -74,13 +73,15 @@ def test_both_attention_functions_say_the_same(scale, window):
     torch.testing.assert_close(found, expected, atol=FORWARD, rtol=FORWARD)
 
 
-def test_a_compiled_model_is_made_for_all_sizes_at_once(as_on_a_gpu, monkeypatch):
+@pytest.mark.parametrize("name", ["bert", "mistral"])
+def test_a_compiled_model_is_made_for_all_sizes_at_once(name, as_on_a_gpu, monkeypatch):
     """A model made again for each new batch would cost more than it saves. Traced whole, run without a C++ compiler."""
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    trainable = Trainable(small_model("bert"), LORA, {})
-    for name, parameter in trainable.model.named_parameters():
-        if "lora_B" in name:
+    # Tracing takes as long as there are layers.
+    trainable = Trainable(small_model(name, layers=1), LORA, {})
+    for key, parameter in trainable.model.named_parameters():
+        if "lora_B" in key:
             # An adapter begins with B = 0, and would say nothing.
             torch.nn.init.normal_(parameter, std=0.05)
     model = TextModel(trainable.model, "mean", 0)

@@ -19,7 +19,7 @@ from biohicl.encoder.packing import (
     is_width_of_kernel,
     packed_attention,
 )
-from encoders import PACKED, VOCABULARY, small_model
+from encoders import DECODERS, PACKED, VOCABULARY, WINDOWS, small_model
 
 # On a GPU the kernel computes in bfloat16, whose numbers have 8 bits: relative errors of 2^-9 in each product.
 BFLOAT16 = 3e-2
@@ -56,8 +56,10 @@ def test_packed_equals_padded_in_embeddings_and_gradients(name, pooling, seed):
         found[packed] = vectors.detach(), gradients
     torch.testing.assert_close(found[True][0], found[False][0], atol=1e-5, rtol=0)
     assert found[True][1].keys() == found[False][1].keys()
+    # Decoders hand gradients of some hundreds down to small ones.
+    atol = max(1e-5, 1e-6 * max(float(gradient.abs().max()) for gradient in found[False][1].values()))
     for key, gradient in found[True][1].items():
-        torch.testing.assert_close(gradient, found[False][1][key], atol=1e-5, rtol=1e-4, msg=key)
+        torch.testing.assert_close(gradient, found[False][1][key], atol=atol, rtol=1e-4, msg=key)
 
 
 def test_a_real_backbone_on_real_abstracts_packed_and_padded(shared):
@@ -101,29 +103,160 @@ def test_what_cannot_be_packed_is_padded():
         )
 
 
-def test_a_model_that_looks_back_only_is_not_packed():
-    """Block-diagonal attention would let a decoder look ahead."""
-    import transformers
+SMALL = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 16,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 
-    config = transformers.LlamaConfig(
-        vocab_size=60, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
-    )
-    assert attention_for(transformers.AutoModel.from_config(config)) is None
 
-
-def test_queries_that_share_their_keys_are_padded():
+@pytest.mark.parametrize("keys", [4, 2, 1])
+def test_queries_that_share_their_keys_and_look_both_ways(keys):
     """EuroBERT looks both ways, and may have fewer keys than queries."""
     import transformers
 
-    small = {"vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 1, "intermediate_size": 16, "pad_token_id": 0}
-    for keys, packed in ((4, True), (2, False)):
-        config = transformers.EuroBertConfig(**small, num_attention_heads=4, num_key_value_heads=keys)
-        model = transformers.AutoModel.from_config(config).eval()
-        assert (attention_for(model) is block_diagonal) == packed
-        ids = [[5, 6, 7, 8], [9, 10]]
-        with torch.no_grad():
-            found = [embedded(model, "mean", ids, wanted) for wanted in (True, False)]
-        torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=0)
+    config = transformers.EuroBertConfig(**SMALL | {"num_key_value_heads": keys})
+    model = transformers.AutoModel.from_config(config).eval()
+    with torch.no_grad():
+        found = [embedded(model, "mean", texts(2), wanted) for wanted in (True, False)]
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("looks_back_only", [True, False])
+def test_a_decoder_whose_config_says_so_looks_both_ways(looks_back_only):
+    """Some text encoders are Llamas without the causal mask: their modules still say that they are causal."""
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(**SMALL, is_causal=looks_back_only)
+    model = transformers.AutoModel.from_config(config).eval()
+    ids = texts(2)
+    with torch.no_grad():
+        found = [embedded(model, "cls", ids, wanted) for wanted in (True, False)]
+        alone = embedded(model, "cls", [own[:1] for own in ids], True)
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=0)
+    # The first token sees itself alone, or the whole text.
+    assert torch.allclose(found[0], alone, atol=1e-5) == looks_back_only
+
+
+# Logits that are capped; attention beside a share for no token; a convolution along the tokens; unnamed kinds of layers.
+NOT_PLAIN = {
+    "Gemma2": {"head_dim": 8},
+    "GptOss": {"head_dim": 8, "num_local_experts": 2, "num_experts_per_tok": 1},
+    "Lfm2": {"layer_types": ["conv", "full_attention"]},
+    "Qwen3Next": {
+        "head_dim": 8,
+        "layer_types": ["linear_attention", "full_attention"],
+        "num_experts": 2,
+        "num_experts_per_tok": 1,
+        "moe_intermediate_size": 8,
+        "shared_expert_intermediate_size": 8,
+    },
+    "Mamba": {},
+}
+
+
+@pytest.mark.parametrize("name", NOT_PLAIN)
+def test_what_is_more_than_attention_in_a_window_is_padded(name):
+    """Packed, they would be wrong without a word."""
+    import transformers
+
+    config = getattr(transformers, f"{name}Config")(**SMALL | NOT_PLAIN[name])
+    assert attention_for(transformers.AutoModel.from_config(config)) is None
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_no_mask_of_all_tokens_is_made_and_nothing_kept_for_a_next_one(name):
+    """A mask of T x T would take the memory that packing saves."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    largest, masks = 0, []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), named=None):
+            nonlocal largest
+            found = function(*arguments, **(named or {}))
+            for tensor in found if isinstance(found, tuple | list) else [found]:
+                largest = max(largest, tensor.numel() if isinstance(tensor, torch.Tensor) else 0)
+            return found
+
+    model = TextModel(small_model(name), "last", 1)
+    plain, attend = model.model.forward, model.attend
+
+    def seen(**inputs):
+        assert inputs.get("use_cache") in (None, False)
+        found = plain(**inputs)
+        assert found.get("past_key_values") is None
+        return found
+
+    def noted(*inputs):
+        masks.append(inputs[-1])
+        return attend(*inputs)
+
+    model.forward, model.attend = seen, noted
+    batch = model.batch(texts(1, count=60, longest=20))
+    assert batch.tokens > 500
+    with torch.no_grad(), Sizes():
+        model.embed(batch)
+    # A layer's widest part has 64 numbers a token, three heads' worth of 32 in one matrix 96.
+    assert largest <= 128 * batch.tokens < batch.tokens**2
+    assert set(masks) == WINDOWS[name]
+
+
+@pytest.mark.parametrize("name", ["mpnet", *DECODERS])
+def test_padded_texts_are_as_each_of_them_alone(name):
+    """Padding lies behind a text: the last token is its own, and positions count from its first."""
+    model = small_model(name)
+    ids = texts(4)
+    with torch.no_grad():
+        together = embedded(model, "last", ids, False)
+        for own, vector in zip(ids, together, strict=True):
+            alone = model(input_ids=torch.as_tensor(own)[None]).last_hidden_state[0, -1]
+            torch.testing.assert_close(vector, alone, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_token_types_reach_the_model_packed_and_padded(packed):
+    """A text is ids, or ids and types; ids alone are of type 0."""
+    model = small_model("bert")
+    ids = texts(8, count=4)
+    types = [(np.arange(len(own)) > len(own) // 3).astype(np.int64) for own in ids]
+    lists = [np.stack([own, kinds], 1) for own, kinds in zip(ids[:3], types, strict=False)] + [ids[3]]
+    types[3][:] = 0
+    with torch.no_grad():
+        found = embedded(model, "mean", lists, packed)
+        plain = embedded(model, "mean", ids, packed)
+        for place, (own, kinds) in enumerate(zip(ids, types, strict=True)):
+            model.set_attn_implementation("sdpa")
+            inputs = {"input_ids": torch.as_tensor(own)[None], "token_type_ids": torch.as_tensor(kinds)[None]}
+            torch.testing.assert_close(found[place], model(**inputs).last_hidden_state[0].mean(0), atol=1e-5, rtol=0)
+    assert not torch.allclose(found[0], plain[0], atol=1e-3)
+
+
+def test_a_model_without_token_types_is_given_none():
+    model = small_model("distilbert")
+    ids = texts(8, count=4)
+    with torch.no_grad():
+        found = embedded(model, "mean", [np.stack([own, np.ones_like(own)], 1) for own in ids], True)
+        torch.testing.assert_close(found, embedded(model, "mean", ids, True))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("name", ["bert", "modernbert", *DECODERS])
+def test_a_model_in_bfloat16_gives_vectors_in_fp32_near_its_own(name, packed):
+    model = small_model(name)
+    ids = texts(9)
+    with torch.no_grad():
+        exact = embedded(model, "mean", ids, packed)
+        found = embedded(model.bfloat16(), "mean", ids, packed)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, exact, atol=BFLOAT16, rtol=BFLOAT16)
 
 
 @pytest.mark.parametrize(("width", "is_computed"), [(32, True), (64, True), (256, True), (12, False), (264, False)])
@@ -136,6 +269,13 @@ def test_only_widths_of_the_kernel_are_packed_on_a_gpu(width, is_computed):
     model = transformers.AutoModel.from_config(config)
     assert head_width(model) == width
     assert is_width_of_kernel(width) == is_computed
+
+
+def test_attention_that_is_not_done_is_refused():
+    q = torch.zeros(1, 2, 6, 8)
+    given = Packed.of([np.zeros(6, dtype=int)]).texts(block_diagonal)
+    with pytest.raises(TypeError, match="no attention with softcap"):
+        packed_attention(torch.nn.Identity(), q, q, q, None, texts=given, softcap=50.0)
 
 
 def test_a_prepared_model_refuses_a_padded_batch_and_a_released_one_takes_it():
@@ -238,7 +378,7 @@ def test_without_a_compiler_the_model_runs_as_it_is(tmp_path):
     assert "problem:" in done.stdout
 
 
-@pytest.mark.parametrize("window", [None, 4])
+@pytest.mark.parametrize("window", [(-1, -1), (4, 4), (-1, 0), (4, 0), (0, 0), (8, 0), (2, 1)])
 def test_attention_is_a_function_of_packed_queries_keys_and_values(window):
     """Against softmax(q k^T) v written out for each text, the window included."""
     generator = torch.Generator().manual_seed(2)
@@ -251,9 +391,10 @@ def test_attention_is_a_function_of_packed_queries_keys_and_values(window):
         own = slice(start, start + length)
         for head in range(2):
             scores = 0.3 * q[own, head] @ k[own, head].T
-            place = torch.arange(length)
-            if window is not None:
-                scores[(place[:, None] - place[None, :]).abs() > window] = -torch.inf
+            for token, other in itertools.product(range(length), repeat=2):
+                reach = window[0] if other <= token else window[1]
+                if reach >= 0 and abs(token - other) > reach:
+                    scores[token, other] = -torch.inf
             torch.testing.assert_close(found[own, head], scores.softmax(1) @ v[own, head])
         start += length
 
@@ -269,16 +410,43 @@ def test_on_a_gpu_packed_equals_padded_within_bfloat16(name):
     torch.testing.assert_close(packed, padded, atol=BFLOAT16, rtol=BFLOAT16)
 
 
-def test_the_interface_to_transformers_counts_the_window_as_it_does():
-    """Transformers' sliding_window counts the token itself."""
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["bert", "modernbert", *DECODERS])
+def test_on_a_gpu_a_model_in_16_bits_runs_in_its_own(name, dtype):
+    model = small_model(name).cuda()
+    ids = texts(5)
+    seen = set()
+    with torch.no_grad():
+        exact = embedded(model, "mean", ids, False)
+        half = model.to(dtype)
+        half.get_input_embeddings().register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+        found = embedded(half, "mean", ids, True)
+    assert seen == {dtype}
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, exact, atol=2 * BFLOAT16, rtol=2 * BFLOAT16)
+
+
+@pytest.mark.parametrize(
+    ("of_module", "of_call", "window"),
+    [(False, None, (4, 4)), (True, None, (4, 0)), (None, None, (4, 4)), (True, False, (4, 4)), (False, True, (4, 0))],
+)
+def test_the_interface_to_transformers_counts_the_window_as_it_does(of_module, of_call, window):
+    """Transformers' sliding_window counts the token itself; what the call says of the direction holds."""
     batch = Packed.of([np.zeros(6, dtype=int)])
-    q = torch.randn(1, 2, 6, 8, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    q, k = torch.randn(1, 4, 6, 8, generator=generator), torch.randn(1, 2, 6, 8, generator=generator)
     seen = []
+    module = torch.nn.Identity()
+    if of_module is not None:
+        module.is_causal = of_module
 
     def attend(q, k, v, texts, scale, window):
-        seen.append((window, q.shape))
+        seen.append((window, q.shape, k.shape))
         return v
 
-    out, _ = packed_attention(torch.nn.Identity(), q, q, q, None, sliding_window=5, texts=batch.texts(attend))
-    assert seen == [(4, (6, 2, 8))]
-    assert out.shape == (1, 6, 2, 8)
+    options = {"sliding_window": 5, "is_causal": of_call, "texts": batch.texts(attend)}
+    out, _ = packed_attention(module, q, k, k, None, **options)
+    assert seen == [(window, (6, 4, 8), (6, 4, 8))]
+    # Heads 0 and 1 of the queries share the first of the keys.
+    torch.testing.assert_close(out[0].transpose(0, 1), k[0, [0, 0, 1, 1]])

@@ -47,7 +47,7 @@ def forward(query, key, value, offsets, offsets_k, longest, longest_k, causal=Fa
     assert torch.equal(offsets, offsets_k)
     assert (int(offsets[0]), int(offsets[-1])) == (0, len(query)), "every token belongs to a text"
     assert longest == longest_k >= int(offsets.diff().max()), "no text is longer than the kernel looks"
-    assert not causal
+    assert causal == (tuple(window_size) == (-1, 0)), "causal attention is the window that says so, and no other"
     CALLS.append({"texts": len(offsets) - 1, "longest": longest, "scale": scale, "window": tuple(window_size)})
     found = torch.empty_like(query)
     for place, (q, k, v) in by_text(offsets, query, key, value):

@@ -1,23 +1,41 @@
 """Texts to vectors.
 
-Goes in: an encoder folder and texts. Comes out: float32 vectors (n, d).
+Goes in: an encoder folder and texts. Comes out: float32 vectors (n, d); between the two, token lists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from biohicl.encoder.folder import load_model, load_tokenizer, read_settings
+from biohicl.encoder.folder import (
+    EncoderSettings,
+    Text,
+    eos_id_of,
+    load_model,
+    load_tokenizer,
+    pad_id_of,
+    passage_folder,
+    read_settings,
+)
 from biohicl.errors import BioHiCLError
 from biohicl.progress import track
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedTokenizerBase
+
+    from biohicl.encoder.packing import TokenLists
+
+Kind = Literal["queries", "documents", "sentences"]
+Tokens = npt.NDArray[np.int32]
+# What a tokenizer notes of a token takes far more memory than its id.
+TEXTS_AT_A_TIME = 1_000
 
 
 def pick_device(wanted: str = "auto") -> torch.device:
@@ -34,6 +52,44 @@ def pick_device(wanted: str = "auto") -> torch.device:
         raise BioHiCLError(f"'{wanted}' is no device that torch knows; use auto, cpu or cuda") from None
 
 
+def tokens_of(
+    texts: Sequence[Text],
+    tokenizer: PreTrainedTokenizerBase,
+    settings: EncoderSettings,
+    folder: Path,
+    max_length: int | None = None,
+) -> list[Tokens]:
+    """Each text's tokens, cut at ``max_length`` (None: that of the settings), special tokens included.
+
+    ids (n,), int32; of texts of two segments ids and token types (n, 2), which models without types leave aside. A
+    tokenizer without special tokens makes nothing of an empty text. ``folder``: for the error where ``append_eos``
+    is set and the tokenizer has no such token.
+    """
+    eos = eos_id_of(tokenizer, folder) if settings.append_eos else None
+    longest = (max_length or settings.max_length) - (eos is not None)
+    found: list[Tokens] = []
+    for start in range(0, len(texts), TEXTS_AT_A_TIME):
+        part = list(texts[start : start + TEXTS_AT_A_TIME])
+        # All texts of a call have as many segments.
+        segments = (part,) if isinstance(part[0], str) else tuple(map(list, zip(*part, strict=True)))
+        are_pairs = len(segments) == 2
+        # Whether they are given unasked depends on the class that the tokenizer is said to be of.
+        read = tokenizer(*segments, truncation=True, max_length=longest, return_token_type_ids=are_pairs)
+        rows: Any = read["input_ids"]
+        if are_pairs:
+            rows = (list(zip(*columns, strict=True)) for columns in zip(rows, read["token_type_ids"], strict=True))
+        found += [np.array(row, dtype=np.int32) for row in rows]
+    return found if eos is None else [_ended(tokens, eos) for tokens in found]
+
+
+def _ended(tokens: Tokens, eos: int) -> Tokens:
+    if len(tokens) and np.ravel(tokens[-1])[0] == eos:
+        return tokens
+    # An end is of the last segment.
+    end = np.array([[eos, *tokens[-1, 1:]]] if tokens.ndim == 2 else [eos], dtype=np.int32)
+    return np.concatenate([tokens, end])
+
+
 class Encoder:
     """An encoder folder, loaded."""
 
@@ -43,33 +99,104 @@ class Encoder:
         self.folder = folder
         self.settings = read_settings(folder)
         self.tokenizer = load_tokenizer(folder)
-        self.model = load_model(folder).to(pick_device(device))
-        self.text_model = TextModel(self.model, self.settings.pooling, self.tokenizer.pad_token_id or 0)
+        self.model = load_model(folder, self.settings.dtype).to(pick_device(device))
+        self.text_model = TextModel(self.model, self.settings.pooling, pad_id_of(self.tokenizer))
+        self._device = device
+
+    @property
+    def dimension(self) -> int:
+        """The numbers of a vector."""
+        return int(self.model.config.hidden_size)
+
+    @cached_property
+    def passages(self) -> Encoder:
+        """The encoder of documents: this one, or that of the subfolder passage/, loaded when it is asked for."""
+        folder = passage_folder(self.folder)
+        return self if folder == self.folder else Encoder(folder, self._device)
 
     def encode(
-        self, texts: Sequence[str], batch_size: int = 64, description: str = "encoding"
+        self, texts: Sequence[Text], batch_size: int = 64, description: str = "encoding"
     ) -> npt.NDArray[np.float32]:
         """Vectors (n, d), float32, in the order of ``texts``; unit length where the folder says so.
 
-        Texts are batched by length, so that little padding is computed. On a GPU the forward pass is bf16.
+        Texts are taken as they are, without instructions: all plain ones, or all (title, text). They are batched by
+        length, so that little padding is computed. On a GPU the forward pass is in 16 bits.
+        """
+
+        def name(row: int) -> str:
+            text = texts[row]
+            return f"the text '{(text if isinstance(text, str) else ' '.join(text))[:60]}'"
+
+        return self.embed_tokens(self.tokens(texts), batch_size, name, description)
+
+    def encode_queries(
+        self, texts: Sequence[str], task: str = "", batch_size: int = 64, description: str = "encoding queries"
+    ) -> npt.NDArray[np.float32]:
+        """As :meth:`encode`, with the instruction for queries."""
+        return self.encode(self.prepared("queries", texts, task), batch_size, description)
+
+    def encode_documents(
+        self,
+        documents: Sequence[tuple[str, str]],
+        task: str = "",
+        batch_size: int = 64,
+        description: str = "encoding documents",
+    ) -> npt.NDArray[np.float32]:
+        """As :meth:`encode`, of (title or "", text), with the instruction and the encoder for documents."""
+        passages = self.passages
+        return passages.encode(passages.prepared("documents", documents, task), batch_size, description)
+
+    def encode_sentences(
+        self, texts: Sequence[str], task: str = "", batch_size: int = 64, description: str = "encoding sentences"
+    ) -> npt.NDArray[np.float32]:
+        """As :meth:`encode`, with the instruction for sentences that are compared with each other."""
+        return self.encode(self.prepared("sentences", texts, task), batch_size, description)
+
+    def prepared(self, kind: Kind, texts: Sequence[Any], task: str = "") -> list[Text]:
+        """Texts as :meth:`encode` and :meth:`tokens` take them: with this folder's instruction for their ``kind``.
+
+        ``texts``: (title or "", text) of documents, else plain ones. An error where the instruction wants a task.
+        """
+        if kind == "documents":
+            return [self.settings.document(title, text, task) for title, text in texts]
+        instructed = self.settings.query if kind == "queries" else self.settings.sentence
+        return [instructed(text, task) for text in texts]
+
+    def tokens(self, texts: Sequence[Text]) -> list[Tokens]:
+        """Token lists as :func:`tokens_of` makes them; may run in a thread beside :meth:`embed_tokens`."""
+        return tokens_of(texts, self.tokenizer, self.settings, self.folder)
+
+    def embed_tokens(
+        self,
+        token_lists: TokenLists,
+        batch_size: int = 64,
+        name: Callable[[int], str] | None = None,
+        description: str | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Vectors (n, d) of token lists as :meth:`encode` gives them.
+
+        ``name``: what an error calls the text of a row, counted from 0. ``description``: of the progress that is told;
+        None: none. Raises :class:`BioHiCLError` where a vector is not finite.
         """
         import torch
 
-        texts = list(texts)
-        if not texts:
-            return np.zeros((0, self.model.config.hidden_size), dtype=np.float32)
-        tokens = self.tokenizer(texts, truncation=True, max_length=self.settings.max_length)["input_ids"]
-        order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
-        vectors = np.empty((len(texts), self.model.config.hidden_size), dtype=np.float32)
-        starts = range(0, len(order), batch_size)
+        order = sorted(range(len(token_lists)), key=lambda i: -len(token_lists[i]))
+        vectors = np.empty((len(token_lists), self.dimension), dtype=np.float32)
+        batches: Iterable[list[int]] = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        if description and token_lists:
+            batches = track(batches, -(-len(order) // batch_size), description, "batches")
         with torch.inference_mode():
-            for start in track(starts, len(starts), description, "batches"):
-                rows = order[start : start + batch_size]
-                batch = self.text_model.embed_all([tokens[i] for i in rows])
+            for rows in batches:
+                batch = self.text_model.embed_all([token_lists[i] for i in rows])
                 if self.settings.normalize:
                     batch = torch.nn.functional.normalize(batch, dim=-1)
                 vectors[rows] = batch.cpu().numpy()
-        if not np.isfinite(vectors).all():
-            bad = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-            raise BioHiCLError(f"{self.folder}: gives NaN or infinite vectors, first for the text '{texts[bad][:60]}'")
+        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if len(bad):
+            row = int(bad[0])
+            advice = "; its numbers may be too large for float16: load it as bfloat16"
+            raise BioHiCLError(
+                f"{self.folder}: gives NaN or infinite vectors, first for {name(row) if name else f'text {row + 1}'}"
+                + (advice if self.settings.dtype == "float16" else "")
+            )
         return vectors

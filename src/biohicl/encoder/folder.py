@@ -1,8 +1,9 @@
 """The encoder folder: what a text encoder is made of, in the layout that sentence-transformers loads.
 
-Goes in: a folder with config.json, model.safetensors and a tokenizer, and perhaps modules.json, pooling and
-prompts as sentence-transformers writes them. Comes out: :class:`EncoderSettings`, tokenizer and model; and the
-same layout written back.
+Goes in: a folder with config.json, model.safetensors (or the shards that model.safetensors.index.json names) and a
+tokenizer, and perhaps modules.json, pooling and prompts as sentence-transformers writes them. What its files have no
+place for is in one of our own, biohicl_encoder.json. A second encoder, for documents, may lie in the subfolder
+passage/. Comes out: :class:`EncoderSettings`, tokenizer and model; and the same layout written back.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Pooling = Literal["cls", "mean", "last"]
+Measure = Literal["cosine", "dot"]
+DocumentForm = Literal["joined", "pair"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+# What a tokenizer takes: a text, or its two segments.
+Text = str | tuple[str, str]
+
+# In an instruction: where what is searched for stands.
+TASK = "{task}"
+PASSAGE = "passage"
+OWN_FILE = "biohicl_encoder.json"
+# The fields of the settings that sentence-transformers' files cannot say.
+OWN_FIELDS = ("append_eos", "document_form", "dtype")
+CHOICES = {"similarity": get_args(Measure), "document_form": get_args(DocumentForm), "dtype": get_args(Dtype)}
 
 # The class names that every sentence-transformers from 2 to 6 resolves.
 _MODULES = "sentence_transformers.models."
@@ -29,21 +43,48 @@ OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet"}
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """How texts become vectors: all that the transformer's own config does not say."""
+    """How texts become vectors: all that the transformer's own config does not say.
+
+    An instruction is put before a text; ``{task}`` in it stands for what the text is encoded for.
+    """
 
     pooling: Pooling
     normalize: bool
     max_length: int  # tokens, special ones included
     query_instruction: str = ""
     passage_instruction: str = ""
+    similarity: Measure = "cosine"  # how two vectors are compared
+    sentence_instruction: str = ""  # before both sentences of a pair
+    append_eos: bool = False  # the tokenizer's end of a sequence is the last token, within max_length
+    document_form: DocumentForm = "joined"  # title and text: one text, or two segments with their token types
+    dtype: Dtype = "float32"  # of the weights in memory; pooling and all that follows is fp32
 
-    def query(self, text: str) -> str:
-        """``text`` as it is encoded when it is a query."""
-        return self.query_instruction + text
+    def query(self, text: str, task: str = "") -> str:
+        """``text`` as it is encoded when it is a query; an error where the instruction wants a task and gets none."""
+        return _instructed(self.query_instruction, text, task)
 
-    def passage(self, text: str) -> str:
-        """``text`` as it is encoded when it is a document."""
-        return self.passage_instruction + text
+    def passage(self, text: str, task: str = "") -> str:
+        """``text`` as it is encoded when it is a document; errors as for a query."""
+        return _instructed(self.passage_instruction, text, task)
+
+    def sentence(self, text: str, task: str = "") -> str:
+        """``text`` as it is encoded when it is one of two sentences to compare; errors as for a query."""
+        return _instructed(self.sentence_instruction, text, task)
+
+    def document(self, title: str, text: str, task: str = "") -> Text:
+        """A document of a title (or "") and a text as it is encoded: joined by a space, or as two segments."""
+        if self.document_form == "pair":
+            return self.passage(title, task), text
+        return self.passage(f"{title} {text}".strip(), task)
+
+
+def _instructed(instruction: str, text: str, task: str) -> str:
+    if TASK in instruction and not task:
+        raise BioHiCLError(
+            f"the instruction {instruction!r} asks for a task, and none is given: say what the texts are encoded for, "
+            f"or write an instruction without {TASK}"
+        )
+    return instruction.replace(TASK, task) + text
 
 
 def read_settings(folder: Path) -> EncoderSettings:
@@ -52,23 +93,26 @@ def read_settings(folder: Path) -> EncoderSettings:
     pooling: Pooling = "mean"
     normalize = True
     if (folder / "modules.json").is_file():
-        modules = read_json(folder / "modules.json")
-        normalize = any(module["type"].endswith("Normalize") for module in modules)
-        paths = [module["path"] for module in modules if module["type"].endswith("Pooling")]
-        if paths:
-            pooling = _read_pooling(folder / paths[0] / "config.json")
+        kinds = _modules(folder / "modules.json")
+        normalize = "Normalize" in kinds
+        if "Pooling" in kinds:
+            pooling = _read_pooling(folder / kinds["Pooling"] / "config.json")
     else:
         say(f"{folder}: has no modules.json; mean pooling and unit length are taken")
-    prompts: dict[str, str] = {}
+    said: dict[str, Any] = {}
     if (folder / "config_sentence_transformers.json").is_file():
-        prompts = read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
-    return EncoderSettings(
+        said = read_json(folder / "config_sentence_transformers.json")
+    prompts = said.get("prompts") or {}
+    settings = EncoderSettings(
         pooling=pooling,
         normalize=normalize,
         max_length=_max_length(folder, config),
         query_instruction=prompts.get("query") or "",
         passage_instruction=prompts.get("document") or prompts.get("passage") or "",
+        similarity=said.get("similarity_fn_name") or "cosine",
+        sentence_instruction=prompts.get("sentence") or "",
     )
+    return _checked(replace(settings, **_own_fields(folder)), folder)
 
 
 def overridden(settings: EncoderSettings, folder: Path, **overrides: Any) -> EncoderSettings:
@@ -80,7 +124,13 @@ def overridden(settings: EncoderSettings, folder: Path, **overrides: Any) -> Enc
             f"{folder}: max_length is {changed.max_length}, but the model has {positions} positions; "
             "lower it in config.yaml"
         )
-    return changed
+    return _checked(changed, folder)
+
+
+def passage_folder(folder: Path) -> Path:
+    """Where the encoder of documents lies: the subfolder passage/ where that is one, else the folder itself."""
+    own = folder / PASSAGE
+    return own if (own / "config.json").is_file() else folder
 
 
 def positions_of(folder: Path) -> int | None:
@@ -89,7 +139,10 @@ def positions_of(folder: Path) -> int | None:
 
 
 def write_settings(settings: EncoderSettings, folder: Path, dimension: int) -> None:
-    """Writes modules.json and what it refers to, so that sentence-transformers loads the folder alike."""
+    """Writes modules.json and what it refers to, so that sentence-transformers loads the folder alike.
+
+    ``biohicl_encoder.json`` is there only where the settings hold what sentence-transformers cannot do.
+    """
     types = [("", "Transformer"), ("1_Pooling", "Pooling")] + (
         [("2_Normalize", "Normalize")] if settings.normalize else []
     )
@@ -113,14 +166,19 @@ def write_settings(settings: EncoderSettings, folder: Path, dimension: int) -> N
     if settings.normalize:
         (folder / "2_Normalize").mkdir(exist_ok=True)
     write_json({"max_seq_length": settings.max_length, "do_lower_case": False}, folder / "sentence_bert_config.json")
+    prompts = {"query": settings.query_instruction, "document": settings.passage_instruction}
+    if settings.sentence_instruction:
+        prompts["sentence"] = settings.sentence_instruction
     write_json(
-        {
-            "prompts": {"query": settings.query_instruction, "document": settings.passage_instruction},
-            "default_prompt_name": None,
-            "similarity_fn_name": "cosine",
-        },
+        {"prompts": prompts, "default_prompt_name": None, "similarity_fn_name": settings.similarity},
         folder / "config_sentence_transformers.json",
     )
+    own = {name: getattr(settings, name) for name in OWN_FIELDS}
+    own = {name: value for name, value in own.items() if value != getattr(EncoderSettings, name)}
+    if own:
+        write_json(own, folder / OWN_FILE)
+    else:
+        (folder / OWN_FILE).unlink(missing_ok=True)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -128,19 +186,37 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     _quiet_transformers()
     from transformers import AutoTokenizer
 
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt", "tokenizer.model")):
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")):
         raise BioHiCLError(f"{folder}: has no tokenizer (tokenizer.json or vocab.txt)")
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (ValueError, OSError, KeyError) as error:
+    except Exception as error:
+        # The tokenizers library has no exceptions of its own.
         raise BioHiCLError(f"{folder}: its tokenizer cannot be loaded: {_first_line(error)}") from None
 
 
-def load_model(folder: Path) -> PreTrainedModel:
-    """The folder's transformer in fp32, in evaluation mode (no dropout), with SDPA attention where it has that.
+def pad_id_of(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that fills a batch up; where a decoder has none for that, another, which a mask hides as well."""
+    ids = (tokenizer.pad_token_id, tokenizer.eos_token_id)
+    return next((known for known in ids if known is not None), 0)
 
-    Weights that the config asks for and the file lacks are an error, but for the unused pooler of BERT, which
-    is set to zero so that a saved model is the same each time.
+
+def eos_id_of(tokenizer: PreTrainedTokenizerBase, folder: Path) -> int:
+    """The token that ends a sequence; an error, naming ``folder``, where the tokenizer has none."""
+    if tokenizer.eos_token_id is None:
+        raise BioHiCLError(
+            f"{folder}: append_eos is set, but its tokenizer names no token that ends a sequence (eos_token in "
+            "tokenizer_config.json)"
+        )
+    return int(tokenizer.eos_token_id)
+
+
+def load_model(folder: Path, dtype: Dtype = "float32") -> PreTrainedModel:
+    """The folder's transformer, in evaluation mode (no dropout), with SDPA attention where it has that.
+
+    ``dtype``: of its weights in memory, whatever they are stored in. The head of a language model is left out. Weights
+    that the config asks for and the file lacks are an error, but for the unused pooler of BERT, which is set to zero
+    so that a saved model is the same each time.
     """
     _quiet_transformers()
     import torch
@@ -155,7 +231,7 @@ def load_model(folder: Path) -> PreTrainedModel:
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
-            dtype=torch.float32,
+            dtype=getattr(torch, dtype),
             output_loading_info=True,
         )
     except (ValueError, OSError, KeyError, RuntimeError, SafetensorError) as error:
@@ -174,9 +250,27 @@ def load_model(folder: Path) -> PreTrainedModel:
 
 
 def prepare_backbone(folder: Path, **overrides: Any) -> EncoderSettings:
-    """Checks that a fetched folder can be read, and writes config.yaml's overrides into it."""
-    settings = overridden(read_settings(folder), folder, **overrides)
-    model = load_model(folder)
+    """Checks that a fetched folder can be read, and writes config.yaml's overrides into it; returns its settings.
+
+    Where it has an encoder of its own for documents, that is checked too and gets the same overrides.
+    """
+    parts = list(dict.fromkeys((folder, passage_folder(folder))))
+    found = [(overridden(read_settings(part), part, **overrides), part) for part in parts]
+    widths = [_checked_width(part, settings) for settings, part in found]
+    if len(set(widths)) > 1 or len({settings.similarity for settings, _ in found}) > 1:
+        raise BioHiCLError(
+            f"{folder}: vectors of queries and of documents ({PASSAGE}/) cannot be compared: they have "
+            f"{widths[0]} and {widths[-1]} numbers, and are compared by {found[0][0].similarity} and "
+            f"{found[-1][0].similarity}"
+        )
+    for (settings, part), width in zip(found, widths, strict=True):
+        write_settings(settings, part, width)
+    return found[0][0]
+
+
+def _checked_width(folder: Path, settings: EncoderSettings) -> int:
+    """The numbers of a vector; an error where model and tokenizer cannot be loaded or do not fit."""
+    model = load_model(folder, settings.dtype)
     tokenizer = load_tokenizer(folder)
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
@@ -184,8 +278,9 @@ def prepare_backbone(folder: Path, **overrides: Any) -> EncoderSettings:
             f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model embeddings for {rows}: "
             "they do not belong together"
         )
-    write_settings(settings, folder, model.config.hidden_size)
-    return settings
+    if settings.append_eos:
+        eos_id_of(tokenizer, folder)
+    return int(model.config.hidden_size)
 
 
 def _model_config(folder: Path) -> dict[str, Any]:
@@ -195,6 +290,35 @@ def _model_config(folder: Path) -> dict[str, Any]:
         raise BioHiCLError(f"{folder}: has no config.json, so it is no model folder")
     config: dict[str, Any] = read_json(folder / "config.json")
     return config
+
+
+def _modules(file: Path) -> dict[str, str]:
+    """The path of each module by its kind."""
+    found = {module["type"].rpartition(".")[2]: module["path"] for module in read_json(file)}
+    others = found.keys() - {"Transformer", "Pooling", "Normalize"}
+    if others:
+        raise BioHiCLError(
+            f"{file}: has a module {sorted(others)[0]}, and none but Transformer, Pooling and Normalize are read: its "
+            "vectors would not be those of sentence-transformers"
+        )
+    return found
+
+
+def _own_fields(folder: Path) -> dict[str, Any]:
+    """What biohicl_encoder.json says; its keys are known ones, its values are not checked yet."""
+    file = folder / OWN_FILE
+    own: dict[str, Any] = read_json(file) if file.is_file() else {}
+    if not isinstance(own, dict) or not own.keys() <= set(OWN_FIELDS):
+        raise BioHiCLError(f"{file}: an object with keys among {', '.join(OWN_FIELDS)} is needed")
+    return own
+
+
+def _checked(settings: EncoderSettings, folder: Path) -> EncoderSettings:
+    """``settings``; an error where a value is none of its choices."""
+    for name, choices in [*CHOICES.items(), ("append_eos", (False, True))]:
+        if getattr(settings, name) not in choices:
+            raise BioHiCLError(f"{folder}: {name} is {getattr(settings, name)!r}; choose among {choices}")
+    return settings
 
 
 def _read_pooling(file: Path) -> Pooling:
@@ -212,6 +336,8 @@ def _read_pooling(file: Path) -> Pooling:
             if len(on) == 1 and sum(value is True for key, value in config.items() if "mode" in key) == 1
             else None
         )
+    if mode == "mean" and config.get("include_prompt") is False:
+        raise BioHiCLError(f"{file}: leaves instructions out of the mean, which is not done here")
     known: dict[str, Pooling] = {"cls": "cls", "mean": "mean", "last": "last", "lasttoken": "last"}
     if mode not in known:
         raise BioHiCLError(f"{file}: its pooling is none of cls, mean and last, the three that are read")

@@ -2,16 +2,17 @@
 
 Goes in: token lists. Comes out: embeddings (B, d) in fp32, the same as those of the padded batch to rounding.
 
-The transformer is the library's own; only its attention is replaced, by a function of the packed queries, keys and
-values. On a CPU that is scaled dot-product attention text by text (texts of equal length at once), on a GPU
-``varlen_attn``, which runs on GPUs alone and in 16 bits alone. Architectures whose attention cannot be replaced (MPNet)
-are padded.
+The transformer, encoder or decoder, is the library's own; only its attention is replaced, by a function of the packed
+queries, keys and values. On a CPU that is scaled dot-product attention text by text (texts of equal length at once), on
+a GPU ``varlen_attn``, which runs on GPUs alone and in 16 bits alone. Architectures whose attention cannot be replaced
+(MPNet), or is more than the softmax of scaled products within a window (Gemma 2), or that carry something from token
+to token beside it (state-space models) are padded.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -21,6 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.utils.rnn import pad_sequence
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from biohicl.encoder.folder import OFFSET_POSITIONS, Pooling
@@ -39,7 +41,13 @@ SHORTEST_LONGEST = 64
 PACKED_ON_A_CPU = 2_000
 PADDED = 16_384
 
+# A text's tokens: their ids (n,), or ids and token types (n, 2).
 TokenLists = Sequence[Sequence[int] | npt.NDArray[np.integer]]
+# What some models hand to attention beside queries, keys and values, and what changes its result.
+NOT_DONE = ("softcap", "s_aux", "sinks", "position_bias", "indices", "block_indices")
+# How many tokens of its text a token sees before and behind itself; -1: all of them. (-1, 0) is causal attention.
+Window = tuple[int, int]
+EVERYWHERE: Window = (-1, -1)
 
 
 class Texts(NamedTuple):
@@ -52,31 +60,34 @@ class Texts(NamedTuple):
 
 
 class Attention(Protocol):
-    """Attention of packed texts: queries, keys and values (T, heads, width) in, (T, heads, width) out.
+    """Attention of packed texts: queries, keys and values (T, heads, width) in, (T, heads, width) out."""
 
-    ``window``: a token sees no further than this to either side; None: all of its text.
-    """
-
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, texts: Texts, scale: float, window: int | None) -> Tensor: ...
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, texts: Texts, scale: float, window: Window) -> Tensor: ...
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
-def block_diagonal(q: Tensor, k: Tensor, v: Tensor, texts: Texts, scale: float, window: int | None) -> Tensor:
+def block_diagonal(q: Tensor, k: Tensor, v: Tensor, texts: Texts, scale: float, window: Window) -> Tensor:
     """SDPA of each text with itself, on any device and in any precision; texts of one length go in one call."""
     sizes = [count * length for count, length in texts.runs]
     done = []
     for (count, length), *parts in zip(texts.runs, q.split(sizes), k.split(sizes), v.split(sizes), strict=True):
         one, other, values = (part.unflatten(0, (count, length)).transpose(1, 2) for part in parts)
-        near = None
-        if window is not None and length > window + 1:
-            place = torch.arange(length, device=q.device)
-            near = (place[:, None] - place[None, :]).abs() <= window
-        attended = scaled_dot_product_attention(one, other, values, attn_mask=near, scale=scale)
+        # A window that reaches beyond the text hides nothing of it.
+        before, behind = (-1 if reach >= length - 1 else reach for reach in window)
+        is_causal = (before, behind) == (-1, 0)
+        near = None if is_causal or (before, behind) == EVERYWHERE else _within(length, before, behind).to(q.device)
+        attended = scaled_dot_product_attention(one, other, values, attn_mask=near, is_causal=is_causal, scale=scale)
         done.append(attended.transpose(1, 2).flatten(0, 1))
     return torch.cat(done)
 
 
-def variable_length(q: Tensor, k: Tensor, v: Tensor, texts: Texts, scale: float, window: int | None) -> Tensor:
+def _within(length: int, before: int, behind: int) -> Tensor:
+    """(length, length): whether the token of a row sees that of a column; -1: as far as the text goes."""
+    ahead = torch.arange(length) - torch.arange(length)[:, None]
+    return (ahead >= -(length if before < 0 else before)) & (ahead <= (length if behind < 0 else behind))
+
+
+def variable_length(q: Tensor, k: Tensor, v: Tensor, texts: Texts, scale: float, window: Window) -> Tensor:
     """Flash attention over texts of any lengths: CUDA (compute capability 8.0 and later), computed in bfloat16.
 
     Of a forward pass in fp32 with this attention, embeddings are within 5e-3 of the padded ones; where all of it is in
@@ -86,7 +97,7 @@ def variable_length(q: Tensor, k: Tensor, v: Tensor, texts: Texts, scale: float,
 
     half = torch.bfloat16 if q.dtype not in (torch.bfloat16, torch.float16) else q.dtype
     # Torch 2.11 has fewer arguments; those that say nothing new are left out.
-    options: dict[str, Any] = {} if window is None else {"window_size": (window, window)}
+    options: dict[str, Any] = {} if window == EVERYWHERE else {"window_size": window}
     if abs(scale - q.shape[-1] ** -0.5) > 1e-9:
         options["scale"] = scale
     offsets, longest = texts.offsets, texts.longest
@@ -97,15 +108,26 @@ def variable_length(q: Tensor, k: Tensor, v: Tensor, texts: Texts, scale: float,
 
 def attention_for(model: PreTrainedModel) -> Attention | None:
     """The attention function for the model where it lies, or None: pad."""
-    looks_back_only = any(getattr(module, "is_causal", False) for module in model.modules())
-    # Queries that share their keys: neither function has that.
-    is_grouped = any(getattr(module, "num_key_value_groups", 1) > 1 for module in model.modules())
-    if not getattr(model, "_supports_attention_backend", False) or looks_back_only or is_grouped:
+    if not getattr(model, "_supports_attention_backend", False) or not is_plain(model):
         return None
     if model.device.type == "cpu":
         return block_diagonal
     has_kernel = model.device.type == "cuda" and torch.cuda.get_device_capability(model.device) >= (8, 0)
     return variable_length if has_kernel and is_width_of_kernel(head_width(model)) else None
+
+
+def is_plain(model: PreTrainedModel) -> bool:
+    """Whether a token sees others by attention alone, and that is all or a window of them, back only or both ways."""
+    # Without layer_types all layers are alike; the names are the library's.
+    if not set(getattr(model.config, "layer_types", None) or ()) <= {"full_attention", "sliding_attention"}:
+        return False
+    # Logits that are capped, and a share of the softmax that goes to no token.
+    if getattr(model.config, "attn_logit_softcapping", None) or any(hasattr(part, "sinks") for part in model.modules()):
+        return False
+    # State-space layers and their like have a convolution over the tokens before them.
+    has_convolution = any(isinstance(part, torch.nn.Conv1d) for part in model.modules())
+    # What does not say whether it looks back only is not guessed at.
+    return not has_convolution and any(hasattr(part, "is_causal") for part in model.modules())
 
 
 def head_width(model: PreTrainedModel) -> int:
@@ -127,20 +149,43 @@ def packed_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     sliding_window: int | None = None,
+    is_causal: bool | None = None,
     texts: Texts | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Transformers' interface to attention: (1, heads, T, width) in, (1, T, heads, width) out."""
+    """Transformers' interface to attention: (1, heads, T, width) in, (1, T, heads, width) out.
+
+    Keys and values may have fewer heads, each for several of the queries' in turn.
+    """
     if texts is None:
         raise TypeError("this model was prepared for packed texts (biohicl.encoder.packing) and got others")
+    undone = [name for name in NOT_DONE if others.get(name) is not None]
+    if undone:
+        raise TypeError(f"packed texts have no attention with {undone[0]}; is_plain should have said so of this model")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     # Transformers counts the token itself.
-    window = None if sliding_window is None else sliding_window - 1
+    before = -1 if sliding_window is None else sliding_window - 1
+    looks_back_only = getattr(module, "is_causal", False) if is_causal is None else is_causal
     q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
-    return texts.attend(q, k, v, texts, scale, window)[None], None
+    shared_by = q.shape[1] // k.shape[1]
+    if shared_by > 1:
+        # Torch 2.11's kernel has no sharing, and SDPA leaves its fast way on a CPU for it.
+        k, v = (part.repeat_interleave(shared_by, dim=1) for part in (k, v))
+    return texts.attend(q, k, v, texts, scale, (before, 0 if looks_back_only else before))[None], None
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, packed_attention)
+
+
+def _columns(
+    token_ids: Iterable[Sequence[int] | npt.NDArray[np.integer]],
+) -> tuple[list[npt.NDArray[np.int64]], list[npt.NDArray[np.int64]] | None]:
+    """The ids of each text, and their token types if any text has some (the others' are 0)."""
+    lists = [np.asarray(tokens, dtype=np.int64) for tokens in token_ids]
+    if all(tokens.ndim == 1 for tokens in lists):
+        return lists, None
+    pairs = [tokens if tokens.ndim == 2 else np.stack([tokens, np.zeros_like(tokens)], 1) for tokens in lists]
+    return [pair[:, 0] for pair in pairs], [pair[:, 1] for pair in pairs]
 
 
 @dataclass(frozen=True)
@@ -152,6 +197,7 @@ class Packed:
     offsets: Tensor  # (B + 1,) int32
     places: Tensor  # (B,): where among the sorted texts the i-th one of the caller is
     lengths: tuple[int, ...]  # sorted
+    types: Tensor | None = None  # (1, T), token types, of models that have them
 
     @classmethod
     def of(cls, token_ids: TokenLists) -> Packed:
@@ -162,14 +208,15 @@ class Packed:
         places[order] = np.arange(len(order))
         lengths = lengths[order]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        ids = np.concatenate([np.asarray(token_ids[row], dtype=np.int64) for row in order])
+        ids, types = _columns(token_ids[row] for row in order)
         positions = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
         return cls(
-            torch.from_numpy(ids)[None],
+            torch.from_numpy(np.concatenate(ids))[None],
             torch.from_numpy(positions)[None],
             torch.from_numpy(offsets.astype(np.int32)),
             torch.from_numpy(places),
             tuple(lengths.tolist()),
+            None if types is None else torch.from_numpy(np.concatenate(types))[None],
         )
 
     @property
@@ -181,10 +228,12 @@ class Packed:
         """On ``device``; to a GPU without waiting for the copy."""
         if self.ids.device.type == device.type:
             return self
-        tensors = {name: getattr(self, name) for name in ("ids", "positions", "offsets", "places")}
-        return replace(
-            self, **{name: tensor.pin_memory().to(device, non_blocking=True) for name, tensor in tensors.items()}
-        )
+        moved: dict[str, Any] = {
+            name: value.pin_memory().to(device, non_blocking=True)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
 
     def texts(self, attend: Attention) -> Texts:
         """What the attention function has to know."""
@@ -216,17 +265,18 @@ class Padded:
 
     ids: Tensor  # (B, longest)
     mask: Tensor  # (B, longest): 1 for a token, 0 for padding
+    types: Tensor | None = None  # (B, longest), token types, of models that have them
 
     @classmethod
     def of(cls, token_ids: TokenLists, pad_id: int) -> Padded:
         """Of at least one token list, none of them empty."""
-        longest = max(map(len, token_ids))
-        ids = torch.full((len(token_ids), longest), pad_id, dtype=torch.long)
-        mask = torch.zeros((len(token_ids), longest), dtype=torch.long)
-        for row, tokens in enumerate(token_ids):
-            ids[row, : len(tokens)] = torch.as_tensor(np.asarray(tokens, dtype=np.int64))
-            mask[row, : len(tokens)] = 1
-        return cls(ids, mask)
+        ids, types = _columns(token_ids)
+        mask = cls._filled([np.ones_like(own) for own in ids], 0)
+        return cls(cls._filled(ids, pad_id), mask, None if types is None else cls._filled(types, 0))
+
+    @staticmethod
+    def _filled(rows: Sequence[npt.NDArray[np.int64]], filler: int) -> Tensor:
+        return pad_sequence([torch.from_numpy(row) for row in rows], batch_first=True, padding_value=filler)
 
     @property
     def tokens(self) -> int:
@@ -235,7 +285,7 @@ class Padded:
 
     def to(self, device: torch.device) -> Padded:
         """On ``device``."""
-        return Padded(self.ids.to(device), self.mask.to(device))
+        return Padded(self.ids.to(device), self.mask.to(device), None if self.types is None else self.types.to(device))
 
     def pooled(self, hidden: Tensor, pooling: Pooling) -> Tensor:
         """(B, longest, d) to (B, d) in fp32."""
@@ -259,7 +309,7 @@ class TextModel:
             model.set_attn_implementation(NAME)
         elif model.config._attn_implementation == NAME:
             model.set_attn_implementation("sdpa")
-        self._accepts_positions = "position_ids" in inspect.signature(model.forward).parameters
+        self._accepted = inspect.signature(model.forward).parameters.keys()
         # The positions of these families begin behind the padding id.
         offset = model.config.model_type in OFFSET_POSITIONS
         self._first_position = (model.config.pad_token_id or 0) + 1 if offset else 0
@@ -290,17 +340,24 @@ class TextModel:
         return Packed.of(texts) if self.attend else Padded.of(texts, self.pad_id)
 
     def embed(self, batch: Packed | Padded) -> Tensor:
-        """Embeddings (B, d) in fp32, not normalised, with gradients if they are on. On a GPU the model runs in bf16."""
+        """Embeddings (B, d) in fp32, not normalised, with gradients if they are on.
+
+        A model in fp32 runs in bf16 on a GPU; one in 16 bits runs as it is, anywhere.
+        """
         batch = batch.to(self.model.device)
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.model.device.type == "cuda"):
-            if isinstance(batch, Padded):
-                hidden = self.forward(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
-            else:
-                assert self.attend is not None
-                options: dict[str, Any] = {}
-                if self._accepts_positions:
-                    options["position_ids"] = batch.positions + self._first_position
-                hidden = self.forward(input_ids=batch.ids, texts=batch.texts(self.attend), **options).last_hidden_state
+        # A decoder would keep all keys and values for a next token.
+        options: dict[str, Any] = {"token_type_ids": batch.types, "use_cache": False}
+        if isinstance(batch, Packed):
+            options["position_ids"] = batch.positions + self._first_position
+        options = {name: value for name, value in options.items() if name in self._accepted and value is not None}
+        if isinstance(batch, Padded):
+            options["attention_mask"] = batch.mask
+        else:
+            assert self.attend is not None
+            options["texts"] = batch.texts(self.attend)
+        mixed = self.model.device.type == "cuda" and self.model.dtype == torch.float32
+        with torch.autocast("cuda", torch.bfloat16, enabled=mixed):
+            hidden = self.forward(input_ids=batch.ids, **options).last_hidden_state
         # Pooling and all that follows is fp32, whatever the forward pass was.
         return batch.pooled(hidden, self.pooling)
 
