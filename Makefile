@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 # snakefmt calls shfmt, which lies in the environment too.
 SNAKEFMT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakefmt
 # What is listed here is what `make` offers; each target's comment says what it does.
-.PHONY: help install demo test test-faults test-real bench-parse bench-mesh bench-merge bench-similarity bench-train lint format clean-demo
+.PHONY: help install demo test test-faults test-real bench-parse bench-mesh bench-merge bench-similarity bench-train bench-evaluate lint format clean-demo
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,9 @@ bench-similarity: $(STAMP)  ## label similarity of a batch: 512 citations on one
 bench-train: $(STAMP)  ## the trainer beside sentence-transformers' and a plain loop (5 minutes; BENCH="--shape base --length 256")
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python tests/bench_train.py $(BENCH)
+
+bench-evaluate: $(STAMP)  ## a benchmark by this workflow and by sentence-transformers with mteb (10 minutes; BENCH="--documents 600")
+	$(BIN)/python tests/bench_evaluate.py $(BENCH)
 
 lint: $(STAMP)  ## run the linters and the type checker
 	$(BIN)/ruff check src tests

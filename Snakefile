@@ -16,6 +16,7 @@ include: "rules/mesh.smk"
 include: "rules/training.smk"
 include: "rules/study.smk"
 include: "rules/evaluation.smk"
+include: "rules/efficiency.smk"
 include: "rules/report.smk"
 
 

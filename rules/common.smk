@@ -3,9 +3,11 @@
 import functools
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
+import time
 from pathlib import Path
 
 BASE = Path(workflow.basedir)
@@ -20,6 +22,7 @@ sys.path.insert(0, str(BASE / "src"))
 
 from biohicl import configuration
 from biohicl.errors import BioHiCLError
+from biohicl.fetch.attempts import next_attempt
 from biohicl.mesh.schema import SCHEMA_VERSION as MESH_SCHEMA, TABLES as MESH_TABLES
 from biohicl.pubmed.schema import SCHEMA_VERSION as PUBMED_SCHEMA
 
@@ -53,6 +56,11 @@ IS_FROZEN = all(
 
 # Names without regular-expression traps in file names.
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+
+
+def one_of(names):
+    """A wildcard that is one of these names; without any, none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 def training_launcher(gpus):
@@ -106,11 +114,14 @@ wildcard_constraints:
     node=NAME,
     selection=NAME,
     length=r"\d+",
+    stage="evaluation|development",
+    device="cpu|cuda",
+    split="test|development",
 
 
-def as_json(value):
+def as_json(value, sort_keys=True):
     """A block of the configuration as one argument of a command (quoted by :q in the shell line)."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return json.dumps(value, ensure_ascii=False, sort_keys=sort_keys)
 
 
 def release_files(wildcards):
@@ -145,21 +156,48 @@ NODES = list(dict.fromkeys(name for chain in CHAINS for name in reversed(chain[:
 BACKBONES = list(dict.fromkeys(chain[-1] for chain in CHAINS))
 COUNTED = [LABEL_COUNTS] if any(configuration.needs_label_counts(CONFIG["nodes"][node]) for node in NODES) else []
 SELECTIONS = list(dict.fromkeys(CONFIG["nodes"][node]["selection"] for node in NODES))
-ROLES = {"bm25": "lexical"} | dict.fromkeys(BACKBONES, "backbone") | dict.fromkeys(CONFIG["models"], "model")
+# The systems under test, by how they are scored, and the benchmarks, those that nothing names included.
+SYSTEMS = configuration.systems_of(CONFIG)
+DENSE = [name for name, system in SYSTEMS.items() if system.is_dense]
+VARIANTS = [name for name, system in SYSTEMS.items() if system.role == "variant"]
+HYBRIDS = [name for name, system in SYSTEMS.items() if system.role == "hybrid"]
+RETRIEVAL_BENCHMARKS = [name for name, block in CONFIG["benchmarks"].items() if block["kind"] == "retrieval"]
+PAIR_BENCHMARKS = [name for name, block in CONFIG["benchmarks"].items() if block["kind"] == "similarity"]
+BENCHMARKS = CONFIG["evaluation"]["benchmarks"]
+TUNED_ON = CONFIG["evaluation"]["tuned_on"]
+# What `efficiency` times, and on what: CPU always, a GPU where there is one.
+TIMED_ON = CONFIG["evaluation"]["efficiency"]["benchmark"] or next(
+    (name for name in BENCHMARKS if name in RETRIEVAL_BENCHMARKS), None
+)
+DEVICES = ["cpu", "cuda"] if HAS_GPU else ["cpu"]
+TIMED = [f"cpu/{configuration.LEXICAL}", *(f"{device}/{name}" for device in DEVICES for name in DENSE)]
+
+
+def systems_of_benchmark(benchmark):
+    """BM25, hybrids and variants rank documents; of sentence pairs they tell nothing."""
+    return DENSE if benchmark in PAIR_BENCHMARKS else list(SYSTEMS)
 
 
 def evaluations(kind):
-    """system/benchmark of `all` for benchmarks of this kind; BM25 gives no similarity of two sentences."""
-    return [
-        f"{system}/{benchmark}"
-        for benchmark in CONFIG["evaluation"]["benchmarks"]
-        if CONFIG["benchmarks"][benchmark]["kind"] == kind
-        for system in ROLES
-        if not (system == "bm25" and kind == "similarity")
-    ]
+    """system/benchmark of `all` for benchmarks of this kind."""
+    of_kind = [benchmark for benchmark in BENCHMARKS if CONFIG["benchmarks"][benchmark]["kind"] == kind]
+    return [f"{system}/{benchmark}" for benchmark in of_kind for system in systems_of_benchmark(benchmark)]
 
 
 EVALUATIONS = evaluations("retrieval") + evaluations("similarity")
+
+# What the summary has to know of the configuration, in the order of its tables.
+ABOUT = {
+    "systems": {name: {"role": system.role, "against": system.against} for name, system in SYSTEMS.items()},
+    "benchmarks": {
+        name: {
+            "headline": configuration.headline_of(CONFIG["benchmarks"][name]),
+            "texts": CONFIG["benchmarks"][name]["texts"],
+        }
+        for name in BENCHMARKS
+    },
+    "seeds": configuration.seed_groups(CONFIG),
+}
 
 
 def numbers(spec):
@@ -192,15 +230,24 @@ def issue_of_mesh(wildcards):
 
 
 def source_of_benchmark(wildcards):
-    """Only what determines its files: a new licence text fetches nothing anew."""
-    block = CONFIG["benchmarks"][wildcards.benchmark]
-    return as_json({key: block[key] for key in ("kind", "url", "path", "sha256", "split")})
+    """Only what determines its tables: a new licence text fetches nothing anew."""
+    return as_json(configuration.benchmark_source(CONFIG["benchmarks"][wildcards.benchmark]))
+
+
+def encoder_block(name):
+    """The block of a backbone or a peer."""
+    return CONFIG["backbones"].get(name) or CONFIG["peers"].get(name)
 
 
 def source_of_backbone(wildcards):
     """Only what determines its folder: whose tokens it reads fetches nothing anew."""
-    block = CONFIG["backbones"][wildcards.backbone]
+    block = encoder_block(wildcards.backbone)
     return as_json({key: value for key, value in block.items() if key != "tokens_of"})
+
+
+def attempt(folder):
+    """An input function: another number for each run that tries to bring what could not be had; what is there keeps it."""
+    return lambda wildcards: next_attempt(Path(folder.format(**wildcards)))
 
 
 def tokens_of_node(wildcards):
@@ -246,26 +293,100 @@ def screening_option(wildcards, input):
     return f"--screening {shlex.quote(str(input.screening))}" if input.screening else ""
 
 
-def benchmark_files(wildcards):
-    block = CONFIG["benchmarks"][wildcards.benchmark]
+def tables_of_benchmark(wildcards):
+    """What is read of a benchmark for the stage, by role of the split."""
     folder = f"resources/benchmarks/{wildcards.benchmark}"
-    if block["kind"] == "retrieval":
-        return [f"{folder}/corpus.jsonl", f"{folder}/queries.jsonl", f"{folder}/qrels"]
-    return [f"{folder}/pairs.jsonl"]
+    if wildcards.benchmark in PAIR_BENCHMARKS:
+        return [f"{folder}/pairs.parquet", f"{folder}/benchmark.json"]
+    split = split_of(wildcards)
+    return [
+        f"{folder}/documents.parquet",
+        f"{folder}/{split}/queries.parquet",
+        f"{folder}/{split}/qrels.parquet",
+        f"{folder}/benchmark.json",
+    ]
 
 
-def evaluation_options(wildcards):
-    """What determines the result, and nothing that does not: the batch size is left out."""
-    block = CONFIG["benchmarks"][wildcards.benchmark]
-    options = f"--system {wildcards.system} --split {block['split']} --run-depth {CONFIG['evaluation']['run_depth']}"
-    if wildcards.system == "bm25":
-        bm25 = CONFIG["evaluation"]["bm25"]
-        options += f" --bm25-k1 {bm25['k1']} --bm25-b {bm25['b']}"
-    return options
+def split_of(wildcards):
+    """Stage evaluation scores the test split, and so do jobs of no stage."""
+    return "development" if getattr(wildcards, "stage", None) == "development" else "test"
 
 
-def system_of(wildcards):
-    return "bm25" if wildcards.system == "bm25" else encoder_folder(wildcards.system)
+def texts_of_benchmark(wildcards):
+    table = "pairs" if wildcards.benchmark in PAIR_BENCHMARKS else "documents"
+    return f"resources/benchmarks/{wildcards.benchmark}/{table}.parquet"
+
+
+def task_of(wildcards):
+    """The benchmark's task, for encoders whose instructions in config.yaml have a place for it."""
+    block = encoder_block(configuration.chain_of(CONFIG, wildcards.system)[-1])
+    instructions = (block[f"{kind}_instruction"] or "" for kind in ("query", "passage", "sentence"))
+    is_asked = any("{task}" in instruction for instruction in instructions)
+    task = CONFIG["benchmarks"][wildcards.benchmark]["task"]
+    return f"--task {shlex.quote(task)}" if is_asked and task else ""
+
+
+def vectors_of_queries(wildcards):
+    encoder = SYSTEMS[wildcards.system].of or wildcards.system
+    return f"results/vectors/{encoder}/{wildcards.benchmark}/{split_of(wildcards)}.npy"
+
+
+def run_options(wildcards):
+    """What determines a run's scores, and nothing that does not."""
+    block, stage = CONFIG["benchmarks"][wildcards.benchmark], getattr(wildcards, "stage")
+    return (
+        f"--system {wildcards.system} --benchmark resources/benchmarks/{wildcards.benchmark} "
+        f"--split {split_of(wildcards)} --output results/{stage}/{wildcards.system}/{wildcards.benchmark} "
+        f"--run-depth {CONFIG['evaluation']['run_depth']} --own-document {block['own_document']}"
+    )
+
+
+def lexical_options(wildcards):
+    block, bm25 = CONFIG["benchmarks"][wildcards.benchmark], CONFIG["evaluation"]["bm25"]
+    return (
+        f"--split {split_of(wildcards)} --output results/{wildcards.stage}/bm25/{wildcards.benchmark} "
+        f"--run-depth {CONFIG['evaluation']['run_depth']} --own-document {block['own_document']} "
+        f"--bm25-k1 {bm25['k1']} --bm25-b {bm25['b']}"
+    )
+
+
+def efficiency_options():
+    block = CONFIG["evaluation"]["efficiency"]
+    return f"--texts {block['texts']} --queries {block['queries']}"
+
+
+def evaluations_of_benchmark(wildcards):
+    tables = ["run", "metrics"] if wildcards.benchmark in PAIR_BENCHMARKS else ["run", "per_query", "metrics"]
+    return [
+        f"results/evaluation/{system}/{wildcards.benchmark}/{table}.parquet"
+        for system in systems_of_benchmark(wildcards.benchmark)
+        for table in tables
+    ]
+
+
+def systems_on(benchmark):
+    """What compare has to know of each system that is scored on the benchmark."""
+    return {
+        name: {
+            "folder": f"results/evaluation/{name}/{benchmark}",
+            "against": SYSTEMS[name].against,
+            "of": SYSTEMS[name].of if name in VARIANTS else None,
+            "selections": configuration.selections_of(CONFIG, name) if name in CONFIG["models"] else [],
+        }
+        for name in systems_of_benchmark(benchmark)
+    }
+
+
+def overlaps_of(benchmark):
+    """Selection to the table of what it shares with the benchmark."""
+    return {selection: f"results/training/overlap/{selection}/{benchmark}.parquet" for selection in SELECTIONS}
+
+
+def excluded_texts(wildcards):
+    """The texts of the benchmarks that a selection leaves out: these alone are its inputs."""
+    named = CONFIG["training"]["selections"][wildcards.selection]["exclude_benchmarks"]
+    tables = ("pairs" if name in PAIR_BENCHMARKS else "documents" for name in named)
+    return [f"resources/benchmarks/{name}/{table}.parquet" for name, table in zip(named, tables)]
 
 
 def announce_cost():

@@ -1,19 +1,23 @@
-# Every system on every benchmark, one job each: a new benchmark or system reruns nothing that exists.
+# Every system on every benchmark: texts are encoded once, and each run is scored by a job of its own, so that a new
+# benchmark or system reruns nothing that exists. Stage `evaluation` scores the test split; `development` the one that may
+# choose what is tuned. Jobs take tables, never a benchmark's folder: what chooses has no test judgements among its inputs.
 
 
-rule evaluate_system:
-    """One system on one benchmark: run, values a query, metrics."""
+rule embed_documents:
+    """Vectors of a benchmark's documents; a killed job goes on where it was."""
     input:
-        benchmark=benchmark_files,
-        model=lambda wildcards: ([] if wildcards.system == "bm25" else encoder_folder(wildcards.system)),
+        texts="resources/benchmarks/{benchmark}/documents.parquet",
+        encoder=lambda wildcards: encoder_folder(wildcards.system),
     output:
-        run="results/evaluation/{system}/{benchmark}/run.parquet",
-        per_query="results/evaluation/{system}/{benchmark}/per_query.parquet",
-        metrics="results/evaluation/{system}/{benchmark}/metrics.parquet",
+        vectors="results/vectors/{system}/{benchmark}/documents.npy",
+        record="results/vectors/{system}/{benchmark}/documents.json",
     log:
-        "logs/evaluate_system/{system}/{benchmark}.log",
+        "logs/embed/{system}/{benchmark}/documents.log",
     benchmark:
-        "benchmarks/evaluate_system/{system}/{benchmark}.tsv"
+        "benchmarks/embed/{system}/{benchmark}/documents.tsv"
+    wildcard_constraints:
+        system=one_of(DENSE),
+        benchmark=one_of(RETRIEVAL_BENCHMARKS),
     conda:
         "../envs/models.yaml"
     threads: MODEL_THREADS
@@ -23,20 +27,255 @@ rule evaluate_system:
         # How, not what: as a resource it reruns nothing.
         batch_size=CONFIG["evaluation"]["batch_size"],
     params:
-        options=evaluation_options,
-        model=system_of,
-        folder=lambda wildcards: f"results/evaluation/{wildcards.system}/{wildcards.benchmark}",
+        kind="documents",
+        task=task_of,
     shell:
-        "python -m biohicl --threads {threads} evaluate {params.model} resources/benchmarks/{wildcards.benchmark} "
-        "--output {params.folder} {params.options} --batch-size {resources.batch_size} > {log} 2>&1"
+        "python -m biohicl --threads {threads} embed {input.encoder} {input.texts} --as {params.kind} "
+        "{params.task} --batch-size {resources.batch_size} --output {output.vectors} > {log} 2>&1"
+
+
+use rule embed_documents as embed_queries with:
+    """Vectors of the queries of one split."""
+    input:
+        texts="resources/benchmarks/{benchmark}/{split}/queries.parquet",
+        encoder=lambda wildcards: encoder_folder(wildcards.system),
+    output:
+        vectors="results/vectors/{system}/{benchmark}/{split}.npy",
+        record="results/vectors/{system}/{benchmark}/{split}.json",
+    log:
+        "logs/embed/{system}/{benchmark}/{split}.log",
+    benchmark:
+        "benchmarks/embed/{system}/{benchmark}/{split}.tsv"
+    wildcard_constraints:
+        system=one_of(DENSE),
+        benchmark=one_of(RETRIEVAL_BENCHMARKS),
+    params:
+        kind="queries",
+        task=task_of,
+
+
+use rule embed_documents as embed_sentences with:
+    """Vectors of both sentences of each pair."""
+    input:
+        texts="resources/benchmarks/{benchmark}/pairs.parquet",
+        encoder=lambda wildcards: encoder_folder(wildcards.system),
+    output:
+        vectors="results/vectors/{system}/{benchmark}/sentences.npy",
+        record="results/vectors/{system}/{benchmark}/sentences.json",
+    log:
+        "logs/embed/{system}/{benchmark}/sentences.log",
+    benchmark:
+        "benchmarks/embed/{system}/{benchmark}/sentences.tsv"
+    wildcard_constraints:
+        system=one_of(DENSE),
+        benchmark=one_of(PAIR_BENCHMARKS),
+    params:
+        kind="sentences",
+        task=task_of,
+
+
+rule evaluate_dense:
+    """One encoder on one retrieval benchmark: run, values a query, metrics."""
+    input:
+        documents="results/vectors/{system}/{benchmark}/documents.npy",
+        queries=vectors_of_queries,
+        tables=tables_of_benchmark,
+    output:
+        run="results/{stage}/{system}/{benchmark}/run.parquet",
+        trec="results/{stage}/{system}/{benchmark}/run.trec",
+        per_query="results/{stage}/{system}/{benchmark}/per_query.parquet",
+        metrics="results/{stage}/{system}/{benchmark}/metrics.parquet",
+    log:
+        "logs/{stage}/{system}/{benchmark}.log",
+    benchmark:
+        "benchmarks/{stage}/{system}/{benchmark}.tsv"
+    wildcard_constraints:
+        system=one_of(DENSE),
+        benchmark=one_of(RETRIEVAL_BENCHMARKS),
+    conda:
+        "../envs/models.yaml"
+    resources:
+        mem_mb=8000,
+    params:
+        options=run_options,
+        variant=lambda wildcards: "{}",
+    shell:
+        "python -m biohicl --threads {threads} evaluate-vectors {input.documents} {input.queries} "
+        "--variant {params.variant:q} {params.options} > {log} 2>&1"
+
+
+use rule evaluate_dense as evaluate_variant with:
+    """The same with smaller embeddings."""
+    input:
+        documents=lambda wildcards: f"results/vectors/{SYSTEMS[wildcards.system].of}/{wildcards.benchmark}/documents.npy",
+        queries=vectors_of_queries,
+        tables=tables_of_benchmark,
+    wildcard_constraints:
+        system=one_of(VARIANTS),
+        benchmark=one_of(RETRIEVAL_BENCHMARKS),
+    params:
+        options=run_options,
+        variant=lambda wildcards: as_json(SYSTEMS[wildcards.system].settings),
+
+
+rule evaluate_lexical:
+    """BM25 on one retrieval benchmark."""
+    input:
+        tables_of_benchmark,
+    output:
+        run="results/{stage}/bm25/{benchmark}/run.parquet",
+        trec="results/{stage}/bm25/{benchmark}/run.trec",
+        per_query="results/{stage}/bm25/{benchmark}/per_query.parquet",
+        metrics="results/{stage}/bm25/{benchmark}/metrics.parquet",
+    log:
+        "logs/{stage}/bm25/{benchmark}.log",
+    benchmark:
+        "benchmarks/{stage}/bm25/{benchmark}.tsv"
+    wildcard_constraints:
+        benchmark=one_of(RETRIEVAL_BENCHMARKS),
+    conda:
+        "../envs/models.yaml"
+    resources:
+        mem_mb=8000,
+    params:
+        options=lexical_options,
+    shell:
+        "python -m biohicl --threads {threads} evaluate bm25 resources/benchmarks/{wildcards.benchmark} "
+        "{params.options} > {log} 2>&1"
+
+
+rule tune_hybrids:
+    """How to join a dense system with BM25, chosen on development queries."""
+    input:
+        dense=expand("results/development/{{system}}/{benchmark}/run.parquet", benchmark=TUNED_ON),
+        lexical=expand("results/development/bm25/{benchmark}/run.parquet", benchmark=TUNED_ON),
+        qrels=expand("resources/benchmarks/{benchmark}/development/qrels.parquet", benchmark=TUNED_ON),
+    output:
+        "results/development/{system}/hybrids.json",
+    log:
+        "logs/tune_hybrids/{system}.log",
+    benchmark:
+        "benchmarks/tune_hybrids/{system}.tsv"
+    wildcard_constraints:
+        system=one_of(DENSE),
+    conda:
+        "../envs/models.yaml"
+    params:
+        depth=CONFIG["evaluation"]["run_depth"],
+    shell:
+        "python -m biohicl tune-hybrids --dense {input.dense} --lexical {input.lexical} --qrels {input.qrels} "
+        "--run-depth {params.depth} --output {output} > {log} 2>&1"
+
+
+rule evaluate_hybrid:
+    """A dense system joined with BM25, on one retrieval benchmark."""
+    input:
+        dense=lambda wildcards: f"results/evaluation/{SYSTEMS[wildcards.system].of}/{wildcards.benchmark}/run.parquet",
+        lexical="results/evaluation/bm25/{benchmark}/run.parquet",
+        tuned=lambda wildcards: f"results/development/{SYSTEMS[wildcards.system].of}/hybrids.json",
+        tables=tables_of_benchmark,
+    output:
+        run="results/{stage}/{system}/{benchmark}/run.parquet",
+        trec="results/{stage}/{system}/{benchmark}/run.trec",
+        per_query="results/{stage}/{system}/{benchmark}/per_query.parquet",
+        metrics="results/{stage}/{system}/{benchmark}/metrics.parquet",
+    log:
+        "logs/{stage}/{system}/{benchmark}.log",
+    benchmark:
+        "benchmarks/{stage}/{system}/{benchmark}.tsv"
+    wildcard_constraints:
+        stage="evaluation",
+        system=one_of(HYBRIDS),
+        benchmark=one_of(RETRIEVAL_BENCHMARKS),
+    conda:
+        "../envs/models.yaml"
+    params:
+        options=run_options,
+        method=lambda wildcards: SYSTEMS[wildcards.system].settings["method"],
+    shell:
+        "python -m biohicl --threads {threads} evaluate-hybrid --dense {input.dense} --lexical {input.lexical} "
+        "--tuned {input.tuned} --method {params.method} {params.options} > {log} 2>&1"
+
+
+rule evaluate_pairs:
+    """One encoder on sentence pairs: similarities and metrics."""
+    input:
+        vectors="results/vectors/{system}/{benchmark}/sentences.npy",
+        tables=tables_of_benchmark,
+    output:
+        run="results/{stage}/{system}/{benchmark}/run.parquet",
+        metrics="results/{stage}/{system}/{benchmark}/metrics.parquet",
+    log:
+        "logs/{stage}/{system}/{benchmark}.log",
+    benchmark:
+        "benchmarks/{stage}/{system}/{benchmark}.tsv"
+    wildcard_constraints:
+        stage="evaluation",
+        system=one_of(DENSE),
+        benchmark=one_of(PAIR_BENCHMARKS),
+    conda:
+        "../envs/models.yaml"
+    params:
+        options=run_options,
+    shell:
+        "python -m biohicl --threads {threads} evaluate-vectors {input.vectors} {params.options} > {log} 2>&1"
+
+
+rule overlap:
+    """Which of a benchmark's texts a selection holds."""
+    input:
+        selection="results/training/selections/{selection}.parquet",
+        texts=texts_of_benchmark,
+    output:
+        "results/training/overlap/{selection}/{benchmark}.parquet",
+    log:
+        "logs/overlap/{selection}/{benchmark}.log",
+    benchmark:
+        "benchmarks/overlap/{selection}/{benchmark}.tsv"
+    conda:
+        "../envs/tables.yaml"
+    shell:
+        "python -m biohicl --threads {threads} overlap --selection {input.selection} --benchmark {wildcards.benchmark} "
+        "--texts {input.texts} --output {output} > {log} 2>&1"
+
+
+rule compare_systems:
+    """All systems on one benchmark: intervals, who differs from whom, and scores without leaked documents."""
+    input:
+        evaluations_of_benchmark,
+        tables_of_benchmark,
+        overlaps=lambda wildcards: list(overlaps_of(wildcards.benchmark).values()),
+    output:
+        estimates="results/comparisons/{benchmark}/estimates.parquet",
+        differences="results/comparisons/{benchmark}/differences.parquet",
+        changes="results/comparisons/{benchmark}/rank_changes.parquet",
+    log:
+        "logs/compare_systems/{benchmark}.log",
+    benchmark:
+        "benchmarks/compare_systems/{benchmark}.tsv"
+    conda:
+        "../envs/models.yaml"
+    params:
+        systems=lambda wildcards: as_json(systems_on(wildcards.benchmark), sort_keys=False),
+        overlaps=lambda wildcards: as_json(overlaps_of(wildcards.benchmark)),
+        draws=f"--draws {CONFIG['evaluation']['draws']} --seed {CONFIG['evaluation']['seed']}",
+    shell:
+        "python -m biohicl --threads {threads} compare --benchmark resources/benchmarks/{wildcards.benchmark} "
+        "--systems {params.systems:q} --overlaps {params.overlaps:q} {params.draws} "
+        "--output results/comparisons/{wildcards.benchmark} > {log} 2>&1"
 
 
 rule summarize:
-    """Every system on every benchmark, one table."""
+    """Every system on every benchmark, one table; what was left out; the spread over seeds."""
     input:
-        expand("results/evaluation/{evaluation}/metrics.parquet", evaluation=EVALUATIONS),
+        metrics=expand("results/evaluation/{evaluation}/metrics.parquet", evaluation=EVALUATIONS),
+        comparisons=expand("results/comparisons/{benchmark}/estimates.parquet", benchmark=BENCHMARKS),
+        records=expand("resources/benchmarks/{benchmark}/benchmark.json", benchmark=BENCHMARKS),
+        encoders=expand("resources/backbones/{peer}", peer=CONFIG["evaluation"]["peers"]),
     output:
-        "results/summary.parquet",
+        summary="results/summary.parquet",
+        seeds="results/seeds.parquet",
+        left_out="results/left_out.parquet",
     log:
         "logs/summarize.log",
     benchmark:
@@ -44,13 +283,16 @@ rule summarize:
     conda:
         "../envs/tables.yaml"
     params:
-        roles=json.dumps(ROLES),
+        # A function: its braces are no wildcards.
+        about=lambda wildcards: as_json(ABOUT, sort_keys=False),
+        comparisons=expand("results/comparisons/{benchmark}", benchmark=BENCHMARKS),
     shell:
-        "python -m biohicl summary {input} --roles {params.roles:q} --output {output} > {log} 2>&1"
+        "python -m biohicl summary {input.metrics} --comparisons {params.comparisons} --about {params.about:q} "
+        "--records {input.records} --encoders {input.encoders} --output results > {log} 2>&1"
 
 
 rule evaluate:
-    """The score table: models, their backbones and BM25 on the configured benchmarks."""
+    """The score table: models, their backbones, BM25, peers, hybrids and variants on the configured benchmarks."""
     input:
         "results/summary.parquet",
     localrule: True

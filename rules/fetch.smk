@@ -98,16 +98,25 @@ rule fetch_mesh:
         'python -m biohicl fetch-mesh --mirrors "$MESH_MIRRORS" --name {wildcards.mesh} --output {output.file} > {log} 2>&1'
 
 
-rule fetch_retrieval_benchmark:
-    """A BEIR benchmark's documents, queries and judgements."""
+# What cannot be had is no failure: the tables are empty, and say why, and the terminal is told at once. Each run tries
+# again (`attempt`).
+rule fetch_benchmark:
+    """A retrieval benchmark: documents, and queries with judgements of its two splits."""
     output:
-        "resources/benchmarks/{benchmark}/corpus.jsonl",
-        "resources/benchmarks/{benchmark}/queries.jsonl",
-        directory("resources/benchmarks/{benchmark}/qrels"),
+        documents="resources/benchmarks/{benchmark}/documents.parquet",
+        queries="resources/benchmarks/{benchmark}/test/queries.parquet",
+        qrels="resources/benchmarks/{benchmark}/test/qrels.parquet",
+        development_queries="resources/benchmarks/{benchmark}/development/queries.parquet",
+        development_qrels="resources/benchmarks/{benchmark}/development/qrels.parquet",
+        record="resources/benchmarks/{benchmark}/benchmark.json",
     log:
         "logs/fetch_benchmark/{benchmark}.log",
     benchmark:
         "benchmarks/fetch_benchmark/{benchmark}.tsv"
+    wildcard_constraints:
+        benchmark=one_of(RETRIEVAL_BENCHMARKS),
+    # Before anything long begins.
+    priority: 100
     conda:
         "../envs/tables.yaml"
     resources:
@@ -115,14 +124,19 @@ rule fetch_retrieval_benchmark:
     params:
         settings=source_of_benchmark,
         folder=lambda wildcards: f"resources/benchmarks/{wildcards.benchmark}",
+        attempt=attempt("resources/benchmarks/{benchmark}"),
     shell:
-        "python -m biohicl fetch-benchmark --settings {params.settings:q} --output {params.folder} > {log} 2>&1"
+        "python -m biohicl fetch-benchmark --name {wildcards.benchmark} --settings {params.settings:q} "
+        "--lock resources/lock.json --attempt {params.attempt} --output {params.folder} > {log} 2>&1 && {{ grep 'left out: ' {log} >&2 || true; }}"
 
 
-use rule fetch_retrieval_benchmark as fetch_similarity_benchmark with:
-    """Pairs of sentences and how similar people found them."""
+use rule fetch_benchmark as fetch_pairs with:
+    """Pairs of sentences, and how similar people found them."""
     output:
-        "resources/benchmarks/{benchmark}/pairs.jsonl",
+        pairs="resources/benchmarks/{benchmark}/pairs.parquet",
+        record="resources/benchmarks/{benchmark}/benchmark.json",
+    wildcard_constraints:
+        benchmark=one_of(PAIR_BENCHMARKS),
 
 
 rule fetch_backbone:
@@ -133,11 +147,15 @@ rule fetch_backbone:
         "logs/fetch_backbone/{backbone}.log",
     benchmark:
         "benchmarks/fetch_backbone/{backbone}.tsv"
+    priority: 100
     conda:
         "../envs/models.yaml"
     resources:
         downloads=1,
     params:
         settings=source_of_backbone,
+        optional=lambda wildcards: "--optional" if wildcards.backbone in CONFIG["peers"] else "",
+        attempt=attempt("resources/backbones/{backbone}"),
     shell:
-        "python -m biohicl fetch-backbone --settings {params.settings:q} --output {output} > {log} 2>&1"
+        "python -m biohicl fetch-backbone --name {wildcards.backbone} --settings {params.settings:q} {params.optional} "
+        "--lock resources/lock.json --attempt {params.attempt} --output {output} > {log} 2>&1 && {{ grep 'left out: ' {log} >&2 || true; }}"

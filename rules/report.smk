@@ -6,6 +6,11 @@ rule write_report:
     input:
         tables("quarantine"),
         summary="results/summary.parquet",
+        beside=["results/seeds.parquet", "results/left_out.parquet"],
+        excluded=expand("results/training/excluded/{selection}.parquet", selection=SELECTIONS),
+        overlaps=expand(
+            "results/training/overlap/{selection}/{benchmark}.parquet", selection=SELECTIONS, benchmark=BENCHMARKS
+        ),
         nodes=expand("results/models/{node}", node=NODES),
         current="results/corpus/current.parquet",
         hierarchy="results/mesh/hierarchy.parquet",
@@ -22,7 +27,8 @@ rule write_report:
         "../envs/tables.yaml"
     shell:
         "python -m biohicl report --summary {input.summary} --nodes {input.nodes} --current {input.current} "
-        "--anomalies {input.corpus_anomalies} --pubmed results/pubmed --mesh results/mesh --pubmed-record {input.record} --output {output} > {log} 2>&1"
+        "--anomalies {input.corpus_anomalies} --pubmed results/pubmed --mesh results/mesh --pubmed-record {input.record} --excluded {input.excluded} --overlaps {input.overlaps} "
+        "--output {output} > {log} 2>&1"
 
 
 rule report:
@@ -42,20 +48,25 @@ rule write_catalog:
         ),
         expand(
             "results/training/{table}/{selection}.parquet",
-            table=["selections", "labels", "unknown_headings"],
+            table=["selections", "excluded", "labels", "unknown_headings"],
             selection=SELECTIONS,
         ),
         f"{TRAINING_RELEASE}/hierarchy.parquet",
         COUNTED,
         expand("results/models/{node}", node=NODES),
+        expand("results/evaluation/{evaluation}/run.parquet", evaluation=EVALUATIONS),
+        expand("results/evaluation/{evaluation}/metrics.parquet", evaluation=EVALUATIONS),
+        expand("results/evaluation/{evaluation}/per_query.parquet", evaluation=evaluations("retrieval")),
         expand(
-            "results/evaluation/{evaluation}/{table}.parquet",
-            evaluation=EVALUATIONS,
-            table=["run", "per_query", "metrics"],
+            "results/comparisons/{benchmark}/{table}.parquet",
+            benchmark=BENCHMARKS,
+            table=["estimates", "differences", "rank_changes"],
         ),
+        expand("results/training/overlap/{selection}/{benchmark}.parquet", selection=SELECTIONS, benchmark=BENCHMARKS),
+        expand("resources/benchmarks/{benchmark}/benchmark.json", benchmark=BENCHMARKS),
         "results/corpus/current.parquet",
         "results/corpus/anomalies.parquet",
-        "results/summary.parquet",
+        expand("results/{table}.parquet", table=["summary", "seeds", "left_out"]),
         release=ancient("resources/pubmed/release.json"),
     output:
         "results/biohicl.duckdb",
@@ -80,6 +91,12 @@ rule write_catalog:
                 *evaluations("retrieval"),
                 "--similarity",
                 *evaluations("similarity"),
+                "--collections",
+                *(name for name in BENCHMARKS if name in RETRIEVAL_BENCHMARKS),
+                "--pair-sets",
+                *(name for name in BENCHMARKS if name in PAIR_BENCHMARKS),
+                "--overlaps",
+                *(f"{selection}/{benchmark}" for selection in SELECTIONS for benchmark in BENCHMARKS),
             ]
         ),
     shell:

@@ -38,8 +38,10 @@ rule select:
     input:
         citations=f"{TRAINING_RELEASE}/citations.parquet",
         record=f"{TRAINING_RELEASE}/release.json",
+        excluded=excluded_texts,
     output:
-        "results/training/selections/{selection}.parquet",
+        selection="results/training/selections/{selection}.parquet",
+        excluded="results/training/excluded/{selection}.parquet",
     log:
         "logs/select/{selection}.log",
     benchmark:
@@ -54,7 +56,8 @@ rule select:
         settings=lambda wildcards: as_json(CONFIG["training"]["selections"][wildcards.selection]),
     shell:
         "python -m biohicl --threads {threads} select --release {params.release} --pubmed results/pubmed "
-        "--settings {params.settings:q} --output {output} > {log} 2>&1"
+        "--settings {params.settings:q} --benchmarks resources/benchmarks --excluded {output.excluded} "
+        "--output {output.selection} > {log} 2>&1"
 
 
 rule labels:

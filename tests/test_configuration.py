@@ -70,7 +70,24 @@ MISTAKES = {
     "evaluation: {benchmarks: [scifact, scifact]}": "each entry may stand there once only",
     "benchmarks: {scifact: {path: x}}": "benchmarks.scifact: needs exactly one of 'url' and 'path'; both are given",
     "benchmarks: {scifact: {url: null}}": "benchmarks.scifact: needs exactly one of 'url' and 'path'; neither is given",
-    "benchmarks: {scifact: {url: 'http://x.org/a.zip'}}": "an https:// address of a .zip archive is needed",
+    "benchmarks: {scifact: {url: 'http://x.org/a.zip'}}": "an https:// address of a .zip, .tar.gz, "
+    ".json or .jsonl.gz file is needed",
+    "benchmarks: {scifact: {kind: similarity}}": "found similarity, and only retrieval in BEIR's layout has",
+    "benchmarks: {scifact: {layout: pairs}}": "found pairs, but for kind: retrieval allowed are beir, pubmedqa",
+    "benchmarks: {scifact: {headline: Spearman}}": "for kind: retrieval allowed are nDCG@10, Recall@1",
+    "benchmarks: {scifact: {development: test}}": "is the split that scores it: what is tuned must not see that",
+    "training: {selections: {abstracts: {exclude_benchmarks: [scifakt]}}}": "'scifakt' is not a benchmark of this",
+    "evaluation: {tuned_on: [scidocs]}": "evaluation.tuned_on[0]: benchmarks.scidocs names no development split",
+    "evaluation: {peers: [medcp]}": "'medcp' is not a peer of this configuration; did you mean 'medcpt'?",
+    "evaluation: {hybrids: {rrf: {of: [biolord-2023]}}}": "evaluation.hybrids.rrf.of[0]: 'biolord-2023' is not a system "
+    "that is scored of this configuration",
+    "evaluation: {hybrids: {int8: {}}}": "'biohicl-base.int8' names another system too; rename one of them",
+    "evaluation: {variants: {int8: {precision: int4}}}": "allowed are float32, bfloat16, int8, binary; did you mean 'int8'",
+    "evaluation: {efficiency: {benchmark: biosses}}": "'biosses' is not a retrieval benchmark of this configuration",
+    "peers: {medcpt: {passage_path: x}}": "peers.medcpt.passage_path: passage_hub is given too",
+    "peers: {bge-base: {hub: x/y}}": "peers.bge-base: a backbone has the same name; rename one of them",
+    "peers: {default: {hub: x/y}}": "peers.default: a node has the same name",
+    "peers: {mine: {}}": "peers.mine: needs exactly one of 'hub' and 'path'; neither is given",
     "benchmarks: {scifact: {kind: retreival}}": "did you mean 'retrieval'?",
     "backbones: {bge-base: {hub: null}}": "backbones.bge-base: needs exactly one of 'hub' and 'path'",
     "backbones: {bge-base: {pooling: max}}": "backbones.bge-base.pooling: found the text 'max', but allowed are cls, mean, last, null",
@@ -120,7 +137,8 @@ def test_overlays_change_what_they_name_and_null_takes_entries_out(tmp_path):
     config = load(
         tmp_path,
         "nodes: {biohicl-base: {losses: {contrastive: null}, schedule: {epochs: 7}}}\n"
-        "benchmarks: {scidocs: null}\nevaluation: {benchmarks: [scifact]}",
+        "benchmarks: {scidocs: null}\nevaluation: {benchmarks: [scifact]}\n"
+        "training: {selections: {abstracts: {exclude_benchmarks: [scifact]}}}",
     )
     assert list(config["nodes"]["biohicl-base"]["losses"]) == ["mse"]
     assert config["nodes"]["biohicl-base"]["schedule"]["epochs"] == 7
@@ -181,8 +199,58 @@ def test_every_key_of_config_yaml_has_its_comment():
     together = {"updates", "labels", "losses", "contrastive", "trainable", "schedule", "batch_size", "learning_rate"}
     together |= {"warmup", "weight_decay", "clip", "epochs", "max_steps", "licence", "measures", "mse", "bge-base"}
     together |= {"kind", "url", "nfcorpus", "scifact", "scidocs", "trec-covid", "hub", "weight", "abstracts"}
-    together |= {"bge-large"}
+    together |= {"bge-large", "pooling", "max_length", "query_instruction", "of", "similarity"}
+    # Entries of maps, which the comment above the map explains.
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    together |= {
+        *config["peers"],
+        *config["benchmarks"],
+        *config["evaluation"]["hybrids"],
+        *config["evaluation"]["variants"],
+    }
     assert [entry for entry in naked if entry.split()[1].rstrip(":") not in sections | together] == []
+
+
+def test_systems_stand_in_the_order_of_the_table_with_what_they_are_compared_with(tmp_path):
+    config = load(
+        tmp_path,
+        "evaluation: {peers: [medcpt], hybrids: {rrf: {of: [bge-base]}, convex: null}, "
+        "variants: {128d: null, int8: null, binary-rescored: null}}",
+    )
+    systems = configuration.systems_of(config)
+    assert [(name, system.role, system.against) for name, system in systems.items()] == [
+        ("bm25", "lexical", None),
+        ("bge-base", "backbone", None),
+        ("biohicl-base", "model", "bge-base"),
+        ("default", "model", "bge-base"),
+        ("medcpt", "peer", "bge-base"),
+        ("bge-base.rrf", "hybrid", "bge-base"),
+        ("biohicl-base.binary", "variant", "biohicl-base"),
+        ("default.binary", "variant", "default"),
+    ]
+    assert [name for name, system in systems.items() if system.is_dense] == [
+        "bge-base",
+        "biohicl-base",
+        "default",
+        "medcpt",
+    ]
+
+
+def test_models_that_differ_in_seeds_alone_are_one_recipe(tmp_path):
+    """Their own seed, or that of a node that they start from; another loss is another recipe."""
+    node = "{start: bge-base, selection: abstracts, seed: %d, losses: {%s: {}}}"
+    after = "{start: %s, selection: abstracts, losses: {cosent: {}}}"
+    nodes = {
+        "a": node % (1, "mse"),
+        "b": node % (2, "mse"),
+        "c": node % (2, "cosent"),
+        "d": after % "a",
+        "e": after % "b",
+    }
+    written = ", ".join(f"{name}: {block}" for name, block in nodes.items())
+    config = load(tmp_path, f"nodes: {{{written}}}\nmodels: [a, b, c, d, e]")
+    assert configuration.seed_groups(config) == {"a": ["a", "b"], "d": ["d", "e"]}
+    assert configuration.selections_of(config, "d") == ["abstracts"]
 
 
 def test_settings_that_no_training_reads_are_no_settings(tmp_path):

@@ -1,4 +1,4 @@
-"""Benchmarks, search and metrics: by hand, against trec_eval's own order, and against outside witnesses."""
+"""Search, metrics and what is made of runs: by hand, against plain sorting, and against outside witnesses."""
 
 import json
 import math
@@ -9,22 +9,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmark_folders import simple_folder
+from biohicl.encoder.vectors import UnitRows
 from biohicl.errors import BioHiCLError
+from biohicl.evaluation import retrieval
 from biohicl.evaluation.benchmarks import read_benchmark
-from biohicl.evaluation.evaluate import evaluate
-from biohicl.evaluation.metrics import per_query, spearman
-from biohicl.evaluation.retrieval import bm25_run, dense_run
+from biohicl.evaluation.compression import Compression, compressed_runs, nearest_bfloat16, signs, stored_as
+from biohicl.evaluation.evaluate import Naming, evaluate, write_run_scores
+from biohicl.evaluation.fusion import joint, read_run, tune
+from biohicl.evaluation.metrics import per_query
+from biohicl.evaluation.retrieval import bm25_runs, dense_runs, ranked, with_own, without_own
+from biohicl.evaluation.significance import Spearman, value_of
 
-NAN = float("nan")
+
+def whole(runs):
+    """Blocks of runs as one."""
+    return {query: pairs for run in runs for query, pairs in run.items()}
 
 
-def folder(tmp_path, corpus, queries, qrels):
-    (tmp_path / "qrels").mkdir(parents=True)
-    (tmp_path / "corpus.jsonl").write_text("\n".join(map(json.dumps, corpus)))
-    (tmp_path / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)))
-    rows = ["query-id\tcorpus-id\tscore", *("\t".join(map(str, row)) for row in qrels)]
-    (tmp_path / "qrels/test.tsv").write_text("\n".join(rows) + "\n")
-    return tmp_path
+def dense_run(query_ids, queries, document_ids, documents, depth):
+    return without_own(whole(dense_runs(query_ids, queries, document_ids, documents, depth)), depth)
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
 
 
 def test_metrics_of_a_toy_benchmark_by_hand():
@@ -33,15 +40,42 @@ def test_metrics_of_a_toy_benchmark_by_hand():
     values = per_query(run, qrels)
     ideal = 2 / math.log2(2) + 1 / math.log2(3)
     assert values["nDCG@10"]["q1"] == pytest.approx((1 / math.log2(3) + 2 / math.log2(4)) / ideal)
-    assert values["nDCG@10"]["q2"] == 1
-    assert values["nDCG@10"]["q3"] == 0
+    assert values["MAP"]["q1"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert values["MRR@10"]["q1"] == values["MRR"]["q1"] == 0.5
+    assert values["Recall@1"] == {"q1": 0, "q2": 1, "q3": 0}
     assert values["Recall@100"] == {"q1": 1, "q2": 1, "q3": 0}
+    assert {metric: of_query["q2"] for metric, of_query in values.items()} == dict.fromkeys(values, 1)
+    assert {metric: of_query["q3"] for metric, of_query in values.items()} == dict.fromkeys(values, 0)
 
 
-def test_the_eleventh_document_counts_for_recall_only():
-    run = {"q": [(f"d{n:02d}", 20.0 - n) for n in range(12)]}
-    values = per_query(run, {"q": {"d10": 1}})
-    assert (values["nDCG@10"]["q"], values["Recall@100"]["q"]) == (0, 1)
+def test_each_metric_has_its_depth():
+    run = {"q": [(f"d{n:03d}", 200.0 - n) for n in range(120)]}
+    at = {
+        rank: {metric: of["q"] for metric, of in per_query(run, {"q": {f"d{rank - 1:03d}": 1}}).items()}
+        for rank in (1, 2, 10, 11, 101)
+    }
+    assert at[2]["Recall@1"] == 0 < at[1]["Recall@1"]
+    assert (at[10]["nDCG@10"], at[10]["MRR@10"]) == pytest.approx((1 / math.log2(11), 0.1))
+    assert (at[11]["nDCG@10"], at[11]["MRR@10"], at[11]["Recall@100"]) == (0, 0, 1)
+    assert (at[11]["MRR"], at[11]["MAP"]) == pytest.approx((1 / 11, 1 / 11))
+    assert (at[101]["Recall@100"], at[101]["MRR"]) == pytest.approx((0, 1 / 101))
+
+
+def test_a_query_without_a_relevant_document_scores_nothing_and_counts():
+    values = per_query({"q": [("a", 1.0)], "r": [("a", 1.0)]}, {"q": {"a": 1}, "r": {"a": 0}})
+    assert {metric: of["r"] for metric, of in values.items()} == dict.fromkeys(values, 0)
+    assert set(values["MAP"]) == {"q", "r"}
+
+
+def test_ties_are_scored_in_the_order_of_the_run():
+    """pytrec_eval orders equal scores by falling id, as our runs do, whatever order it is given."""
+    run = {"q": ranked({"a": 0.5, "b": 0.5, "c": 0.5}, 3)}
+    assert [document for document, _ in run["q"]] == ["c", "b", "a"]
+    assert per_query(run, {"q": {"c": 1}})["MRR"]["q"] == 1
+    assert per_query({"q": run["q"][::-1]}, {"q": {"c": 1}})["MRR"]["q"] == 1
+
+
+# --- search -----------------------------------------------------------------------------------------------------------
 
 
 def by_sorting(scores, ids, query, depth):
@@ -52,40 +86,114 @@ def by_sorting(scores, ids, query, depth):
 
 @settings(max_examples=200, deadline=None)
 @given(
-    scores=st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=30),
+    scores=st.lists(st.sampled_from([-0.5, -0.0, 0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=30),
     depth=st.integers(1, 12),
+    block=st.integers(1, 7),
     order=st.randoms(use_true_random=False),
 )
-def test_ties_are_cut_and_ordered_as_trec_eval_does(scores, depth, order):
+def test_ties_are_cut_and_ordered_as_trec_eval_does(scores, depth, block, order):
+    """Whatever the order of the corpus, and in however many blocks it is searched."""
     ids = [f"d{n}" for n in range(len(scores))]
     order.shuffle(ids)
     vectors = np.array(scores, dtype=np.float32)[:, None]
-    run = dense_run(["d3", "q"], np.ones((2, 1), dtype=np.float32), ids, vectors, depth)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retrieval, "BLOCK_VECTORS_BYTES", 4 * block)
+        run = dense_run(["d3", "q"], np.ones((2, 1), dtype=np.float32), ids, vectors, depth)
     for query in ("d3", "q"):
         assert run[query] == by_sorting(scores, ids, query, depth)
 
 
-def test_blocks_of_queries_change_nothing(monkeypatch):
+def test_blocks_change_nothing(monkeypatch):
     random = np.random.default_rng(0)
-    queries, documents = (random.standard_normal((n, 8)).astype(np.float32) for n in (17, 40))
-    ids = [f"d{n}" for n in range(40)]
-    names = [f"q{n}" for n in range(17)]
-    whole = dense_run(names, queries, ids, documents, 10)
-    monkeypatch.setattr("biohicl.evaluation.retrieval.BLOCK_BYTES", 4 * 40 * 3)
+    queries, documents = (random.standard_normal((n, 8)).astype(np.float32) for n in (17, 400))
+    ids, names = [f"d{n}" for n in range(400)], [f"q{n}" for n in range(17)]
+    at_once = dense_run(names, queries, ids, documents, 10)
+    monkeypatch.setattr(retrieval, "BLOCK_KEYS_BYTES", 8 * 5 * 37)
+    monkeypatch.setattr(retrieval, "QUERIES_OF_A_BLOCK", 5)
     parts = dense_run(names, queries, ids, documents, 10)
-    assert {q: [d for d, _ in run] for q, run in whole.items()} == {q: [d for d, _ in run] for q, run in parts.items()}
+    assert {q: [d for d, _ in run] for q, run in at_once.items()} == {
+        q: [d for d, _ in run] for q, run in parts.items()
+    }
+
+
+def test_search_reads_a_large_corpus_from_its_file_block_by_block(tmp_path, monkeypatch):
+    vectors = np.random.default_rng(0).standard_normal((5000, 16)).astype(np.float32)
+    np.save(tmp_path / "x.npy", vectors)
+    asked = []
+
+    class Rows:
+        shape = vectors.shape
+
+        def __len__(self):
+            return len(vectors)
+
+        def __getitem__(self, rows):
+            found = np.load(tmp_path / "x.npy", mmap_mode="r")[rows]
+            asked.append(len(found))
+            return found
+
+    monkeypatch.setattr(retrieval, "BLOCK_VECTORS_BYTES", 4 * 16 * 700)
+    ids = [str(n) for n in range(5000)]
+    found = dense_run(["q"], vectors[:1], ids, Rows(), 5)
+    assert found == dense_run(["q"], vectors[:1], ids, vectors, 5)
+    assert max(asked) == 700
+    assert sum(asked) == 5000
+
+
+def test_vectors_of_two_models_do_not_go_together():
+    with pytest.raises(BioHiCLError, match="queries have 3 dimensions and documents 4: they were encoded by different"):
+        next(dense_runs(["q"], np.ones((1, 3), np.float32), ["d"], np.ones((1, 4), np.float32), 1))
+
+
+def test_unit_rows_are_cosines_and_zero_stays():
+    rows = UnitRows(np.array([[3, 4], [0, 0]], dtype=np.float32))
+    np.testing.assert_allclose(rows[0:2], [[0.6, 0.8], [0, 0]], atol=1e-7)
+
+
+def test_the_own_document_is_dropped_or_kept():
+    vectors = np.array([[1.0], [0.9], [0.8], [0.7]], dtype=np.float32)
+    (run,) = dense_runs(["a", "x"], np.ones((2, 1), np.float32), ["a", "b", "c", "d"], vectors, 2)
+    assert [d for d, _ in without_own(run, 2)["a"]] == ["b", "c"]
+    assert [d for d, _ in with_own(run, 2)["a"]] == ["a", "b"]
+    assert without_own(run, 2)["x"] == with_own(run, 2)["x"]
+
+
+def test_both_ways_are_scored_where_they_differ(tmp_path):
+    folder = simple_folder(tmp_path / "x", {"1": "a", "2": "b"}, {"1": "a", "q": "b"}, [("1", "2", 1), ("q", "2", 1)])
+    content = read_benchmark(folder)
+    run = {"1": [("1", 1.0), ("2", 0.5)], "q": [("2", 1.0), ("1", 0.2)]}
+    naming = Naming("s", "x", "test", "test")
+    for own, other, value in (("dropped", "kept", 1.0), ("kept", "dropped", 0.75)):
+        rows = write_run_scores([run], content, naming, tmp_path / own, 10, own)
+        told = {(row["condition"], row["metric"]): row for row in rows}
+        assert told["headline", "MRR@10"]["value"] == value
+        assert told["headline", "MRR@10"]["own_document"] == own
+        assert told[f"own document {other}", "MRR@10"]["value"] == 1.75 - value
+        assert told[f"own document {other}", "MRR@10"]["own_document"] == other
+        kept = pl.read_parquet(tmp_path / own / "run.parquet")
+        assert (kept.filter(query_id="1")["document_id"].to_list() == ["2"]) == (own == "dropped")
+    rows = write_run_scores(
+        [{"q": run["q"]}],
+        read_benchmark(simple_folder(tmp_path / "y", {"1": "a", "2": "b"}, {"q": "b"}, [("q", "2", 1)])),
+        naming,
+        tmp_path / "z",
+        10,
+    )
+    assert {(row["condition"], row["own_document"]) for row in rows} == {("headline", None)}
 
 
 def test_bm25_stems_skips_stop_words_and_leaves_out_what_shares_no_term():
-    documents = {"1": "Patients treated with statins", "2": "The cats of the house", "3": "A statin trial"}
-    run = bm25_run({"q": "treating by statin", "r": "the of", "s": "zebra"}, documents, {"k1": 1.5, "b": 0.75}, 10)
+    texts = ["Patients treated with statins", "The cats of the house", "A statin trial"]
+    queries = {"q": "treating by statin", "r": "the of", "s": "zebra"}
+    run = whole(bm25_runs(queries, ["1", "2", "3"], texts, {"k1": 1.5, "b": 0.75}, 10))
     assert [d for d, _ in run["q"]] == ["1", "3"]
     assert (run["r"], run["s"]) == ([], [])
+    assert whole(bm25_runs({"q": "zebra"}, ["1"], ["the of"], {"k1": 1.5, "b": 0.75}, 10)) == {"q": []}
 
 
 def test_bm25_equals_lucenes_formula():
-    documents = {"1": "alpha beta beta", "2": "alpha gamma", "3": "gamma delta epsilon zeta"}
-    run = dict(bm25_run({"q": "beta gamma"}, documents, {"k1": 1.2, "b": 0.6}, 10)["q"])
+    texts = ["alpha beta beta", "alpha gamma", "gamma delta epsilon zeta"]
+    run = dict(whole(bm25_runs({"q": "beta gamma"}, ["1", "2", "3"], texts, {"k1": 1.2, "b": 0.6}, 10))["q"])
 
     def score(frequency, length, containing):
         inverse = math.log(1 + (3 - containing + 0.5) / (containing + 0.5))
@@ -95,9 +203,134 @@ def test_bm25_equals_lucenes_formula():
 
 
 def test_spearman_gives_ties_their_mean_rank():
-    assert spearman([1, 2, 2, 4], [10, 20, 30, 40]) == pytest.approx(np.corrcoef([1, 2.5, 2.5, 4], [1, 2, 3, 4])[0, 1])
-    with pytest.raises(BioHiCLError, match="not defined"):
-        spearman([1, 1], [1, 2])
+    wanted = [10, 20, 30, 40]
+    assert value_of(Spearman(wanted), [1, 2, 2, 4]) == pytest.approx(np.corrcoef([1, 2.5, 2.5, 4], [1, 2, 3, 4])[0, 1])
+
+
+# --- hybrids ----------------------------------------------------------------------------------------------------------
+
+DENSE, LEXICAL = [("a", 0.9), ("b", 0.7), ("c", 0.5)], [("c", 12.0), ("d", 8.0)]
+
+
+def test_reciprocal_ranks_by_hand():
+    found = joint(DENSE, LEXICAL, "rrf", 60)
+    assert found == pytest.approx({"a": 1 / 61, "b": 1 / 62, "c": 1 / 63 + 1 / 61, "d": 1 / 62})
+
+
+def test_convex_scores_by_hand():
+    assert joint(DENSE, LEXICAL, "convex", 0.25) == pytest.approx({"a": 0.25, "b": 0.125, "c": 0.75, "d": 0.0})
+    # Where all are alike each is the best, and what has nothing gets nothing.
+    assert joint([("a", 0.5), ("b", 0.5)], [], "convex", 0.5) == {"a": 0.5, "b": 0.5}
+
+
+@pytest.mark.parametrize("method", ["rrf", "convex"])
+def test_the_parameter_is_chosen_on_the_queries_it_is_given(tmp_path, method):
+    """Where BM25 alone is right the dense side gets no weight, and the other way round."""
+    documents = [f"d{n}" for n in range(9)]
+    qrels = {f"q{n}": {documents[n]: 1} for n in range(8)}
+    good = {query: [(next(iter(judged)), 2.0), ("d8", 1.0)] for query, judged in qrels.items()}
+    bad = {query: [("d8", 2.0), *((d, 1.0 - n / 100) for n, d in enumerate(documents[:8][::-1]))] for query in qrels}
+    for name, run in (("good", good), ("bad", bad)):
+        rows = [{"query_id": q, "document_id": d, "score": s} for q, pairs in run.items() for d, s in pairs]
+        pl.DataFrame(rows).write_parquet(tmp_path / f"{name}.parquet")
+    assert read_run(tmp_path / "good.parquet") == good
+    files = {name: tmp_path / f"{name}.parquet" for name in ("good", "bad")}
+    lexical_is_right = tune({"x": (files["bad"], files["good"])}, {"x": qrels}, 10)[method]
+    dense_is_right = tune({"x": (files["good"], files["bad"])}, {"x": qrels}, 10)[method]
+    if method == "convex":
+        assert lexical_is_right["parameter"] < 0.5 < dense_is_right["parameter"] + 0.5
+        assert lexical_is_right["parameter"] < dense_is_right["parameter"]
+    best = max(row["mean"] for row in dense_is_right["tried"])
+    assert dense_is_right["tried"][0].keys() == {"parameter", "mean", "x"}
+    assert (
+        next(row for row in dense_is_right["tried"] if row["parameter"] == dense_is_right["parameter"])["mean"] == best
+    )
+    assert dense_is_right["tuned_on"] == ["x"]
+
+
+def test_without_development_queries_the_usual_parameters_are_taken():
+    assert {name: (row["parameter"], row["tuned_on"]) for name, row in tune({}, {}, 10).items()} == {
+        "rrf": (60, []),
+        "convex": (0.5, []),
+    }
+
+
+# --- smaller embeddings -----------------------------------------------------------------------------------------------
+
+
+def vectors_of(count, width, seed=0):
+    vectors = np.random.default_rng(seed).standard_normal((count, width)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def compressed(how, depth=10, documents=300, width=64):
+    queries, corpus = vectors_of(20, width, 1), vectors_of(documents, width)
+    ids, names = [f"d{n:03d}" for n in range(documents)], [f"q{n}" for n in range(20)]
+    return whole(compressed_runs(names, queries, ids, corpus, how, depth, unit=True)), queries, corpus
+
+
+def test_bfloat16_is_torchs():
+    torch = pytest.importorskip("torch")
+    values = np.concatenate([vectors_of(50, 40).ravel(), np.float32([0, -0.0, 1, 3e38, 1e-40])])
+    theirs = torch.from_numpy(values).to(torch.bfloat16).to(torch.float32).numpy()
+    np.testing.assert_array_equal(nearest_bfloat16(values), theirs)
+
+
+def test_int8_is_half_a_step_away_at_most():
+    corpus = vectors_of(300, 16)
+    corpus[:, 3] = 0.25
+    stored = stored_as("int8", corpus)(corpus)
+    step = (corpus.max(axis=0) - corpus.min(axis=0)) / 255
+    assert (np.abs(stored - corpus) <= step / 2 + 1e-6).all()
+    assert max(len(np.unique(stored[:, dimension])) for dimension in range(16)) <= 256
+    np.testing.assert_allclose(stored[:, 3], 0.25, atol=1e-7)
+
+
+def test_binary_counts_equal_signs():
+    run, queries, corpus = compressed(Compression(precision="binary"))
+    for row, pairs in enumerate(run.values()):
+        agree = (np.sign(queries[row]) == np.sign(corpus)).sum(axis=1)
+        assert [score for _, score in pairs] == sorted((2 * agree - 64).tolist(), reverse=True)[: len(pairs)]
+
+
+def test_rescoring_with_enough_documents_is_the_finer_search():
+    """Binary, with all scored again by int8, is int8; and some scored again lie between the two."""
+    all_again, *_ = compressed(Compression(precision="binary", rescore=300))
+    int8, *_ = compressed(Compression(precision="int8"))
+    for query, pairs in int8.items():
+        assert [d for d, _ in all_again[query][:10]] == [d for d, _ in pairs[:10]]
+    binary, some = (compressed(Compression(precision="binary", rescore=count))[0] for count in (0, 40))
+    truth, *_ = compressed(Compression())
+
+    def kept(run):
+        return sum(len({d for d, _ in run[q][:10]} & {d for d, _ in pairs[:10]}) for q, pairs in truth.items())
+
+    assert kept(binary) < kept(some) <= kept(all_again)
+    assert all([s for _, s in pairs] == sorted((s for _, s in pairs), reverse=True) for pairs in some.values())
+
+
+def test_fewer_dimensions_are_compared_by_cosine_again():
+    run, queries, corpus = compressed(Compression(dimensions=8))
+    cut = corpus[:, :8] / np.linalg.norm(corpus[:, :8], axis=1, keepdims=True)
+    for row, pairs in enumerate(run.values()):
+        cosines = cut @ (queries[row, :8] / np.linalg.norm(queries[row, :8]))
+        assert [d for d, _ in pairs[:5]] == [f"d{n:03d}" for n in np.argsort(-cosines)[:5]]
+    with pytest.raises(BioHiCLError, match="65 dimensions are wanted of vectors that have 64"):
+        compressed(Compression(dimensions=65))
+
+
+def test_bytes_of_an_index():
+    assert Compression().index_bytes(384) == 1536
+    assert Compression(dimensions=128).index_bytes(384) == 512
+    assert Compression(precision="bfloat16").index_bytes(384) == 768
+    assert Compression(precision="int8").index_bytes(384) == 384
+    assert Compression(precision="binary").index_bytes(384) == 48
+    assert Compression(precision="binary", rescore=100).index_bytes(384) == 48 + 384
+    assert Compression(precision="int8", rescore=100).index_bytes(384) == 384 + 1536
+    assert signs(np.float32([[0.5, -2, 0]])).tolist() == [[1, -1, -1]]
+
+
+# --- evaluations ------------------------------------------------------------------------------------------------------
 
 
 def test_evaluation_writes_runs_that_give_its_numbers_again(finished):
@@ -109,88 +342,23 @@ def test_evaluation_writes_runs_that_give_its_numbers_again(finished):
         run.setdefault(query, {})[document] = score
         assert rank == len(run[query])
     qrels = {}
-    for line in (finished.folder / "resources/benchmarks/sample-retrieval/qrels/test.tsv").read_text().splitlines()[1:]:
+    for line in (finished.folder / "resources/sample/benchmarks/sample-retrieval/qrels/test.tsv").read_text().splitlines()[1:]:
         query, document, grade = line.split("\t")
         qrels.setdefault(query, {})[document] = int(grade)
     values = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10"}).evaluate(run)
     mean = sum(value["ndcg_cut_10"] for value in values.values()) / len(qrels)
     metrics = pl.read_parquet(place / "metrics.parquet")
     assert metrics.filter(metric="nDCG@10")["value"][0] == pytest.approx(mean, abs=1e-9)
-    assert metrics["n"].to_list() == [len(qrels)] * 2
+    assert set(metrics["n"]) == {len(qrels)}
+    assert set(metrics["pool"]) == {500}
+    trec = {}
+    for line in (place / "run.trec").read_text().splitlines():
+        query, _, document, rank, score, system = line.split()
+        trec.setdefault(query, {})[document] = float(np.float32(score))
+        assert (int(rank), system) == (len(trec[query]), "default")
+    assert trec == run
     kept = pl.read_parquet(place / "per_query.parquet").filter(metric="nDCG@10")
     assert kept["value"].mean() == pytest.approx(mean, abs=1e-9)
-
-
-def test_embeddings_and_score_equal_sentence_transformers(shared, tmp_path):
-    """A slice of SciFact: 300 documents that hold all the relevant ones of its first queries."""
-    from sentence_transformers import SentenceTransformer
-
-    source = shared / "data/benchmarks/scifact"
-    judged = [line.split("\t") for line in (source / "qrels/test.tsv").read_text().splitlines()[1:]][:25]
-    wanted = {document for _, document, _ in judged}
-    lines = [json.loads(line) for line in (source / "corpus.jsonl").read_text().splitlines()]
-    corpus = [d for d in lines if d["_id"] in wanted] + [d for d in lines if d["_id"] not in wanted]
-    names = {query for query, _, _ in judged}
-    queries = [q for q in map(json.loads, (source / "queries.jsonl").read_text().splitlines()) if q["_id"] in names]
-    small = folder(tmp_path / "slice", corpus[:300], queries, judged)
-    model = shared / "encoders/all-MiniLM-L6-v2"
-    rows = evaluate(str(model), small, tmp_path / "out", device="cpu")
-
-    witness = SentenceTransformer(str(model), device="cpu", local_files_only=True)
-    documents = witness.encode([f"{d['title']} {d['text']}".strip() for d in corpus[:300]], normalize_embeddings=True)
-    scores = witness.encode([q["text"] for q in queries], normalize_embeddings=True) @ documents.T
-    run = {
-        q["_id"]: [(corpus[i]["_id"], float(row[i])) for i in np.argsort(-row)]
-        for q, row in zip(queries, scores, strict=True)
-    }
-    qrels = {}
-    for query, document, grade in judged:
-        qrels.setdefault(query, {})[document] = int(grade)
-    expected = np.mean(list(per_query(run, qrels)["nDCG@10"].values()))
-    assert rows[0]["value"] == pytest.approx(expected, abs=1e-4)
-
-
-BAD = {
-    "empty folder": (lambda f: None, "holds no benchmark"),
-    "no such split": (
-        lambda f: folder(f / "x", [{"_id": "1", "text": "t"}], [], [("q", "1", 1)]),
-        "no such split; it has test",
-    ),
-    "broken line": (lambda f: _pairs(f, '{"sentence1": "a",'), r"pairs.jsonl, line 2: not valid JSON"),
-    "no score": (lambda f: _pairs(f, '{"sentence1": "a", "sentence2": "b", "score": "4"}'), r"line 2: 'score' is '4'"),
-    "score not finite": (
-        lambda f: _pairs(f, '{"sentence1": "a", "sentence2": "b", "score": NaN}'),
-        "line 2: 'score' is nan",
-    ),
-    "no sentence": (lambda f: _pairs(f, '{"sentence1": "a", "score": 4}'), r"line 2: 'sentence2' is None"),
-    "one pair": (lambda f: _pairs(f, ""), "holds 1 pairs"),
-    "not utf-8": (lambda f: (f / "pairs.jsonl").write_bytes(b'{"sentence1": "\xff"}'), "not UTF-8 at byte 15"),
-    "document twice": (
-        lambda f: folder(f / "y", [{"_id": "1", "text": "t"}] * 2, [{"_id": "q", "text": "t"}], [("q", "1", 1)]),
-        "corpus.jsonl, line 2: the document id '1' stands there twice",
-    ),
-    "unknown query": (
-        lambda f: folder(f / "z", [{"_id": "1", "text": "t"}], [{"_id": "q", "text": "t"}], [("p", "1", 1)]),
-        "judges the query 'p'",
-    ),
-    "grade not a number": (
-        lambda f: folder(f / "w", [{"_id": "1", "text": "t"}], [{"_id": "q", "text": "t"}], [("q", "1", "yes")]),
-        r"test.tsv, line 2: .*found 'q\\t1\\tyes'",
-    ),
-}
-
-
-def _pairs(path, line):
-    good = '{"sentence1": "a", "sentence2": "b", "score": 1.5}'
-    (path / "pairs.jsonl").write_text(f"{good}\n{line}\n")
-
-
-@pytest.mark.parametrize("fault", BAD)
-def test_wrong_benchmarks_are_errors_that_name_the_place(tmp_path, fault):
-    make, said = BAD[fault]
-    place = make(tmp_path)
-    with pytest.raises(BioHiCLError, match=said):
-        read_benchmark(place if hasattr(place, "is_dir") else tmp_path, "dev" if fault == "no such split" else "test")
 
 
 def test_bm25_has_no_similarity_of_two_sentences(sample, tmp_path):
@@ -206,7 +374,8 @@ def test_the_command_prints_the_metrics(sample, tmp_path, run_biohicl):
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["system"] == "bm25"
-    assert set(answer["metrics"]) == {"nDCG@10", "Recall@100"}
+    assert set(answer["metrics"]) == {"nDCG@10", "Recall@1", "Recall@100", "MRR@10", "MRR", "MAP"}
+    assert answer["pool"] == 500
     assert (tmp_path / "out/run.parquet").is_file()
     missing = run_biohicl(
         "evaluate", tmp_path / "nothing", sample / "benchmarks/sample-pairs", "--output", tmp_path / "o"

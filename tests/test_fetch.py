@@ -12,6 +12,7 @@ import zipfile
 
 import pytest
 
+from biohicl.encoder.fetching import SETTINGS
 from biohicl.errors import BioHiCLError
 from biohicl.fetch.download import fetch_backbone, fetch_benchmark, fetch_mesh_file, fetch_pubmed_file
 from biohicl.fetch.places import as_url, list_directory, read_text
@@ -176,9 +177,8 @@ FILES = ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"]
 
 def test_a_benchmark_from_a_folder(sample, tmp_path):
     source = sample / "benchmarks/sample-retrieval"
-    fetch_benchmark(None, str(source), None, FILES, tmp_path / "out")
-    for file in FILES:
-        assert (tmp_path / "out" / file).read_bytes() == (source / file).read_bytes()
+    assert fetch_benchmark(None, str(source), None, FILES, tmp_path / "out") == (source, None)
+    assert not (tmp_path / "out").exists()
     (tmp_path / "empty").mkdir()
     with pytest.raises(BioHiCLError, match=r"empty: has no corpus.jsonl, .*it is empty"):
         fetch_benchmark(None, str(tmp_path / "empty"), None, FILES, tmp_path / "none")
@@ -203,7 +203,7 @@ def test_a_benchmark_from_an_archive(tmp_path):
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == sorted(
         ["scifact.zip", "corpus.jsonl", "queries.jsonl", "test.tsv"]
     )
-    with pytest.raises(BioHiCLError, match="its SHA-256 is [0-9a-f]{64}, but config.yaml expects 000"):
+    with pytest.raises(BioHiCLError, match="its SHA-256 is [0-9a-f]{64}, and 000.* is expected"):
         fetch_benchmark(path.as_uri(), None, "0" * 64, FILES, tmp_path / "none")
     with pytest.raises(BioHiCLError, match="the archive has no qrels/dev.tsv"):
         fetch_benchmark(path.as_uri(), None, None, ["qrels/dev.tsv"], tmp_path / "none")
@@ -225,14 +225,19 @@ def test_a_backbone_from_a_folder(sample, tmp_path):
 
 
 def test_without_network_a_hub_name_says_what_to_do(tmp_path, run_biohicl):
-    names = ("path", "revision", "pooling", "normalize", "max_length", "query_instruction", "passage_instruction")
+    names = ("path", "revision", "passage_hub", "passage_path", "passage_revision", *SETTINGS)
     settings = {"hub": "BAAI/bge-base-en-v1.5"} | dict.fromkeys(names)
-    done = run_biohicl("fetch-backbone", "--settings", json.dumps(settings), "--output", tmp_path / "bge")
+    where = ("--name", "bge", "--lock", tmp_path / "lock.json", "--output", tmp_path / "bge")
+    done = run_biohicl("fetch-backbone", "--settings", json.dumps(settings), *where)
     assert done.returncode == 2
     assert "BAAI/bge-base-en-v1.5: cannot be had from the hub" in done.stderr
     assert "`path`" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+    done = run_biohicl("fetch-backbone", "--settings", json.dumps(settings), *where, "--optional")
+    assert done.returncode == 0
+    assert "bge: left out: BAAI/bge-base-en-v1.5: cannot be had from the hub" in done.stderr
+    assert [path.name for path in (tmp_path / "bge").iterdir()] == ["unavailable.json"]
 
 
 def test_without_network_a_server_says_what_to_do(tmp_path, monkeypatch):

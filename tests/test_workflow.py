@@ -13,7 +13,7 @@ import sys
 import polars as pl
 import pytest
 
-from conftest import ROOT, Workflow, overlay
+from conftest import ROOT, Workflow, biohicl, overlay
 
 # The README's table of what runs again: its rows, and what the test that asserts each says of it.
 ROWS = {}
@@ -43,6 +43,14 @@ def test_every_row_of_the_readme_is_asserted():
 # What follows a merge: nothing that trains or evaluates.
 MERGED = {"merge_citations": 1, "write_report": 1, "write_catalog": 1}
 SHOWN = {"write_report": 1, "write_catalog": 1}
+# Of each model that is new: its texts are encoded, on two benchmarks, and runs of two splits are scored; a hybrid is tuned.
+OF_A_MODEL = {"embed_documents": 1, "embed_queries": 2, "embed_sentences": 1, "evaluate_dense": 2, "evaluate_pairs": 1}
+OF_A_MODEL |= {"tune_hybrids": 1, "evaluate_hybrid": 1, "evaluate_variant": 1}
+COMPARED = {"compare_systems": 2, "summarize": 1}
+
+
+def evaluations_of(models):
+    return {rule: count * models for rule, count in OF_A_MODEL.items()} | COMPARED
 
 
 def publish(mirror, kind, name, like="updatefiles/pubmed99n0003"):
@@ -85,7 +93,16 @@ def test_a_second_run_does_nothing(finished):
 
 
 def test_every_job_has_its_log_and_benchmark(finished):
-    stages = {"parse_pubmed", "fetch_pubmed", "train_node", "evaluate_system", "select", "labels", "tokens"}
+    stages = {
+        "parse_pubmed",
+        "fetch_pubmed",
+        "train_node",
+        "evaluation",
+        "embed",
+        "compare_systems",
+        "select",
+        "labels",
+    }
     assert stages <= {path.name for path in (finished.folder / "logs").iterdir()}
     assert stages <= {path.name for path in (finished.folder / "benchmarks").iterdir()}
 
@@ -114,7 +131,12 @@ def test_the_default_configuration_plans_without_network(tmp_path):
     planned = bare.jobs("all")
     assert planned["list_pubmed"] == 1
     assert planned["train_node"] == 2
-    assert planned["evaluate_system"] == 4 * 4
+    # Three encoders on five retrieval benchmarks, and the development splits of two for what is made of two of them.
+    assert planned["embed_documents"] == 3 * 5
+    assert planned["evaluate_dense"] == 3 * 5 + 2 * 2
+    assert planned["evaluate_pairs"] == 3 * 2
+    assert (planned["evaluate_hybrid"], planned["evaluate_variant"]) == (2 * 2 * 5, 2 * 4 * 5)
+    assert (planned["fetch_benchmark"], planned["fetch_pairs"]) == (5, 2)
 
 
 def test_targets_are_the_stages(finished):
@@ -219,8 +241,8 @@ def test_a_new_year_replaces_the_corpus_and_leaves_the_models(mirrored):
     new_year = {"training": {"release": "year-98"}, "nodes": {"default-98": node}, "models": ["default-98"]}
     overlays = [overlay(mirrored.folder, new_year)]
     assert mirrored.jobs("all", overlays=overlays) == {
-        **{"freeze_release": 1, "select": 1, "labels": 1, "tokens": 1, "train_node": 1, "evaluate_system": 2},
-        **{"summarize": 1} | SHOWN,
+        **{"freeze_release": 1, "select": 1, "labels": 1, "tokens": 1, "train_node": 1, "overlap": 2},
+        **evaluations_of(1) | SHOWN,
     }
     models = times(results / "models/default")
     mirrored.snakemake("all", overlays=overlays)
@@ -350,8 +372,16 @@ def test_files_that_leave_the_listing_leave_the_corpus_and_stay_frozen(copied):
 def test_a_new_training_release_trains_anew(copied):
     renamed = overlay(copied.folder, {"training": {"release": "later"}})
     assert copied.jobs("all", overlays=[renamed]) == {
-        **{"freeze_release": 1, "select": 1, "labels": 1, "tokens": 1, "train_node": 2, "evaluate_system": 4},
-        **{"count_labels": 1, "summarize": 1} | SHOWN,
+        **{
+            "freeze_release": 1,
+            "select": 1,
+            "labels": 1,
+            "tokens": 1,
+            "train_node": 2,
+            "count_labels": 1,
+            "overlap": 2,
+        },
+        **evaluations_of(2) | SHOWN,
     }
 
 
@@ -360,15 +390,15 @@ def test_a_new_training_release_trains_anew(copied):
 
 @readme_row(
     "a node is added",
-    "that node and its evaluations; summary, report and catalog; `count_labels` where it is the first to weigh labels by "
-    "the corpus",
+    "that node and its evaluations; comparisons, summary, report and catalog; `count_labels` where it is the first to "
+    "weigh labels by the corpus",
 )
 def test_adding_a_node_runs_that_node_only(copied):
     block = {"start": "default", "selection": "abstracts", "losses": {"mse": {}}, "max_length": 96}
     added = overlay(
         copied.folder, {"nodes": {"second-phase": block}, "models": ["biohicl-base", "default", "second-phase"]}
     )
-    trained = {"train_node": 1, "evaluate_system": 2, "summarize": 1} | SHOWN
+    trained = {"train_node": 1} | evaluations_of(1) | SHOWN
     assert copied.jobs("all", overlays=[added]) == trained
     # Where no node before it weighed labels by the corpus, they are counted now.
     (copied.folder / "results/training/label_counts/tests.parquet").unlink()
@@ -383,8 +413,8 @@ def test_adding_a_node_runs_that_node_only(copied):
 
 @readme_row(
     "a node's settings",
-    "that node, what starts from it, and their evaluations; summary, report and catalog; `count_labels` where it is the "
-    "first to weigh labels by the corpus",
+    "that node, what starts from it, and their evaluations; comparisons, summary, report and catalog; `count_labels` where "
+    "it is the first to weigh labels by the corpus",
 )
 def test_changing_a_node_runs_it_and_what_starts_from_it(copied):
     schedule = {"max_steps": 2, "batch_size": 8}
@@ -400,10 +430,10 @@ def test_changing_a_node_runs_it_and_what_starts_from_it(copied):
     copied.snakemake("all", overlays=overlays)
     assert copied.jobs("all", overlays=overlays) == {}
     overlays.append(overlay(copied.folder, {"nodes": {"default": {"seed": 2}}}, "changed.yaml"))
-    assert copied.jobs("all", overlays=overlays) == {"train_node": 2, "evaluate_system": 2, "summarize": 1} | SHOWN
+    assert copied.jobs("all", overlays=overlays) == {"train_node": 2} | evaluations_of(1) | SHOWN
     alone = [overlay(copied.folder, {"nodes": {"default": {"seed": 2}}}, "alone.yaml")]
     planned = copied.jobs("all", overlays=alone)
-    assert (planned["train_node"], planned["evaluate_system"]) == (1, 2)
+    assert (planned["train_node"], planned["evaluate_dense"]) == (1, 2)
     # What a node does not read of its labels trains nothing again.
     unread = [overlay(copied.folder, {"nodes": {"biohicl-base": {"labels": {"smoothing": 0.5}}}}, "unread.yaml")]
     assert "train_node" not in copied.jobs("train", overlays=unread)
@@ -432,22 +462,96 @@ def test_backbones_that_read_alike_share_their_tokens(copied):
     assert copied.jobs("train", overlays=[own]) == {"tokens": 1, "train_node": 1}
 
 
-@readme_row("a benchmark is added", "its evaluations, summary, report and catalog")
+@readme_row("a benchmark is added", "its evaluations and comparison; summary, report and catalog")
 def test_benchmarks_come_and_go_without_training(copied):
     fewer = overlay(copied.folder, {"evaluation": {"benchmarks": ["sample-pairs"]}}, "fewer.yaml")
-    assert copied.jobs("all", overlays=[fewer]) == {"summarize": 1, "write_report": 1, "write_catalog": 1}
+    assert copied.jobs("all", overlays=[fewer]) == {"summarize": 1} | SHOWN
     block = {"kind": "similarity", "path": "resources/sample/benchmarks/sample-pairs"}
     more = overlay(
         copied.folder,
         {"benchmarks": {"again": block}, "evaluation": {"benchmarks": ["sample-retrieval", "sample-pairs", "again"]}},
     )
     assert copied.jobs("all", overlays=[more]) == {
-        "fetch_similarity_benchmark": 1,
-        "evaluate_system": 3,
-        "summarize": 1,
-        "write_report": 1,
-        "write_catalog": 1,
+        **{"fetch_pairs": 1, "embed_sentences": 3, "evaluate_pairs": 3, "overlap": 1, "compare_systems": 1},
+        **{"summarize": 1} | SHOWN,
     }
+
+
+@readme_row("a peer, a hybrid or a variant is added", "its evaluations; comparisons, summary, report and catalog")
+def test_systems_come_and_go_without_training(copied):
+    peer = {"peers": {"other": {"path": "resources/sample/backbone", "pooling": "cls"}}}
+    peer |= {"evaluation": {"peers": ["other"]}}
+    added = {"fetch_backbone": 1, "embed_documents": 1, "embed_queries": 1, "embed_sentences": 1, "evaluate_dense": 1}
+    assert copied.jobs("all", overlays=[overlay(copied.folder, peer, "peer.yaml")]) == {
+        **added | {"evaluate_pairs": 1} | COMPARED | SHOWN
+    }
+    made = {
+        "evaluation": {"hybrids": {"ranks": {}}, "variants": {"half": {"precision": "bfloat16", "of": ["default"]}}}
+    }
+    assert copied.jobs("all", overlays=[overlay(copied.folder, made, "made.yaml")]) == {
+        **{"evaluate_hybrid": 2, "evaluate_variant": 1, "compare_systems": 1, "summarize": 1} | SHOWN
+    }
+    without = overlay(copied.folder, {"evaluation": {"hybrids": {"convex": None}}}, "without.yaml")
+    assert copied.jobs("all", overlays=[without]) == {"compare_systems": 1, "summarize": 1} | SHOWN
+
+
+@readme_row("`evaluation.draws` or `seed`", "comparisons, summary, report and catalog")
+def test_other_draws_compare_again(copied):
+    changed = overlay(copied.folder, {"evaluation": {"draws": 200}})
+    assert copied.jobs("all", overlays=[changed]) == COMPARED | SHOWN
+
+
+@readme_row("`exclude_benchmarks` of a selection", "the selection, and what is trained on it")
+def test_only_benchmarks_that_a_selection_excludes_are_its_inputs(copied):
+    content = {"training": {"selections": {"abstracts": {"exclude_benchmarks": []}}}}
+    planned = copied.jobs("all", overlays=[overlay(copied.folder, content)])
+    assert (planned["select"], planned["train_node"], planned["overlap"]) == (1, 2, 2)
+    assert not {"count_labels", "fetch_benchmark", "fetch_pairs"} & planned.keys()
+    # A benchmark that no selection names changes without training.
+    (copied.folder / "resources/benchmarks/sample-pairs/pairs.parquet").touch()
+    assert not {"select", "train_node"} & copied.jobs("all").keys()
+    (copied.folder / "resources/benchmarks/sample-retrieval/test/queries.parquet").touch()
+    assert not {"select", "train_node"} & copied.jobs("all").keys()
+
+
+def test_what_cannot_be_had_is_named_first_left_out_and_blocks_nothing(copied):
+    """A benchmark's folder and a peer's weights that are not there: the rest is scored, and each run tries again."""
+    content = {
+        "benchmarks": {
+            "lost": {"kind": "retrieval", "path": "nowhere", "development": "dev"},
+            "lost-pairs": {"kind": "similarity", "path": "nowhere-either"},
+        },
+        "peers": {"absent": {"path": "no-weights"}},
+        "evaluation": {
+            "benchmarks": ["sample-retrieval", "sample-pairs", "lost", "lost-pairs"],
+            "peers": ["absent"],
+            "tuned_on": ["sample-retrieval", "lost"],
+        },
+    }
+    (copied.folder / "results/training/excluded/abstracts.parquet").unlink()
+    overlays = [overlay(copied.folder, content)]
+    done = copied.snakemake("all", overlays=overlays)
+    told = [line for line in done.output.splitlines() if "left out: " in line]
+    assert len(told) == 3
+    assert any(line.startswith("lost: left out: nowhere: no such folder") for line in told)
+    assert done.output.index("lost: left out") < done.output.index("rule embed_")
+    scores = biohicl("scores", cwd=copied.folder).stdout
+    header, *rows = scores.splitlines()
+    assert "lost" not in header
+    assert not any(row.startswith("absent") for row in rows)
+    assert "left out: benchmark lost: nowhere: no such folder" in scores
+    assert "left out: system absent: no-weights: no such folder" in scores
+    summary = pl.read_parquet(copied.folder / "results/summary.parquet")
+    assert set(summary["benchmark"]) == {"sample-retrieval", "sample-pairs"}
+    tuned = json.loads((copied.folder / "results/development/default/hybrids.json").read_text())
+    assert tuned["convex"]["tuned_on"] == ["sample-retrieval"]
+    # Each run tries again, and where it is there now it is scored.
+    shutil.copytree(copied.folder / "resources/sample/benchmarks/sample-pairs", copied.folder / "nowhere-either")
+    planned = copied.jobs("all", overlays=overlays)
+    assert (planned["fetch_benchmark"], planned["fetch_pairs"], planned["fetch_backbone"]) == (1, 1, 1)
+    assert "train_node" not in planned
+    copied.snakemake("results/comparisons/lost-pairs/estimates.parquet", overlays=overlays)
+    assert pl.read_parquet(copied.folder / "results/comparisons/lost-pairs/estimates.parquet").height
 
 
 @readme_row(

@@ -7,9 +7,10 @@ Rooms of the package, lower ones first; a room imports only from those before it
     configuration, nlm_xml         config.yaml and its schema; NLM's XML, in blocks of whole records
     fetch                          listings and downloads, verified
     pubmed, mesh                   XML to tables; latest citations; the hierarchy, and what it says of label sets
+    leakage                        which citations are a benchmark's documents
     encoder                        a text encoder folder: load, pool, embed, save
     training                       selection, tokens, labels, targets, losses, trainer
-    evaluation                     benchmarks, retrieval, metrics, intervals
+    evaluation                     benchmarks, vectors to runs, metrics, intervals, comparisons
     study                          which label weighting tells related citations from others
     report                         summary, report page, catalog
     sample                         the generated copy of NLM's server

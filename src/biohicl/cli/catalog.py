@@ -22,6 +22,10 @@ def add_commands(commands: Subcommands) -> None:
             "node": options.nodes,
             "retrieval": options.retrieval,
             "similarity": options.similarity,
+            "collection": options.collections,
+            "pair_set": options.pair_sets,
+            "benchmark": [*options.collections, *options.pair_sets],
+            "overlap": options.overlaps,
         }
         write_catalog(names, options.output)
 
@@ -35,6 +39,9 @@ def add_commands(commands: Subcommands) -> None:
     parser.add_argument("--nodes", nargs="*", default=[], help="names of models")
     parser.add_argument("--retrieval", nargs="*", default=[], help="evaluations as system/benchmark")
     parser.add_argument("--similarity", nargs="*", default=[], help="evaluations as system/benchmark")
+    parser.add_argument("--collections", nargs="*", default=[], help="names of retrieval benchmarks")
+    parser.add_argument("--pair-sets", nargs="*", default=[], help="names of similarity benchmarks")
+    parser.add_argument("--overlaps", nargs="*", default=[], help="what was compared, as selection/benchmark")
     parser.add_argument("--output", type=Path, required=True)
 
     def sql(options: argparse.Namespace) -> None:

@@ -1,17 +1,61 @@
-"""The subcommand that scores a model."""
+"""The subcommands that encode texts, score systems, and compare them."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
-from biohicl.cli.arguments import Subcommands, command, device_option, positive
+from biohicl.cli.arguments import Subcommands, command, device_option, positive, settings
 
 
 def add_commands(commands: Subcommands) -> None:
-    """Adds evaluate."""
+    """Adds embed, evaluate, evaluate-vectors, tune-hybrids, evaluate-hybrid, compare, measure."""
+    for add in (
+        _add_embed,
+        _add_evaluate,
+        _add_evaluate_vectors,
+        _add_tune_hybrids,
+        _add_evaluate_hybrid,
+        _add_compare,
+        _add_measure,
+    ):
+        add(commands)
 
+
+def _add_embed(commands: Subcommands) -> None:
+    def embed(options: argparse.Namespace) -> None:
+        from biohicl.encoder.vectors import write_vectors
+        from biohicl.evaluation.benchmarks import blocks_of_texts
+
+        write_vectors(
+            options.encoder,
+            options.kind,
+            lambda: blocks_of_texts(options.table, options.kind),
+            options.output,
+            task=options.task,
+            batch_size=options.batch_size,
+            device=options.device,
+        )
+
+    parser = command(
+        commands,
+        "embed",
+        embed,
+        "Encode the texts of a benchmark's table",
+        "A killed run goes on where it was; the same texts are not encoded twice.",
+    )
+    parser.add_argument("encoder", type=Path, metavar="ENCODER_DIR")
+    parser.add_argument("table", type=Path, metavar="TABLE", help="documents, queries or pairs .parquet")
+    parser.add_argument("--as", dest="kind", choices=("documents", "queries", "sentences"), required=True)
+    parser.add_argument("--task", default="", help="what is asked, for instructions with a place for it")
+    parser.add_argument("--batch-size", type=positive, default=64, help="texts encoded at a time (default: 64)")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.npy", help="and its record, FILE.json")
+    device_option(parser)
+
+
+def _add_evaluate(commands: Subcommands) -> None:
     def evaluate(options: argparse.Namespace) -> None:
         from biohicl.evaluation.evaluate import evaluate
 
@@ -24,27 +68,203 @@ def add_commands(commands: Subcommands) -> None:
             batch_size=options.batch_size,
             run_depth=options.run_depth,
             bm25={"k1": options.bm25_k1, "b": options.bm25_b},
+            own_document=options.own_document,
+            task=options.task,
             device=options.device,
         )
-        if options.json:
-            first = metrics[0]
-            shown = {key: first[key] for key in ("system", "benchmark", "kind", "split", "n")}
-            print(json.dumps(shown | {"metrics": {row["metric"]: row["value"] for row in metrics}}))
-        else:
-            for row in metrics:
-                print(f"{row['system']}  {row['benchmark']}  {row['metric']}  {row['value']:.4f}  (n = {row['n']})")
+        _print_metrics(metrics, options.json)
 
-    parser = command(commands, "evaluate", evaluate, "Score one model on one benchmark, and print the metrics")
+    parser = command(
+        commands,
+        "evaluate",
+        evaluate,
+        "Score one model on one benchmark, and print the metrics",
+        "Vectors are kept in DIR/vectors: a second run encodes nothing anew.",
+    )
     parser.add_argument("model", metavar="MODEL", help="a model's folder, a name on the hub (owner/name), or bm25")
     parser.add_argument("benchmark", type=Path, metavar="BENCHMARK_DIR", help="a BEIR folder, or one with pairs.jsonl")
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="for run, per_query and metrics .parquet"
+        "--output", type=Path, required=True, metavar="DIR", help="for run, per_query, metrics, vectors"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--split", default="test", help="which qrels file (default: test)")
     parser.add_argument("--system", help="the model's name in the tables (default: its folder's)")
     parser.add_argument("--batch-size", type=positive, default=64, help="texts encoded at a time (default: 64)")
-    parser.add_argument("--run-depth", type=positive, default=1000, help="documents kept a query (default: 1000)")
+    parser.add_argument("--task", default="", help="what is asked, for instructions with a place for it")
+    _run_options(parser)
+    _lexical_options(parser)
+    device_option(parser)
+
+
+def _add_evaluate_vectors(commands: Subcommands) -> None:
+    def evaluate_vectors(options: argparse.Namespace) -> None:
+        from biohicl.evaluation.compression import Compression
+        from biohicl.evaluation.evaluate import evaluate_vectors, naming_of
+
+        naming = naming_of(options.system, options.benchmark, options.split)
+        how = Compression(**{key: value for key, value in options.variant.items() if key != "of"})
+        vectors, benchmark, output = options.vectors, options.benchmark, options.output
+        own = options.own_document
+        _print_metrics(evaluate_vectors(vectors, benchmark, output, naming, options.run_depth, own, how), False)
+
+    parser = command(commands, "evaluate-vectors", evaluate_vectors, "Score vectors that embed wrote")
+    parser.add_argument("vectors", type=Path, nargs="+", metavar="FILE.npy", help="documents and queries, or sentences")
+    parser.add_argument("--benchmark", type=Path, required=True, metavar="DIR", help="the folder of its tables")
+    parser.add_argument("--variant", type=settings, default={}, help="a block of evaluation.variants, as JSON")
+    _named_options(parser)
+    _run_options(parser)
+
+
+def _add_tune_hybrids(commands: Subcommands) -> None:
+    def tune_hybrids(options: argparse.Namespace) -> None:
+        from biohicl.evaluation.benchmarks import read_qrels
+        from biohicl.evaluation.fusion import tune
+        from biohicl.storage import write_json
+
+        if not len(options.dense) == len(options.lexical) == len(options.qrels):
+            parser.error("--dense, --lexical and --qrels take one file for each benchmark, in the same order")
+        names = [file.parent.name for file in options.dense]
+        runs = dict(zip(names, zip(options.dense, options.lexical, strict=True), strict=True))
+        qrels = {name: read_qrels(file) for name, file in zip(names, options.qrels, strict=True)}
+        chosen = tune(runs, qrels, options.run_depth)
+        write_json(chosen, options.output)
+        for method, row in chosen.items():
+            where = ", ".join(row["tuned_on"]) or "nothing (no development split): the usual value"
+            print(f"{method}: {row['parameter']:g}, chosen on {where}")
+
+    parser = command(
+        commands, "tune-hybrids", tune_hybrids, "Choose how to join a dense system with BM25, on development queries"
+    )
+    parser.add_argument(
+        "--dense", type=Path, nargs="*", default=[], metavar="RUN", help="its run.parquet, a benchmark each"
+    )
+    parser.add_argument("--lexical", type=Path, nargs="*", default=[], metavar="RUN", help="BM25's, in the same order")
+    parser.add_argument("--qrels", type=Path, nargs="*", default=[], metavar="QRELS", help="qrels.parquet, likewise")
+    parser.add_argument("--run-depth", type=positive, default=1000, help="documents of a joint run (default: 1000)")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file")
+
+
+def _add_evaluate_hybrid(commands: Subcommands) -> None:
+    def evaluate_hybrid(options: argparse.Namespace) -> None:
+        from biohicl.evaluation.evaluate import evaluate_hybrid, naming_of
+
+        metrics = evaluate_hybrid(
+            options.dense,
+            options.lexical,
+            options.tuned,
+            options.method,
+            options.benchmark,
+            options.output,
+            naming_of(options.system, options.benchmark, options.split),
+            options.run_depth,
+            options.own_document,
+        )
+        _print_metrics(metrics, False)
+
+    parser = command(commands, "evaluate-hybrid", evaluate_hybrid, "Score a dense system's run joined with BM25's")
+    parser.add_argument("--dense", type=Path, required=True, metavar="RUN", help="the dense system's run.parquet")
+    parser.add_argument("--lexical", type=Path, required=True, metavar="RUN", help="BM25's")
+    parser.add_argument("--tuned", type=Path, required=True, metavar="JSON", help="what tune-hybrids wrote")
+    parser.add_argument("--method", choices=("rrf", "convex"), required=True)
+    parser.add_argument("--benchmark", type=Path, required=True, metavar="DIR", help="the folder of its tables")
+    _named_options(parser)
+    _run_options(parser)
+
+
+def _add_compare(commands: Subcommands) -> None:
+    def compare(options: argparse.Namespace) -> None:
+        from biohicl.evaluation.compare import Evaluated, compare
+
+        systems = {name: Evaluated(Path(row.pop("folder")), **row) for name, row in options.systems.items()}
+        overlaps = {name: Path(path) for name, path in options.overlaps.items()}
+        compare(options.benchmark, systems, overlaps, options.output, options.draws, options.seed)
+
+    parser = command(
+        commands, "compare", compare, "Intervals of all systems on one benchmark, and which differ by more than chance"
+    )
+    parser.add_argument("--benchmark", type=Path, required=True, metavar="DIR", help="the folder of its tables")
+    parser.add_argument(
+        "--systems", type=settings, required=True, help="JSON: system to folder, against, of, selections"
+    )
+    parser.add_argument(
+        "--overlaps", type=settings, default={}, help="JSON: selection to the table of shared documents"
+    )
+    parser.add_argument("--draws", type=positive, default=10_000, help="of each interval and test (default: 10000)")
+    parser.add_argument("--seed", type=int, default=1, help="of the draws (default: 1)")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+
+
+def _add_measure(commands: Subcommands) -> None:
+    def measure(options: argparse.Namespace) -> None:
+        from biohicl.evaluation.efficiency import measure
+
+        measure(
+            options.model,
+            options.system,
+            options.benchmark,
+            options.vectors,
+            options.output,
+            device=options.device,
+            texts=options.texts,
+            queries=options.queries,
+            batch_size=options.batch_size,
+            bm25={"k1": options.bm25_k1, "b": options.bm25_b},
+        )
+
+    parser = command(
+        commands,
+        "measure",
+        measure,
+        "What a system costs on this machine: size, pace, latency, memory",
+        "Nothing else should run meanwhile.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="an encoder's folder, or bm25")
+    parser.add_argument("--system", required=True, help="its name in the table")
+    parser.add_argument("--benchmark", type=Path, required=True, metavar="DIR", help="the folder of its tables")
+    parser.add_argument("--vectors", type=Path, metavar="FILE.npy", help="of the documents, which embed wrote")
+    parser.add_argument("--texts", type=positive, default=256, help="documents whose encoding is timed (default: 256)")
+    parser.add_argument("--queries", type=positive, default=100, help="queries that are timed (default: 100)")
+    parser.add_argument("--batch-size", type=positive, default=64, help="texts encoded at a time (default: 64)")
+    _lexical_options(parser)
+    parser.add_argument("--output", type=Path, required=True)
+    device_option(parser)
+
+
+def _lexical_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bm25-k1", type=float, default=1.5, help="term frequency saturation (default: 1.5)")
     parser.add_argument("--bm25-b", type=float, default=0.75, help="length normalisation (default: 0.75)")
-    device_option(parser)
+
+
+def _named_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--system", required=True, help="its name in the tables")
+    parser.add_argument("--split", default="test", help="test or development (default: test)")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for run, per_query and metrics")
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run-depth", type=positive, default=1000, help="documents kept a query (default: 1000)")
+    parser.add_argument(
+        "--own-document",
+        choices=("dropped", "kept"),
+        default="dropped",
+        help="what becomes of a document with the query's own id (default: dropped, as in BEIR)",
+    )
+
+
+def _print_metrics(metrics: list[dict[str, Any]], as_json: bool) -> None:
+    headline = [row for row in metrics if row["condition"] == "headline"]
+    if as_json:
+        first = headline[0] if headline else {}
+        shown = {key: first.get(key) for key in ("system", "benchmark", "kind", "split", "n", "pool", "own_document")}
+        others: dict[str, dict[str, float]] = {}
+        for row in metrics:
+            if row["condition"] != "headline":
+                others.setdefault(row["condition"], {})[row["metric"]] = row["value"]
+        values = {row["metric"]: row["value"] for row in headline}
+        print(json.dumps(shown | {"metrics": values} | ({"others": others} if others else {})))
+        return
+    for row in metrics:
+        condition = "" if row["condition"] == "headline" else f"  ({row['condition']})"
+        print(f"{row['system']}  {row['benchmark']}  {row['metric']}  {row['value']:.4f}  (n = {row['n']}){condition}")
+    if not metrics:
+        print("nothing was scored: the benchmark or the system could not be had")

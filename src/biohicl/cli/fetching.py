@@ -72,30 +72,24 @@ def add_fetching(commands: Subcommands) -> None:
     parser.add_argument("--output", type=Path, required=True)
 
     def fetch_benchmark(options: argparse.Namespace) -> None:
-        from biohicl.evaluation.benchmarks import files_of
-        from biohicl.fetch.download import fetch_benchmark
+        from biohicl.evaluation.benchmarks import bring_benchmark
 
-        block = options.settings
-        files = files_of(block["kind"], block["split"])
-        fetch_benchmark(block["url"], block["path"], block["sha256"], files, options.output)
+        bring_benchmark(options.name, options.settings, options.output, options.lock, options.attempt)
 
     parser = command(
-        commands, "fetch-benchmark", fetch_benchmark, "Bring a benchmark's files from an archive or a folder"
+        commands,
+        "fetch-benchmark",
+        fetch_benchmark,
+        "Bring a benchmark from an archive or a folder, read it, and write its tables",
+        "One that cannot be had is no error: its record, benchmark.json, says why, and its tables are empty.",
     )
-    parser.add_argument("--settings", type=settings, required=True, help="its block of config.yaml, as JSON or a file")
-    parser.add_argument("--output", type=Path, required=True, help="folder")
+    _block_options(parser)
 
     def fetch_backbone(options: argparse.Namespace) -> None:
-        from biohicl.encoder.folder import prepare_backbone
-        from biohicl.fetch.download import fetch_backbone
-        from biohicl.storage import whole_directory
+        from biohicl.encoder.fetching import bring_encoder
 
-        block = options.settings
-        names = ("pooling", "normalize", "max_length", "query_instruction", "passage_instruction")
-        overrides = {name: block[name] for name in names}
-        with whole_directory(options.output) as folder:
-            fetch_backbone(block["hub"], block["path"], block["revision"], folder)
-            prepare_backbone(folder, **overrides)
+        where = options.output, options.lock
+        bring_encoder(options.name, options.settings, *where, options.optional, options.attempt)
 
     parser = command(
         commands,
@@ -103,7 +97,17 @@ def add_fetching(commands: Subcommands) -> None:
         fetch_backbone,
         "Bring a text encoder from the hub or a folder, checked and completed",
     )
+    _block_options(parser)
+    parser.add_argument(
+        "--optional", action="store_true", help="one that cannot be had is no error: the folder says why"
+    )
+
+
+def _block_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", required=True, help="its name in config.yaml")
     parser.add_argument("--settings", type=settings, required=True, help="its block of config.yaml, as JSON or a file")
+    parser.add_argument("--lock", type=Path, required=True, help="JSON file that keeps what came first, to be enforced")
+    parser.add_argument("--attempt", type=int, default=0, help="number to write beside the folder (default: 0)")
     parser.add_argument("--output", type=Path, required=True, help="folder")
 
 

@@ -9,19 +9,24 @@ from biohicl.cli.arguments import Subcommands, command, settings
 
 
 def add_commands(commands: Subcommands) -> None:
-    """Adds summary, scores, report."""
+    """Adds summary, scores, efficiency, report."""
 
     def summary(options: argparse.Namespace) -> None:
-        from biohicl.report.summary import write_summary
+        from biohicl.report.summary import About, write_summary
 
-        write_summary(options.metrics, options.roles, options.output)
+        records = {path.parent.name: path for path in options.records}
+        encoders = {folder.name: folder for folder in options.encoders}
+        write_summary(options.metrics, options.comparisons, About(**options.about), records, encoders, options.output)
 
-    parser = command(commands, "summary", summary, "Join the metrics of all evaluations")
+    parser = command(commands, "summary", summary, "Join the metrics of all evaluations with how sure they are")
     parser.add_argument("metrics", nargs="*", type=Path, metavar="METRICS", help="metrics.parquet files")
+    parser.add_argument("--comparisons", nargs="*", type=Path, default=[], metavar="DIR", help="what compare wrote")
+    parser.add_argument("--about", type=settings, required=True, help="JSON: systems, benchmarks and seeds, in order")
+    parser.add_argument("--records", nargs="*", type=Path, default=[], metavar="JSON", help="benchmark.json files")
     parser.add_argument(
-        "--roles", type=settings, required=True, help="JSON: system to lexical, backbone or model, in order"
+        "--encoders", nargs="*", type=Path, default=[], metavar="DIR", help="encoders that may be absent"
     )
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
 
     def scores(options: argparse.Namespace) -> None:
         from biohicl.report.summary import score_text
@@ -30,6 +35,16 @@ def add_commands(commands: Subcommands) -> None:
 
     parser = command(commands, "scores", scores, "Print the score table")
     parser.add_argument("summary", nargs="?", type=Path, default=Path("results/summary.parquet"))
+
+    def efficiency(options: argparse.Namespace) -> None:
+        from biohicl.report.efficiency import write_efficiency
+
+        write_efficiency(options.measured, options.output, options.text)
+
+    parser = command(commands, "efficiency", efficiency, "Join what measure wrote, as a table and as text")
+    parser.add_argument("measured", nargs="+", type=Path, metavar="MEASURED", help="tables that measure wrote")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--text", type=Path, required=True, help="for the same as text")
 
     def report(options: argparse.Namespace) -> None:
         from biohicl.report.page import write_report
@@ -42,6 +57,8 @@ def add_commands(commands: Subcommands) -> None:
             options.pubmed,
             options.mesh,
             options.pubmed_record,
+            options.excluded,
+            options.overlaps,
             options.output,
         )
 
@@ -53,4 +70,8 @@ def add_commands(commands: Subcommands) -> None:
     parser.add_argument("--pubmed", type=Path, required=True, metavar="DIR", help="folder with quarantine/")
     parser.add_argument("--mesh", type=Path, required=True, metavar="DIR")
     parser.add_argument("--pubmed-record", type=Path, required=True, help="the record that list-pubmed made")
+    parser.add_argument(
+        "--excluded", type=Path, nargs="*", default=[], help="what select left out, a table a selection"
+    )
+    parser.add_argument("--overlaps", type=Path, nargs="*", default=[], help="tables that overlap made")
     parser.add_argument("--output", type=Path, required=True)

@@ -10,8 +10,12 @@ from biohicl.cli.arguments import Subcommands, command, device_option, minutes, 
 
 
 def add_commands(commands: Subcommands) -> None:
-    """Adds freeze, select, tokens, train."""
+    """Adds freeze, select, overlap, tokens, train."""
+    _add_preparation(commands)
+    _add_train(commands)
 
+
+def _add_preparation(commands: Subcommands) -> None:
     def freeze(options: argparse.Namespace) -> None:
         from biohicl.training.release import freeze_release
 
@@ -27,12 +31,28 @@ def add_commands(commands: Subcommands) -> None:
     def select(options: argparse.Namespace) -> None:
         from biohicl.training.selection import write_selection
 
-        write_selection(options.release, options.pubmed, options.settings, options.output)
+        paths = options.benchmarks, options.output, options.excluded
+        write_selection(options.release, options.pubmed, options.settings, *paths)
 
     parser = command(commands, "select", select, "Draw the citations to train on from a training release")
     parser.add_argument("--release", type=Path, required=True, metavar="DIR", help="the folder that freeze made")
     parser.add_argument("--pubmed", type=Path, required=True, metavar="DIR", help="folder with articles/")
     parser.add_argument("--settings", type=settings, required=True, help="its block of config.yaml, as JSON or a file")
+    parser.add_argument("--benchmarks", type=Path, required=True, metavar="DIR", help="folder of benchmarks' tables")
+    parser.add_argument(
+        "--excluded", type=Path, required=True, help="for the citations that are a benchmark's document"
+    )
+    parser.add_argument("--output", type=Path, required=True)
+
+    def overlap(options: argparse.Namespace) -> None:
+        from biohicl.training.selection import write_overlap
+
+        write_overlap(options.selection, options.benchmark, options.texts, options.output)
+
+    parser = command(commands, "overlap", overlap, "Find the texts of a benchmark that a selection holds")
+    parser.add_argument("--selection", type=Path, required=True)
+    parser.add_argument("--benchmark", required=True, help="its name")
+    parser.add_argument("--texts", type=Path, required=True, help="its documents.parquet or pairs.parquet")
     parser.add_argument("--output", type=Path, required=True)
 
     def tokens(options: argparse.Namespace) -> None:
@@ -46,6 +66,8 @@ def add_commands(commands: Subcommands) -> None:
     parser.add_argument("--max-length", type=positive, required=True)
     parser.add_argument("--output", type=Path, required=True)
 
+
+def _add_train(commands: Subcommands) -> None:
     def train(options: argparse.Namespace) -> None:
         from biohicl.training.data import Inputs
         from biohicl.training.train import Options, train

@@ -7,7 +7,8 @@ what is allowed, and the nearest valid name.
 reading      files, overlays, defaults; where a key stands in a file
 schema       what the schema says of a value, in words
 references   what one key says of another
-derived      what follows from a checked configuration
+derived      what follows from a checked configuration for nodes and files
+systems      the systems under test, and what each is compared with
 """
 
 from biohicl.configuration.derived import (
@@ -19,15 +20,31 @@ from biohicl.configuration.derived import (
     reads_labels,
 )
 from biohicl.configuration.reading import load, resolve, resolve_node
+from biohicl.configuration.systems import (
+    LEXICAL,
+    System,
+    benchmark_source,
+    headline_of,
+    seed_groups,
+    selections_of,
+    systems_of,
+)
 
 __all__ = [
     "LABEL_LOSSES",
+    "LEXICAL",
+    "System",
+    "benchmark_source",
     "chain_of",
     "file_numbers",
+    "headline_of",
     "load",
     "needs_label_counts",
     "node_settings",
     "reads_labels",
     "resolve",
     "resolve_node",
+    "seed_groups",
+    "selections_of",
+    "systems_of",
 ]

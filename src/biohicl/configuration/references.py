@@ -8,6 +8,7 @@ from typing import Any
 
 from biohicl.configuration.derived import chain_of
 from biohicl.configuration.schema import ConfigKeyError, Key, nearest
+from biohicl.configuration.systems import METRICS
 
 
 def check_finite(value: Any, key: Key) -> None:
@@ -28,6 +29,9 @@ def check_references(config: dict[str, Any]) -> None:
     selections = config["training"]["selections"]
     for name, selection in selections.items():
         years = selection["years"]
+        for place, benchmark in enumerate(selection["exclude_benchmarks"]):
+            key = ("training", "selections", name, "exclude_benchmarks", place)
+            _known(key, benchmark, benchmarks, "benchmark")
         if years and years[0] > years[1]:
             raise ConfigKeyError(
                 ("training", "selections", name, "years"),
@@ -47,9 +51,9 @@ def check_references(config: dict[str, Any]) -> None:
             )
     for place, name in enumerate(config["models"]):
         _known(("models", place), name, nodes, "node")
-    for place, name in enumerate(config["evaluation"]["benchmarks"]):
-        _known(("evaluation", "benchmarks", place), name, benchmarks, "benchmark")
     _check_tokens_of(config)
+    _check_benchmarks(benchmarks)
+    _check_evaluation(config)
 
 
 def check_node(node: Mapping[str, Any], key: Key) -> None:
@@ -94,6 +98,62 @@ def _check_pubmed_files(pubmed: Mapping[str, Any]) -> None:
         raise ConfigKeyError(("pubmed", "baseline"), "no baseline and no update files: nothing would be parsed")
 
 
+def _check_benchmarks(benchmarks: Mapping[str, Any]) -> None:
+    layouts = {"retrieval": ("beir", "pubmedqa"), "similarity": ("pairs", "scifact-sentences")}
+    for name, block in benchmarks.items():
+        kind = block["kind"]
+        for key, allowed in (("layout", layouts[kind]), ("headline", METRICS[kind])):
+            if block[key] not in (None, *allowed):
+                raise ConfigKeyError(
+                    ("benchmarks", name, key),
+                    f"found {block[key]}, but for kind: {kind} allowed are {', '.join(allowed)}",
+                )
+        if block["development"] and (kind == "similarity" or block["layout"] == "pubmedqa"):
+            key = "kind" if kind == "similarity" else "layout"
+            raise ConfigKeyError(
+                ("benchmarks", name, key),
+                f"found {block[key]}, and only retrieval in BEIR's layout has a development split; write null there",
+            )
+        if block["development"] == block["split"]:
+            raise ConfigKeyError(
+                ("benchmarks", name, "development"), "is the split that scores it: what is tuned must not see that"
+            )
+
+
+def _check_evaluation(config: Mapping[str, Any]) -> None:
+    evaluation, benchmarks = config["evaluation"], config["benchmarks"]
+    for name in ("benchmarks", "tuned_on"):
+        for place, benchmark in enumerate(evaluation[name]):
+            _known(("evaluation", name, place), benchmark, benchmarks, "benchmark")
+    for place, benchmark in enumerate(evaluation["tuned_on"]):
+        if benchmarks[benchmark]["development"] is None:
+            raise ConfigKeyError(
+                ("evaluation", "tuned_on", place), f"benchmarks.{benchmark} names no development split; take it out"
+            )
+    if (timed := evaluation["efficiency"]["benchmark"]) is not None:
+        retrieval = [name for name, block in benchmarks.items() if block["kind"] == "retrieval"]
+        _known(("evaluation", "efficiency", "benchmark"), timed, retrieval, "retrieval benchmark")
+    for place, peer in enumerate(evaluation["peers"]):
+        _known(("evaluation", "peers", place), peer, config["peers"], "peer")
+    _check_made_of(config)
+
+
+def _check_made_of(config: Mapping[str, Any]) -> None:
+    """Hybrids and variants are made of systems that are scored, and have names of their own."""
+    evaluation = config["evaluation"]
+    backbones = [chain_of(config, model)[-1] for model in config["models"]]
+    dense = list(dict.fromkeys([*config["models"], *backbones, *evaluation["peers"]]))
+    made = [(kind, name, base) for kind in ("hybrids", "variants") for name in evaluation[kind] for base in dense]
+    joint = [f"{base}.{name}" for _, name, base in made]
+    for kind, name, base in made:
+        for place, system in enumerate(evaluation[kind][name]["of"] or ()):
+            _known(("evaluation", kind, name, "of", place), system, dense, "system that is scored")
+        if [*dense, *joint].count(f"{base}.{name}") > 1:
+            raise ConfigKeyError(
+                ("evaluation", kind, name), f"'{base}.{name}' names another system too; rename one of them"
+            )
+
+
 def _check_tokens_of(config: Mapping[str, Any]) -> None:
     """Who shares another's tokens says so directly, and, where a model starts from it, has the same instructions."""
     backbones = config["backbones"]
@@ -120,10 +180,23 @@ def _check_names(config: Mapping[str, Any]) -> None:
         _exactly_one(("backbones", name), backbone, "hub", "path")
     for name, benchmark in config["benchmarks"].items():
         _exactly_one(("benchmarks", name), benchmark, "url", "path")
-    for name in config["nodes"]:
-        if name in config["backbones"]:
-            raise ConfigKeyError(("nodes", name), "a backbone has the same name; rename one of them")
-    for kind in ("nodes", "backbones"):
+    for name, peer in config["peers"].items():
+        _exactly_one(("peers", name), peer, "hub", "path")
+    for kind in ("backbones", "peers"):
+        for name, block in config[kind].items():
+            if block["passage_hub"] is not None and block["passage_path"] is not None:
+                raise ConfigKeyError(
+                    (kind, name, "passage_path"), "passage_hub is given too; write null in one of them"
+                )
+    for kind, others, what in (
+        ("nodes", "backbones", "backbone"),
+        ("peers", "backbones", "backbone"),
+        ("peers", "nodes", "node"),
+    ):
+        for name in config[kind]:
+            if name in config[others]:
+                raise ConfigKeyError((kind, name), f"a {what} has the same name; rename one of them")
+    for kind in ("nodes", "backbones", "peers"):
         if "bm25" in config[kind]:
             raise ConfigKeyError((kind, "bm25"), "'bm25' is the lexical system's own name; choose another")
 

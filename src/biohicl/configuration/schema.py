@@ -70,7 +70,9 @@ _BOUNDS = {
     "exclusiveMaximum": "less than",
 }
 _PATTERNS = {
-    "^https://.+\\.zip$": "an https:// address of a .zip archive is needed",
+    "^https://.+\\.(zip|tar\\.gz|json|jsonl\\.gz)$": (
+        "an https:// address of a .zip, .tar.gz, .json or .jsonl.gz file is needed"
+    ),
     "^[0-9a-f]{64}$": "a SHA-256 of 64 hexadecimal digits is needed",
     "^[a-z]{3}$": "a three-letter language code such as eng is needed",
     "^[A-Za-z0-9][A-Za-z0-9._-]*$": "a name of letters, digits, '.', '_' and '-' is needed",

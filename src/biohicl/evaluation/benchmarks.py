@@ -1,161 +1,263 @@
-"""Benchmarks: BEIR retrieval folders and sentence pairs, read and checked.
+"""A benchmark as tables: what every evaluation reads, and what DuckDB can ask.
 
-Goes in: a folder. Retrieval: corpus.jsonl (_id, title, text), queries.jsonl (_id, text), qrels/<split>.tsv
-(query-id, corpus-id, score). Similarity: pairs.jsonl (sentence1, sentence2, score). Comes out: the texts in
-file order; a document's text is title + " " + text, as BEIR and mteb join them.
+Goes in: a benchmark's block of config.yaml. Comes out, in one folder: benchmark.json (whether it is there, where it
+came from, what is odd in it), and
+
+retrieval: documents.parquet (document_id, title, text, pmid, doi); for each of ``test`` and ``development``
+           queries.parquet (query_id, text) and qrels.parquet (query_id, document_id, grade)
+similarity: pairs.parquet (pair_id, sentence1, sentence2, score)
+
+One that cannot be had has the same tables without rows, and its record says why: nothing else waits for it.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from biohicl.encoder.embed import Kind
+from biohicl.encoder.folder import Text
+from biohicl.encoder.vectors import TEXTS_OF_A_SHARD
 from biohicl.errors import BioHiCLError
+from biohicl.evaluation.sources import (
+    DOCUMENTS,
+    Collection,
+    Judged,
+    Pairs,
+    Qrels,
+    files_of,
+    read_beir,
+    read_pairs,
+    read_pubmedqa,
+    read_scifact_sentences,
+)
+from biohicl.fetch.attempts import record_attempt
+from biohicl.fetch.download import fetch_benchmark
+from biohicl.fetch.lock import LOCK, how_to_renew, known
+from biohicl.fetch.lock import record as record_in
+from biohicl.fetch.partial import DiskError
 from biohicl.progress import say
+from biohicl.storage import read_json, write_json, write_parquet
 
-Kind = Literal["retrieval", "similarity"]
+Role = Literal["test", "development"]
+ROLES: tuple[Role, Role] = ("test", "development")
+RECORD = "benchmark.json"
 
-
-def files_of(kind: Kind, split: str) -> list[str]:
-    """The files of a benchmark of this kind, by their path inside its folder."""
-    return ["corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv"] if kind == "retrieval" else ["pairs.jsonl"]
+QUERIES = pa.schema([("query_id", pa.string()), ("text", pa.string())])
+QRELS = pa.schema([("query_id", pa.string()), ("document_id", pa.string()), ("grade", pa.int32())])
+PAIRS = pa.schema(
+    [("pair_id", pa.string()), ("sentence1", pa.string()), ("sentence2", pa.string()), ("score", pa.float64())]
+)
+# What is read of a table for vectors of each kind, one pass each.
+TEXT_COLUMNS: dict[Kind, list[tuple[str, ...]]] = {
+    "documents": [("title", "text")],
+    "queries": [("text",)],
+    "sentences": [("sentence1",), ("sentence2",)],
+}
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Documents, the queries that the split judges, and the judgements: query id to document id to grade."""
+    """Documents (schema ``DOCUMENTS``), the queries of one split, and its judgements."""
 
-    documents: dict[str, str]
+    documents: pa.Table
     queries: dict[str, str]
-    qrels: dict[str, dict[str, int]]
+    qrels: Qrels
+
+    @property
+    def document_ids(self) -> list[str]:
+        """In the order of the table."""
+        ids: list[str] = self.documents["document_id"].to_pylist()
+        return ids
+
+    def blocks(self) -> Iterator[list[tuple[str, str]]]:
+        """Title and text of the documents, a shard's at a time."""
+        texts = self.documents.select(["title", "text"])
+        for start in range(0, texts.num_rows, TEXTS_OF_A_SHARD):
+            block = texts.slice(start, TEXTS_OF_A_SHARD)
+            yield list(zip(*(column.to_pylist() for column in block.columns), strict=True))
 
 
-@dataclass(frozen=True)
-class Similarity:
-    """Sentence pairs with the annotators' score."""
-
-    ids: list[str]
-    first: list[str]
-    second: list[str]
-    scores: list[float]
+def splits_of(block: Mapping[str, Any]) -> dict[Role, str]:
+    """What the two roles are called in the benchmark's own files; without ``development`` where it names none."""
+    splits: dict[Role, str] = {"test": block["split"]}
+    return splits | ({"development": block["development"]} if block["development"] else {})
 
 
-def read_benchmark(folder: Path, split: str = "test") -> Retrieval | Similarity:
-    """Reads the folder as what its files say it is; errors name file and line."""
+def read_source(block: Mapping[str, Any], folder: Path) -> Collection | Pairs:
+    """The files that ``block`` of config.yaml describes, from ``folder``."""
+    layout, splits = block["layout"], splits_of(block)
+    if layout == "beir":
+        return read_beir(folder, list(splits.values()), block["ids"] == "pmid")
+    if layout == "pubmedqa":
+        return read_pubmedqa(folder, block["split"], block["conclusions"])
+    return read_pairs(folder) if layout == "pairs" else read_scifact_sentences(folder, block["split"])
+
+
+def write_benchmark(content: Collection | Pairs | None, kind: str, record: Mapping[str, Any], folder: Path) -> None:
+    """Writes the tables and, last, benchmark.json; without ``content``, tables without rows."""
+    if kind == "similarity":
+        pairs = content if isinstance(content, Pairs) else Pairs([], [], [], [])
+        columns = [pairs.ids, pairs.first, pairs.second, pairs.scores]
+        tables = {"pairs.parquet": pa.table(dict(zip(PAIRS.names, columns, strict=True)), schema=PAIRS)}
+    else:
+        collection = content if isinstance(content, Collection) else Collection(DOCUMENTS.empty_table(), {})
+        tables = {"documents.parquet": collection.documents}
+        for role in ROLES:
+            judged = collection.splits.get(record["splits"].get(role), Judged({}, {}))
+            tables |= {f"{role}/{name}.parquet": table for name, table in _tables_of(judged).items()}
+    for name, table in tables.items():
+        write_parquet(table, folder / name)
+    write_json(record, folder / RECORD)
+
+
+def bring_benchmark(
+    name: str, block: Mapping[str, Any], folder: Path, lock: Path = LOCK, attempt: int = 0
+) -> dict[str, Any]:
+    """Fetches, reads and writes the benchmark that ``block`` of config.yaml describes; returns its record.
+
+    One that cannot be had, or cannot be read, is no error: its record says ``available: false``, and the reason. A
+    checksum that config.yaml leaves open is recorded in ``lock`` at the first fetch, and enforced from then on.
+    """
+    source = str(block["url"] or block["path"])
+    held = known(lock, "benchmarks", name, source).get("sha256")
+    wanted, came, content, reason = block["sha256"] or held, None, None, None
+    unpacked = folder.with_name(f".{folder.name}.source")
+    try:
+        files = files_of(block["layout"], list(splits_of(block).values()))
+        place, came = fetch_benchmark(block["url"], block["path"], wanted, files, unpacked)
+        content = read_source(block, place)
+    except DiskError:
+        raise
+    except BioHiCLError as error:
+        reason = str(error)
+        if held and wanted == held and "SHA-256" in reason:
+            reason += f" ({how_to_renew(lock, 'benchmarks', name)})"
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+    if came and not wanted:
+        record_in(lock, "benchmarks", name, source, {"sha256": came})
+    notes = content.notes if isinstance(content, Collection) else []
+    record: dict[str, Any] = {
+        "kind": block["kind"],
+        "layout": block["layout"],
+        "available": content is not None,
+        "reason": reason,
+        "source": source,
+        "sha256": came,
+        "splits": splits_of(block) if block["kind"] == "retrieval" else {},
+        "counts": _counts(content),
+        "notes": notes,
+    }
+    write_benchmark(content, block["kind"], record, folder)
+    record_attempt(folder, attempt, content is not None)
+    for note in notes:
+        say(f"{name}: {note}")
+    say(f"{name}: {record['counts'] or f'left out: {reason}'}")
+    return record
+
+
+def read_benchmark(folder: Path, split: str = "test") -> Retrieval | Pairs:
+    """A folder of tables (``split``: test or development), or one in BEIR's layout or with pairs.jsonl.
+
+    Of one that could not be had, documents and queries are empty.
+    """
     if not folder.is_dir():
         raise BioHiCLError(f"{folder}: no such benchmark folder")
+    if (folder / RECORD).is_file():
+        return _read_tables(folder, split)
     if (folder / "corpus.jsonl").is_file():
-        return _read_retrieval(folder, split)
+        collection = read_beir(folder, [split])
+        for note in collection.notes:
+            say(f"{folder.name}: {note}")
+        judged = collection.splits[split]
+        return Retrieval(collection.documents, judged.queries, judged.qrels)
     if (folder / "pairs.jsonl").is_file():
-        return _read_similarity(folder)
+        return read_pairs(folder)
     raise BioHiCLError(
         f"{folder}: holds no benchmark. A retrieval benchmark has corpus.jsonl, queries.jsonl and qrels/{split}.tsv "
         "(BEIR), a similarity benchmark has pairs.jsonl"
     )
 
 
-def _read_retrieval(folder: Path, split: str) -> Retrieval:
-    qrels = _read_qrels(folder / "qrels" / f"{split}.tsv")
-    documents: dict[str, str] = {}
-    for line, record in _lines(folder / "corpus.jsonl"):
-        identifier = _field(folder / "corpus.jsonl", line, record, "_id")
-        if identifier in documents:
-            raise BioHiCLError(
-                f"{folder / 'corpus.jsonl'}, line {line}: the document id '{identifier}' stands there twice"
-            )
-        title, text = record.get("title") or "", _field(folder / "corpus.jsonl", line, record, "text")
-        documents[identifier] = f"{title} {text}".strip()
-    queries: dict[str, str] = {}
-    for line, record in _lines(folder / "queries.jsonl"):
-        identifier = _field(folder / "queries.jsonl", line, record, "_id")
-        if identifier in queries:
-            raise BioHiCLError(
-                f"{folder / 'queries.jsonl'}, line {line}: the query id '{identifier}' stands there twice"
-            )
-        queries[identifier] = _field(folder / "queries.jsonl", line, record, "text")
-    if not documents:
-        raise BioHiCLError(f"{folder / 'corpus.jsonl'}: holds no documents")
-    unknown = [query for query in qrels if query not in queries]
-    if unknown:
-        raise BioHiCLError(
-            f"{folder / 'qrels' / (split + '.tsv')}: judges the query '{unknown[0]}', which queries.jsonl does not have"
-        )
-    absent = {document for judged in qrels.values() for document in judged} - documents.keys()
-    if absent:
-        say(
-            f"{folder.name}: {len(absent)} judged documents are not in the corpus; "
-            "they count as relevant and cannot be found"
-        )
-    return Retrieval(documents, {query: queries[query] for query in qrels}, qrels)
+def read_queries(file: Path) -> dict[str, str]:
+    """Query id to text."""
+    table = _rows(file, QUERIES)
+    return dict(zip(table["query_id"].to_pylist(), table["text"].to_pylist(), strict=True))
 
 
-def _read_qrels(file: Path) -> dict[str, dict[str, int]]:
-    qrels: dict[str, dict[str, int]] = {}
-    if not file.is_file():
-        there = sorted(path.stem for path in file.parent.glob("*.tsv"))
-        known = f"; it has {', '.join(there)}" if there else ""
-        raise BioHiCLError(f"{file}: no such split{known}")
-    for number, line in enumerate(_text(file).splitlines(), start=1):
-        if not line.strip() or (number == 1 and line.startswith("query-id")):
-            continue
-        parts = line.split("\t")
-        try:
-            query, document, grade = parts
-            qrels.setdefault(query, {})[document] = int(grade)
-        except ValueError:
-            raise BioHiCLError(
-                f"{file}, line {number}: query-id, corpus-id and a whole number are needed, separated by tabs; "
-                f"found {line[:80]!r}"
-            ) from None
-    if not qrels:
-        raise BioHiCLError(f"{file}: holds no judgements")
+def read_qrels(file: Path) -> Qrels:
+    """Query id to document id to grade."""
+    qrels: Qrels = {}
+    columns = (_rows(file, QRELS)[name].to_pylist() for name in QRELS.names)
+    for query, document, grade in zip(*columns, strict=True):
+        qrels.setdefault(query, {})[document] = grade
     return qrels
 
 
-def _read_similarity(folder: Path) -> Similarity:
-    file = folder / "pairs.jsonl"
-    pairs = Similarity([], [], [], [])
-    for line, record in _lines(file):
-        pairs.ids.append(str(record.get("id", line)))
-        pairs.first.append(_field(file, line, record, "sentence1"))
-        pairs.second.append(_field(file, line, record, "sentence2"))
-        score = record.get("score")
-        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-            raise BioHiCLError(f"{file}, line {line}: 'score' is {score!r}, but a number is needed")
-        pairs.scores.append(float(score))
-    if len(pairs.ids) < 2:
-        raise BioHiCLError(f"{file}: holds {len(pairs.ids)} pairs; at least 2 are needed for a correlation")
-    return pairs
+def read_pair_table(file: Path) -> Pairs:
+    """A pairs.parquet."""
+    table = _rows(file, PAIRS)
+    return Pairs(*(table[name].to_pylist() for name in PAIRS.names))
 
 
-def _lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    if not file.is_file():
-        raise BioHiCLError(f"{file}: no such file")
-    for number, line in enumerate(_text(file).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise BioHiCLError(f"{file}, line {number}: not valid JSON: {error}") from None
-        if not isinstance(record, dict):
-            raise BioHiCLError(f"{file}, line {number}: a JSON object is needed")
-        yield number, record
+def blocks_of_texts(file: Path, kind: Kind) -> Iterator[Sequence[Text]]:
+    """The texts of a table, a shard's at a time, in its order: memory does not grow with the corpus.
+
+    Of documents title and text; of pairs all first sentences, then all second ones.
+    """
+    for columns in TEXT_COLUMNS[kind]:
+        for batch in pq.ParquetFile(file).iter_batches(TEXTS_OF_A_SHARD, columns=list(columns)):
+            texts = [batch.column(name).to_pylist() for name in columns]
+            yield texts[0] if len(columns) == 1 else list(zip(*texts, strict=True))
 
 
-def _text(file: Path) -> str:
+def joined(title: str, text: str) -> str:
+    """A document as one text, as BEIR and mteb join it."""
+    return f"{title} {text}".strip()
+
+
+def _counts(content: Collection | Pairs | None) -> dict[str, int]:
+    if isinstance(content, Pairs):
+        return {"pairs": len(content.ids)}
+    if content is None:
+        return {}
+    queries = {f"queries of {split}": len(judged.queries) for split, judged in content.splits.items()}
+    return {"documents": content.documents.num_rows} | queries
+
+
+def _tables_of(judged: Judged) -> dict[str, pa.Table]:
+    queries = {"query_id": list(judged.queries), "text": list(judged.queries.values())}
+    rows = [(query, *pair) for query, documents in judged.qrels.items() for pair in documents.items()]
+    columns: list[Any] = list(zip(*rows, strict=True)) if rows else [[], [], []]
+    qrels = dict(zip(QRELS.names, columns, strict=True))
+    return {"queries": pa.table(queries, schema=QUERIES), "qrels": pa.table(qrels, schema=QRELS)}
+
+
+def _read_tables(folder: Path, role: str) -> Retrieval | Pairs:
+    record = read_json(folder / RECORD)
+    if record["kind"] == "similarity":
+        return read_pair_table(folder / "pairs.parquet")
+    if role not in ROLES:
+        raise BioHiCLError(f"{folder}: has the splits test and development, not '{role}'")
+    if role not in record["splits"]:
+        raise BioHiCLError(f"{folder}: config.yaml names no development split for it")
+    documents = _rows(folder / "documents.parquet", DOCUMENTS)
+    return Retrieval(
+        documents, read_queries(folder / role / "queries.parquet"), read_qrels(folder / role / "qrels.parquet")
+    )
+
+
+def _rows(file: Path, schema: pa.Schema) -> pa.Table:
     try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BioHiCLError(f"{file}: not UTF-8 at byte {error.start}") from None
-
-
-def _field(file: Path, line: int, record: dict[str, Any], key: str) -> str:
-    value = record.get(key)
-    if not isinstance(value, str):
-        raise BioHiCLError(f"{file}, line {line}: '{key}' is {value!r}, but text is needed")
-    return value
+        return pq.read_table(file, columns=schema.names)
+    except FileNotFoundError:
+        raise BioHiCLError(f"{file}: no such file; fetch the benchmark first") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise BioHiCLError(f"{file}: not a table of a benchmark: {str(error).splitlines()[0]}") from None

@@ -8,15 +8,17 @@ from __future__ import annotations
 import gzip
 import hashlib
 import shutil
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import IO, cast
 
 from biohicl.errors import BioHiCLError
 from biohicl.fetch.checksums import md5_beside
 from biohicl.fetch.partial import Partial
-from biohicl.fetch.places import ZIP_MAGIC, bring, first_that_serves, joined, local_path
+from biohicl.fetch.places import JSON_MAGIC, ZIP_MAGIC, bring, first_that_serves, joined, local_path
 from biohicl.progress import say
 from biohicl.storage import GZIP_MAGIC, sha256_of, whole_files
 
@@ -57,70 +59,105 @@ def fetch_mesh_file(mirrors: Sequence[str], name: str, output: Path) -> None:
         say(f"{output}: sha256 {found}")
 
 
-def fetch_benchmark(url: str | None, path: str | None, sha256: str | None, files: Sequence[str], output: Path) -> None:
-    """Brings ``files`` (paths inside the benchmark's folder, such as ``qrels/test.tsv``) to ``output``.
+def fetch_benchmark(
+    url: str | None, path: str | None, sha256: str | None, files: Sequence[str], output: Path
+) -> tuple[Path, str | None]:
+    """A folder with ``files`` (paths inside it, such as ``qrels/test.tsv``), and the SHA-256 of what came.
 
-    The source is a zip archive (``url``), whose single top folder is entered, or a folder (``path``).
+    From ``url``, an archive (.zip, .tar.gz), whose top folder is entered, or one file (.json, .jsonl.gz), they are
+    brought to ``output``. A folder (``path``) is taken as it is, without a hash. ``sha256``: what has to come.
     """
     if path is not None:
         folder = Path(path).expanduser()
         _check_benchmark_folder(folder, files)
-        with whole_files(*(output / file for file in files)) as temporaries:
-            for file, temporary in zip(files, temporaries, strict=True):
-                shutil.copyfile(folder / file, temporary)
-        return
+        return folder, None
     assert url is not None
-    with Partial(output.with_name(f"{output.name}.zip"), sha256) as part:
-        bring(url, part, ZIP_MAGIC, LARGEST_ARCHIVE_BYTES)
+    magic, unpack = next(how for ending, how in ARCHIVES.items() if url.endswith(ending))
+    with Partial(output.with_name(f"{output.name}.part"), sha256) as part:
+        bring(url, part, magic, LARGEST_ARCHIVE_BYTES)
         found = sha256_of(part.path)
         try:
             if sha256 is not None and found != sha256:
-                raise BioHiCLError(f"{url}: its SHA-256 is {found}, but config.yaml expects {sha256}")
+                raise BioHiCLError(f"{url}: its SHA-256 is {found}, and {sha256} is expected")
             say(f"{url}: sha256 {found}")
-            _unpack(part.path, url, files, output)
+            unpack(part.path, url, files, output)
         finally:
             # What came is whole: where it is not what was wanted, it would not be the next time either.
             part.discard()
+    return output, found
 
 
-def fetch_backbone(hub: str | None, path: str | None, revision: str | None, output: Path) -> None:
-    """Brings a text encoder's folder to ``output`` (which must exist): weights as safetensors, tokenizer, configs."""
+def fetch_backbone(hub: str | None, path: str | None, revision: str | None, output: Path) -> str | None:
+    """Brings a text encoder's folder to ``output`` (which must exist): weights as safetensors, tokenizer, configs.
+
+    Returns the commit on the hub, None for a folder.
+    """
     if path is not None:
         folder = Path(path).expanduser()
         if not folder.is_dir():
             raise BioHiCLError(f"{folder}: no such folder; a backbone's `path` names a folder with its weights")
-        if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
-            missing = "config.json" if not (folder / "config.json").is_file() else "model.safetensors"
+        weights = ("model.safetensors", "model.safetensors.index.json")
+        has_weights = any((folder / name).is_file() for name in weights)
+        if not (folder / "config.json").is_file() or not has_weights:
+            missing = "model.safetensors" if (folder / "config.json").is_file() else "config.json"
             raise BioHiCLError(
                 f"{folder}: has no {missing}. A backbone's folder holds config.json, model.safetensors and a "
                 "tokenizer; weights in .bin (pickle) are not read: transformers' save_pretrained writes safetensors"
             )
         shutil.copytree(folder, output, dirs_exist_ok=True, copy_function=shutil.copyfile)
-        return
+        return None
     assert hub is not None
-    hub_snapshot(hub, revision, output)
+    # Asked first, and then fetched by the commit: what is recorded is what came.
+    commit = _from_hub(hub, lambda: _commit_of(hub, revision))
+    hub_snapshot(hub, commit, output)
     shutil.rmtree(output / ".cache", ignore_errors=True)
+    return commit
 
 
 def hub_snapshot(hub: str, revision: str | None = None, folder: Path | None = None) -> Path:
     """A model's files from the hub, in ``folder`` or else in the hub client's own cache; returns where they are."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     wanted = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json"]
-    try:
-        where = snapshot_download(
-            hub, revision=revision, local_dir=folder, allow_patterns=wanted, ignore_patterns=["onnx/*", "openvino/*"]
+    others = ["onnx/*", "openvino/*"]
+    return Path(
+        _from_hub(
+            hub,
+            lambda: snapshot_download(
+                hub, revision=revision, local_dir=folder, allow_patterns=wanted, ignore_patterns=others
+            ),
         )
+    )
+
+
+def _commit_of(hub: str, revision: str | None) -> str:
+    from huggingface_hub import HfApi
+
+    return str(HfApi().model_info(hub, revision=revision).sha)
+
+
+def _from_hub(hub: str, ask: Callable[[], str]) -> str:
+    """What ``ask`` gets from the hub; every failure is an error that says what to do."""
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        return ask()
     except RepositoryNotFoundError:
         raise BioHiCLError(f"{hub}: no such model on the hub; check the name") from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except RevisionNotFoundError:
+        raise BioHiCLError(f"{hub}: the hub has no such revision; check `revision` in config.yaml") from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BioHiCLError(
             f"{hub}: cannot be had from the hub ({first_line}). Check the network, or put the model's folder "
             "here and name it as this backbone's `path` in config.yaml"
         ) from None
-    return Path(where)
 
 
 def _fetch_verified(url: str, output: Path, checksum: Callable[[], str | None], fault: Fault) -> None:
@@ -166,30 +203,68 @@ def _check_benchmark_folder(folder: Path, files: Sequence[str]) -> None:
         raise BioHiCLError(f"{folder}: has no {', '.join(missing)}; {holds}. Check `kind`, `path` and `split`")
 
 
-def _unpack(archive: Path, url: str, files: Sequence[str], output: Path) -> None:
+def _unpack_zip(archive: Path, url: str, files: Sequence[str], output: Path) -> None:
     try:
         bundle = zipfile.ZipFile(archive)
     except zipfile.BadZipFile:
         raise BioHiCLError(f"{url}: what came is not a zip archive") from None
     with bundle:
-        # Only members that are asked for are read, each to a path of our own making: an archive cannot
-        # write anywhere else.
-        members: dict[str, zipfile.ZipInfo] = {}
-        for info in bundle.infolist():
-            parts = PurePosixPath(info.filename).parts
-            for depth in (0, 1):
-                inner = "/".join(parts[depth:])
-                if inner in files and inner not in members:
-                    members[inner] = info
-        missing = [file for file in files if file not in members]
-        if missing:
-            raise BioHiCLError(f"{url}: the archive has no {', '.join(missing)}; check `kind` and `split`")
-        if sum(info.file_size for info in members.values()) > LARGEST_ARCHIVE_BYTES:
-            raise BioHiCLError(f"{url}: unpacks to more than {LARGEST_ARCHIVE_BYTES >> 30} GB; not unpacked")
-        with whole_files(*(output / file for file in files)) as temporaries:
-            for file, temporary in zip(files, temporaries, strict=True):
-                try:
-                    with bundle.open(members[file]) as source, temporary.open("wb") as sink:
-                        shutil.copyfileobj(source, sink)
-                except (zipfile.BadZipFile, zlib.error, EOFError):
-                    raise BioHiCLError(f"{url}: {file} in the archive is damaged; run again") from None
+        sizes = {info.filename: info.file_size for info in bundle.infolist()}
+        _write_members(sizes, bundle.open, url, files, output)
+
+
+def _unpack_tar(archive: Path, url: str, files: Sequence[str], output: Path) -> None:
+    try:
+        with tarfile.open(archive, "r:gz") as bundle:
+            sizes = {member.name: member.size for member in bundle.getmembers() if member.isfile()}
+            _write_members(sizes, lambda name: cast(IO[bytes], bundle.extractfile(name)), url, files, output)
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error):
+        raise BioHiCLError(f"{url}: what came is not a whole tar archive; run again") from None
+
+
+def _unpack_gzip(archive: Path, url: str, files: Sequence[str], output: Path) -> None:
+    try:
+        with whole_files(output / files[0]) as (temporary,), gzip.open(archive) as source, temporary.open("wb") as sink:
+            shutil.copyfileobj(source, sink)
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise BioHiCLError(f"{url}: what came is not a whole gzip file; run again") from None
+
+
+def _take_file(file: Path, url: str, files: Sequence[str], output: Path) -> None:
+    with whole_files(output / files[0]) as (temporary,):
+        shutil.copyfile(file, temporary)
+
+
+def _write_members(
+    sizes: dict[str, int], opened: Callable[[str], IO[bytes]], url: str, files: Sequence[str], output: Path
+) -> None:
+    """Only members that are asked for are read, each to a path of our own making: an archive cannot write anywhere
+    else."""
+    members: dict[str, str] = {}
+    for name in sizes:
+        parts = PurePosixPath(name).parts
+        for depth in (0, 1):
+            inner = "/".join(parts[depth:])
+            if inner in files and inner not in members:
+                members[inner] = name
+    missing = [file for file in files if file not in members]
+    if missing:
+        raise BioHiCLError(f"{url}: the archive has no {', '.join(missing)}; check `kind`, `layout` and `split`")
+    if sum(sizes[name] for name in members.values()) > LARGEST_ARCHIVE_BYTES:
+        raise BioHiCLError(f"{url}: unpacks to more than {LARGEST_ARCHIVE_BYTES >> 30} GB; not unpacked")
+    with whole_files(*(output / file for file in files)) as temporaries:
+        for file, temporary in zip(files, temporaries, strict=True):
+            try:
+                with opened(members[file]) as source, temporary.open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
+            except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError):
+                raise BioHiCLError(f"{url}: {file} in the archive is damaged; run again") from None
+
+
+# How a benchmark's address ends: how such a file begins, and how it is unpacked.
+ARCHIVES = {
+    ".zip": (ZIP_MAGIC, _unpack_zip),
+    ".tar.gz": (GZIP_MAGIC, _unpack_tar),
+    ".jsonl.gz": (GZIP_MAGIC, _unpack_gzip),
+    ".json": (JSON_MAGIC, _take_file),
+}

@@ -24,7 +24,8 @@ from biohicl.storage import GZIP_MAGIC, sha256_of
 Answer = TypeVar("Answer")
 
 ZIP_MAGIC = b"PK"
-KINDS = {GZIP_MAGIC: "a gzip file", ZIP_MAGIC: "a zip archive"}
+JSON_MAGIC = b"{"
+KINDS = {GZIP_MAGIC: "a gzip file", ZIP_MAGIC: "a zip archive", JSON_MAGIC: "a JSON object"}
 
 CHUNK_BYTES = 1 << 20
 LARGEST_PAGE_BYTES = 16 << 20

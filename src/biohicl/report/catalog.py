@@ -65,6 +65,12 @@ VIEWS: dict[str, View] = {
         {"selection": 1},
         "citations that models are trained on",
     ),
+    "excluded": View(
+        "results/training/excluded/{name}.parquet",
+        "selection",
+        {"selection": 1},
+        "citations that would have been selected, and are left out for being a benchmark's document",
+    ),
     "labels": View(
         "results/training/labels/{name}.parquet",
         "selection",
@@ -116,7 +122,54 @@ VIEWS: dict[str, View] = {
         {"system": 3, "benchmark": 2},
         "each metric of each query",
     ),
-    "summary": View("results/summary.parquet", "", {}, "every system on every benchmark"),
+    "benchmark_documents": View(
+        "resources/benchmarks/{name}/documents.parquet",
+        "collection",
+        {"benchmark": 2},
+        "documents of the retrieval benchmarks",
+    ),
+    "benchmark_queries": View(
+        "resources/benchmarks/{name}/test/queries.parquet", "collection", {"benchmark": 3}, "queries that are scored"
+    ),
+    "qrels": View(
+        "resources/benchmarks/{name}/test/qrels.parquet",
+        "collection",
+        {"benchmark": 3},
+        "which documents are relevant to a query, and how much",
+    ),
+    "sentence_pairs": View(
+        "resources/benchmarks/{name}/pairs.parquet",
+        "pair_set",
+        {"benchmark": 2},
+        "sentence pairs, and how similar people found them",
+    ),
+    "overlap": View(
+        "results/training/overlap/{name}.parquet",
+        "overlap",
+        {"selection": 2},
+        "texts of benchmarks that a selection holds",
+    ),
+    "estimates": View(
+        "results/comparisons/{name}/estimates.parquet",
+        "benchmark",
+        {},
+        "scores with their 95 % intervals, under every condition",
+    ),
+    "differences": View(
+        "results/comparisons/{name}/differences.parquet",
+        "benchmark",
+        {},
+        "a system's score minus that of its reference or of BM25, with interval and p-value",
+    ),
+    "rank_changes": View(
+        "results/comparisons/{name}/rank_changes.parquet",
+        "benchmark",
+        {},
+        "what smaller embeddings change in the first ten documents",
+    ),
+    "summary": View("results/summary.parquet", "", {}, "every system on every benchmark, and how sure the scores are"),
+    "seeds": View("results/seeds.parquet", "", {}, "how far models lie apart that differ in their seed alone"),
+    "left_out": View("results/left_out.parquet", "", {}, "benchmarks and systems that could not be had, and why"),
 }
 
 CITATIONS = """
@@ -128,8 +181,7 @@ CITATIONS_COMMENT = "the current record of each citation, with its text"
 
 
 def write_catalog(names: Mapping[str, Sequence[str]], output: Path) -> None:
-    """Writes the catalog. ``names``: for each of file, selection, release, counted (releases with label counts), node,
-    retrieval and similarity, what there is.
+    """Writes the catalog. ``names``: for each ``over`` of :data:`VIEWS`, what there is.
 
     Has to run in the project's root, where the views' relative paths lead to the files.
     """

@@ -17,7 +17,7 @@ from biohicl.errors import BioHiCLError
 from biohicl.figures import COLOURS, svg_text
 from biohicl.progress import say
 from biohicl.pubmed.quarantine import quarantined
-from biohicl.report.summary import score_rows
+from biohicl.report.summary import LEGEND, score_rows
 from biohicl.storage import read_json, whole_files
 
 # For print, beside the colours.
@@ -33,9 +33,12 @@ def write_report(
     pubmed: Path,
     mesh: Path,
     pubmed_record: Path,
+    excluded: Sequence[Path],
+    overlaps: Sequence[Path],
     output: Path,
 ) -> None:
-    """Writes the page. ``nodes``: model folders; ``pubmed``, ``mesh``: the folders of their tables."""
+    """Writes the page. ``nodes``: model folders; ``pubmed``, ``mesh``: the folders of their tables; ``excluded``: the
+    citations that each selection leaves out; ``overlaps``: what selections share with benchmarks all the same."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(loader=PackageLoader("biohicl.report"), autoescape=True, undefined=StrictUndefined)
@@ -47,7 +50,11 @@ def write_report(
         version=biohicl.__version__,
         header=header,
         rows=rows,
+        legend=LEGEND,
         full=pl.read_parquet(summary).to_dicts(),
+        seeds=pl.read_parquet(summary.with_name("seeds.parquet")).to_dicts(),
+        left_out=pl.read_parquet(summary.with_name("left_out.parquet")).to_dicts(),
+        leaks=_leaks(excluded, overlaps),
         release=release,
         citations=by_file["citations"].sum(),
         files=by_file.to_dicts(),
@@ -62,6 +69,9 @@ def write_report(
         curves=_training_curves(nodes),
         sources={
             "summary": summary,
+            "left_out": summary.with_name("left_out.parquet"),
+            "excluded": excluded,
+            "overlaps": overlaps,
             "current": current,
             "numbering": corpus_anomalies,
             "quarantine": pubmed / "quarantine",
@@ -72,6 +82,27 @@ def write_report(
     with whole_files(output) as (temporary,):
         temporary.write_text(html, encoding="utf-8")
     say(f"{output}: written")
+
+
+def _leaks(excluded: Sequence[Path], overlaps: Sequence[Path]) -> list[dict[str, Any]]:
+    """Of each selection and benchmark: citations left out, by reason, and documents that are in it all the same."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def row(selection: str, benchmark: str) -> dict[str, Any]:
+        blank = {"selection": selection, "benchmark": benchmark, "left_out": 0, "reasons": "", "shared": None}
+        return rows.setdefault((selection, benchmark), blank)
+
+    for file in excluded:
+        for (benchmark,), part in pl.read_parquet(file).group_by(["benchmark"], maintain_order=True):
+            counts = (
+                part.unique("pmid", keep="first", maintain_order=True)["reason"].value_counts().sort("reason").rows()
+            )
+            reasons = ", ".join(f"{count} by {reason}" for reason, count in counts)
+            row(file.stem, str(benchmark)).update(left_out=part["pmid"].n_unique(), reasons=reasons)
+    for file in overlaps:
+        shared = pl.read_parquet(file, columns=["document_id"])["document_id"].n_unique()
+        row(file.parent.name, file.stem).update(shared=shared)
+    return list(rows.values())
 
 
 def _node(folder: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ held-out citations) and ``manifest.json``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,8 @@ def write_node(
     with whole_directory(output) as folder:
         trainable.save(folder, start)
         tokenizer.save_pretrained(folder)
-        write_settings(encoder, folder, dimension)
+        # Trained in fp32, whatever the start's own weights are computed in.
+        write_settings(replace(encoder, dtype="float32"), folder, dimension)
         write_parquet(pa.Table.from_pylist([dict(row) for row in log]), folder / "training_log.parquet")
         rows = pa.Table.from_pylist([dict(row) for row in measures], schema=DEVELOPMENT)
         write_parquet(rows, folder / "development.parquet")

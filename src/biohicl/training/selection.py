@@ -1,7 +1,8 @@
 """A selection: the citations that a model is trained on, with their text and headings.
 
-Goes in: a frozen training release and the articles tables it refers to. Comes out: one Parquet file, a row a
-citation, sorted by PMID: pmid, version, year, title, abstract, descriptor_uis, majors.
+Goes in: a frozen training release, the articles tables it refers to, and texts of benchmarks to leave out. Comes out:
+one Parquet file, a row a citation, sorted by PMID: pmid, version, year, title, abstract, doi, descriptor_uis, majors;
+and one of the citations that are left out for being a benchmark's document.
 
 Which citations: those that pass every filter, in the order of a hash of their PMID, the first so many. A larger
 number therefore contains the smaller, and a citation's place does not depend on what else there is.
@@ -9,7 +10,7 @@ number therefore contains the smaller, and a citation's place does not depend on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import polars as pl
 import pyarrow as pa
 
 from biohicl.errors import BioHiCLError
+from biohicl.leakage.benchmark_texts import BenchmarkTexts
 from biohicl.progress import say
-from biohicl.storage import write_parquet
+from biohicl.storage import read_json, whole_files, write_parquet
 from biohicl.training.draw import pmid_hash
 from biohicl.training.release import articles_of_release, headings_of
 
@@ -29,34 +31,67 @@ SELECTION = pa.schema(
         ("year", pa.int16()),
         ("title", pa.string()),
         ("abstract", pa.string()),
+        ("doi", pa.string()),
         ("descriptor_uis", pa.list_(pa.string())),  # in the record's order
         ("majors", pa.list_(pa.bool_())),  # on the descriptor or any of its qualifiers, in the same order
     ]
 )
 
 
-def write_selection(release: Path, pubmed: Path, settings: Mapping[str, Any], output: Path) -> int:
+EXCLUDED = {
+    "pmid": pl.Int32,
+    "benchmark": pl.String,
+    "document_id": pl.String,
+    "reason": pl.String,  # pmid, doi, title, near duplicate or sentence (biohicl.leakage)
+    "similarity": pl.Float32,
+}
+
+
+def write_selection(
+    release: Path, pubmed: Path, settings: Mapping[str, Any], benchmarks: Path, output: Path, excluded: Path
+) -> int:
     """Draws the selection that ``settings`` (a block of training.selections) describes; returns its size.
 
-    Raises :class:`BioHiCLError` where fewer than two citations pass, with how many each filter left.
+    ``benchmarks``: the folder with the tables of those that ``exclude_benchmarks`` names. ``excluded``: the table of
+    citations that would have been drawn, and are left out for being a benchmark's document, a row for each of these.
+
+    Raises :class:`BioHiCLError` where fewer than two citations pass, with how many each filter left; and where a
+    benchmark to exclude could not be had.
     """
     filters = _filters(settings)
+    texts = BenchmarkTexts(_texts_to_exclude(settings["exclude_benchmarks"], benchmarks, output.stem))
+    wanted = None if settings["citations"] == "all" else int(settings["citations"])
     left = dict.fromkeys(["current citations", *filters], 0)
     kept: list[pl.DataFrame] = []
-    columns = ["year", "title", "abstract", "languages", "mesh_headings"]
+    leaked: list[pl.DataFrame] = []
+    last_hash: int | None = None
+    columns = ["year", "title", "abstract", "doi", "languages", "mesh_headings"]
     for articles in articles_of_release(release, pubmed, columns):
         frame = articles
         left["current citations"] += frame.height
         for said, condition in filters.items():
             frame = frame.filter(condition)
             left[said] += frame.height
-        kept.append(frame.with_columns(_hash=pl.Series(pmid_hash(frame["pmid"].to_numpy(), settings["seed"]))))
-        if settings["citations"] != "all":
+        frame = frame.with_columns(_hash=pl.Series(pmid_hash(frame["pmid"].to_numpy(), settings["seed"])))
+        if last_hash is not None:
+            # What comes too late to be drawn need not be looked up.
+            frame = frame.filter(pl.col("_hash") < last_hash)
+        found = texts.find(frame)
+        leaked.append(found.join(frame.select("pmid", "_hash"), on="pmid"))
+        kept.append(frame.filter(~pl.col("pmid").is_in(found["pmid"].implode())))
+        if wanted is not None:
             # Never hold more than are wanted: memory does not grow with the number of files.
-            kept = [pl.concat(kept).sort("_hash", "pmid").head(settings["citations"])]
+            kept = [pl.concat(kept).sort("_hash", "pmid").head(wanted)]
+            last_hash = kept[0]["_hash"][-1] if kept[0].height == wanted else None
+    chosen = pl.concat(kept) if kept else pl.DataFrame(schema={"_hash": pl.UInt64})
+    left_out = _left_out(leaked, last_hash)
     for said, count in left.items():
         say(f"{count:>12,}  {said}")
-    chosen = pl.concat(kept).drop("_hash").sort("pmid") if kept else pl.DataFrame()
+    if settings["exclude_benchmarks"]:
+        reasons = left_out.unique("pmid", keep="first", maintain_order=True)["reason"].value_counts().sort("reason")
+        how = "".join(f"; {count:,} by {reason}" for reason, count in reasons.iter_rows())
+        named = ", ".join(settings["exclude_benchmarks"])
+        say(f"{left_out['pmid'].n_unique():>12,}  of those drawn are documents of {named}, and left out{how}")
     if chosen.height < 2:
         steps = "; ".join(f"{count:,} {said}" for said, count in left.items())
         raise BioHiCLError(
@@ -64,12 +99,54 @@ def write_selection(release: Path, pubmed: Path, settings: Mapping[str, Any], ou
             f"What each filter left: {steps}. "
             f"Loosen training.selections.{output.stem} in config.yaml"
         )
-    if settings["citations"] != "all" and chosen.height < settings["citations"]:
-        say(f"note: {settings['citations']:,} citations were asked for, {chosen.height:,} pass the filters")
-    table = headings_of(chosen).select(SELECTION.names)
-    write_parquet(table.to_arrow().cast(SELECTION), output)
+    if wanted is not None and chosen.height < wanted:
+        say(f"note: {wanted:,} citations were asked for, {chosen.height:,} pass the filters")
+    table = headings_of(chosen.drop("_hash").sort("pmid")).select(SELECTION.names)
+    with whole_files(output, excluded) as (selection_file, excluded_file):
+        write_parquet(table.to_arrow().cast(SELECTION), selection_file)
+        write_parquet(left_out, excluded_file)
     say(f"selection '{output.stem}': {table.height:,} citations")
     return table.height
+
+
+def write_overlap(selection: Path, benchmark: str, texts: Path, output: Path) -> int:
+    """Which texts of a benchmark (its documents.parquet or pairs.parquet) a selection holds; returns how many.
+
+    Writes a table as that of the excluded citations.
+    """
+    citations = pl.read_parquet(selection, columns=["pmid", "doi", "title", "abstract"])
+    found = BenchmarkTexts({benchmark: texts}).find(citations)
+    write_parquet(found.with_columns(pl.col("reason").cast(pl.String)).select(*EXCLUDED), output)
+    documents = found["document_id"].n_unique()
+    say(f"{benchmark}: {documents:,} of its texts are among the {citations.height:,} citations of {selection.stem}")
+    return documents
+
+
+def _texts_to_exclude(names: Sequence[str], benchmarks: Path, selection: str) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for name in names:
+        there = [file for file in ("documents.parquet", "pairs.parquet") if (benchmarks / name / file).is_file()]
+        if not there:
+            raise BioHiCLError(f"{benchmarks / name}: no such benchmark; fetch it first")
+        file = benchmarks / name / there[0]
+        if pl.scan_parquet(file).select(pl.len()).collect().item() == 0:
+            reason = read_json(benchmarks / name / "benchmark.json").get("reason")
+            raise BioHiCLError(
+                f"selection '{selection}' leaves out the documents of {name}, and these could not be had: {reason}. "
+                f"Bring it, or take it out of training.selections.{selection}.exclude_benchmarks in config.yaml"
+            )
+        files[name] = file
+    return files
+
+
+def _left_out(leaked: Sequence[pl.DataFrame], last_hash: int | None) -> pl.DataFrame:
+    """Of the citations found to be a benchmark's those that would have been drawn."""
+    found = pl.concat(leaked) if leaked else pl.DataFrame(schema=EXCLUDED | {"_hash": pl.UInt64})
+    if last_hash is not None:
+        found = found.filter(pl.col("_hash") < last_hash)
+    return (
+        found.with_columns(pl.col("reason").cast(pl.String)).select(*EXCLUDED).sort("pmid", "benchmark", "document_id")
+    )
 
 
 def _filters(settings: Mapping[str, Any]) -> dict[str, pl.Expr]:

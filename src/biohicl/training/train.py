@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from biohicl.encoder.embed import pick_device
-from biohicl.encoder.folder import EncoderSettings, load_model, load_tokenizer, read_settings
+from biohicl.encoder.folder import EncoderSettings, load_model, load_tokenizer, pad_id_of, read_settings
 from biohicl.encoder.packing import TextModel
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
@@ -116,7 +116,7 @@ class Training:
         check_tokens(data, inputs, model, self.tokenizer, self.encoder)
         self.trainable = Trainable(model, settings["trainable"], settings["losses"])
         torch.manual_seed(settings["seed"] + ranks.rank)
-        self.model = TextModel(model, self.encoder.pooling, self.tokenizer.pad_token_id or 0)
+        self.model = TextModel(model, self.encoder.pooling, pad_id_of(self.tokenizer))
         self.is_held_out = held_out(data.pmids, settings["development"]["citations"], settings["seed"])
         self.data, self.plan = data, self._planned(data)
         self.preparer = Preparer(

@@ -1,0 +1,88 @@
+"""The systems under test, and what each is compared with, from a checked configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from biohicl.configuration.derived import chain_of
+
+LEXICAL = "bm25"
+# What a benchmark of each kind is measured by; the first is the score table's where a benchmark names none.
+METRICS = {
+    "retrieval": ("nDCG@10", "Recall@1", "Recall@100", "MRR@10", "MRR", "MAP"),
+    "similarity": ("Spearman", "Pearson", "AP"),
+}
+SystemRole = Literal["lexical", "backbone", "model", "peer", "hybrid", "variant"]
+
+
+@dataclass(frozen=True)
+class System:
+    """One row of the score table.
+
+    ``against``: the system whose scores its own are compared with, beside BM25's: a model's backbone, the first
+    backbone for a peer, and for hybrids and variants the system that they are made of. ``of``: that one again, None
+    for systems that encode texts themselves. ``settings``: a hybrid's or variant's block.
+    """
+
+    name: str
+    role: SystemRole
+    against: str | None = None
+    of: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it has an encoder of its own."""
+        return self.role in ("backbone", "model", "peer")
+
+
+def systems_of(config: Mapping[str, Any]) -> dict[str, System]:
+    """By name, in the order of the score table: BM25, backbones, models, peers, and what is made of them."""
+    backbones = list(dict.fromkeys(chain_of(config, model)[-1] for model in config["models"]))
+    systems = [System(LEXICAL, "lexical")]
+    systems += [System(name, "backbone") for name in backbones]
+    systems += [System(name, "model", chain_of(config, name)[-1]) for name in config["models"]]
+    systems += [System(name, "peer", backbones[0]) for name in config["evaluation"]["peers"]]
+    roles: tuple[tuple[str, SystemRole], ...] = (("hybrids", "hybrid"), ("variants", "variant"))
+    for kind, role in roles:
+        for name, block in config["evaluation"][kind].items():
+            for base in block["of"] if block["of"] is not None else config["models"]:
+                systems.append(System(f"{base}.{name}", role, base, base, block))
+    return {system.name: system for system in systems}
+
+
+def selections_of(config: Mapping[str, Any], system: str) -> list[str]:
+    """The selections that a model, and the models that it starts from, were trained on; none for others."""
+    nodes = [name for name in chain_of(config, system) if name in config["nodes"]]
+    return list(dict.fromkeys(config["nodes"][name]["selection"] for name in nodes))
+
+
+def seed_groups(config: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Models that differ in nothing but seeds, by the name of the first; those without a second are left out."""
+
+    def recipe(name: str) -> Any:
+        if name not in config["nodes"]:
+            return name
+        block = {key: value for key, value in config["nodes"][name].items() if key not in ("seed", "start")}
+        return [block, recipe(config["nodes"][name]["start"])]
+
+    groups: dict[str, list[str]] = {}
+    for model in config["models"]:
+        first = next((other for other in groups if recipe(other) == recipe(model)), model)
+        groups.setdefault(first, []).append(model)
+    return {first: models for first, models in groups.items() if len(models) > 1}
+
+
+def benchmark_source(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a benchmark's block only what determines its tables, its layout named."""
+    layout = block["layout"] or {"retrieval": "beir", "similarity": "pairs"}[block["kind"]]
+    keys = ("kind", "url", "path", "sha256", "split", "development", "ids", "conclusions")
+    return {"layout": layout, **{key: block[key] for key in keys}}
+
+
+def headline_of(block: Mapping[str, Any]) -> str:
+    """The metric of the score table."""
+    headline: str = block["headline"] or METRICS[block["kind"]][0]
+    return headline

@@ -1,0 +1,299 @@
+"""Vectors of many texts on disk, made shard by shard, so that a kill costs one shard.
+
+Goes in: an encoder folder and blocks of texts. Comes out: OUTPUT.npy, float32 (n, d) in the texts' order, as the
+encoder gives them (numpy can map it into memory), and OUTPUT.json: of what, how and how fast it was made.
+
+A shard's name is a hash of the encoder, of how it is used, and of the shard's texts. So what lies there from a killed
+run is right where its name is right, a changed text makes its own shard anew, and nothing is encoded twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from biohicl.encoder.embed import Encoder, Kind, pick_device
+from biohicl.encoder.fetching import why_unavailable
+from biohicl.encoder.folder import Text, passage_folder, read_settings
+from biohicl.errors import BioHiCLError
+from biohicl.progress import say, track
+from biohicl.storage import read_json, sha256_of, whole_files, write_json
+
+# Some 80 seconds of all-MiniLM-L6-v2 on two cores: what a kill costs at most.
+TEXTS_OF_A_SHARD = 2048
+# What of a folder makes the vectors. A node's manifest and logs tell of its training, and its adapter is merged.
+SUFFIXES = (".json", ".safetensors", ".txt", ".model")
+NOT_PART = ("manifest.json",)
+
+
+class Vectors:
+    """A finished file of vectors and its record."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        if not file.is_file() or not record_of(file).is_file():
+            raise BioHiCLError(
+                f"{file}: no such vectors, or no {record_of(file).name} beside them; embed the texts first"
+            )
+        self.record: dict[str, Any] = read_json(record_of(file))
+
+    @cached_property
+    def array(self) -> npt.NDArray[np.float32]:
+        """(n, d), mapped into memory."""
+        try:
+            found: npt.NDArray[np.float32] = np.load(self.file, mmap_mode="r")
+        except ValueError as error:
+            raise BioHiCLError(
+                f"{self.file}: not a whole file of vectors ({error}); remove it and embed again"
+            ) from None
+        return found
+
+    @property
+    def comparable(self) -> Rows:
+        """(n, d), whose inner products are the similarities: of length 1 where these are cosines."""
+        return self.array if self.record["similarity"] == "dot" or self.record["unit"] else UnitRows(self.array)
+
+
+class Rows(Protocol):
+    """What is asked of vectors (n, d) that are gone through block by block: an array, or what makes its blocks."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> npt.NDArray[np.float32]: ...
+
+
+class UnitRows:
+    """Other rows, each block brought to length 1 when it is asked for (a zero vector stays)."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self.shape = rows.shape
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: slice) -> npt.NDArray[np.float32]:
+        block = self.rows[rows]
+        norms = np.linalg.norm(block, axis=1, keepdims=True)
+        return np.asarray(block / np.where(norms == 0, 1.0, norms), dtype=np.float32)
+
+
+def record_of(file: Path) -> Path:
+    """Where the record of a file of vectors lies."""
+    return file.with_suffix(".json")
+
+
+def encoder_folder(model: str) -> Path:
+    """The folder of a model given by its folder or by its name on the hub (owner/name)."""
+    if Path(model).is_dir():
+        return Path(model)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        from biohicl.fetch.download import hub_snapshot
+
+        return hub_snapshot(model)
+    raise BioHiCLError(f"{model}: no such model folder, and not a name on the hub (owner/name)")
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over the files of an encoder folder that its vectors depend on (its ``passage`` folder among them)."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        inside = file.relative_to(folder)
+        if file.suffix in SUFFIXES and file.name not in NOT_PART and inside.parts[0] != "adapter" and file.is_file():
+            digest.update(f"{inside.as_posix()} {sha256_of(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def write_vectors(
+    folder: Path,
+    kind: Kind,
+    blocks: Callable[[], Iterable[Sequence[Text]]],
+    output: Path,
+    *,
+    task: str = "",
+    batch_size: int = 64,
+    device: str = "auto",
+    ids: Sequence[str] | None = None,
+) -> Vectors:
+    """Writes ``output`` (.npy) and its record, or leaves them where they are of the same encoder, way and texts.
+
+    ``blocks``: gives the texts, ``TEXTS_OF_A_SHARD`` at a time, each time it is called. ``task``: for instructions with
+    a place for one. ``ids``: names of the texts for errors. Raises :class:`BioHiCLError` where a vector is not finite.
+    """
+    reason = why_unavailable(folder)
+    if reason:
+        return _write_nothing(output, reason)
+    maker = _Maker(folder, kind, task, batch_size, device, ids)
+    keys: list[str] = []
+    first_rows = [0]
+    for block in blocks():
+        keys.append(maker.key(block))
+        first_rows.append(first_rows[-1] + len(block))
+    made_of = hashlib.sha256("\n".join(keys).encode()).hexdigest()
+    if record_of(output).is_file() and output.is_file() and read_json(record_of(output)).get("made_of") == made_of:
+        say(f"{output}: is there already, of the same encoder and texts; nothing is encoded")
+        return Vectors(output)
+    shards = output.with_name(f".{output.stem}.shards")
+    shards.mkdir(parents=True, exist_ok=True)
+    missing = [place for place, key in enumerate(keys) if not _is_whole(shards / f"{key}.npy")]
+    if len(missing) < len(keys):
+        say(f"{output}: going on; {len(keys) - len(missing)} of {len(keys)} shards are there")
+    maker.fill(blocks(), keys, first_rows, set(missing), shards)
+    with whole_files(output, record_of(output)) as (vectors_file, record_file):
+        rows, dimension = _gather([shards / f"{key}.npy" for key in keys], vectors_file)
+        write_json(maker.record(rows, dimension, made_of), record_file)
+    for file in shards.iterdir():
+        file.unlink()
+    shards.rmdir()
+    return Vectors(output)
+
+
+def _write_nothing(output: Path, reason: str) -> Vectors:
+    """Of an encoder that could not be had: no rows, and why."""
+    with whole_files(output, record_of(output)) as (vectors_file, record_file):
+        _gather([], vectors_file)
+        write_json({"unavailable": reason, "rows": 0, "dimension": 0}, record_file)
+    say(f"{output}: no vectors: {reason}")
+    return Vectors(output)
+
+
+class _Maker:
+    """Encodes shards; the model is loaded for the first that is missing."""
+
+    def __init__(
+        self, folder: Path, kind: Kind, task: str, batch_size: int, device: str, ids: Sequence[str] | None
+    ) -> None:
+        self.folder = folder
+        self.kind = kind
+        self.task = task
+        self.batch_size = batch_size
+        self.ids = ids
+        self.settings = read_settings(passage_folder(folder) if kind == "documents" else folder)
+        self.of_encoder = fingerprint(folder)
+        self._device = device
+        self.seconds, self.texts, self.tokens = 0.0, 0, 0
+
+    @cached_property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``: they compute in different precisions."""
+        return pick_device(self._device).type
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        folder = passage_folder(self.folder) if self.kind == "documents" else self.folder
+        return Encoder(folder, self._device)
+
+    def key(self, block: Sequence[Text]) -> str:
+        digest = hashlib.sha256(f"{self.of_encoder} {self.kind} {self.device} {self.task}\n".encode())
+        for text in block:
+            for part in (text,) if isinstance(text, str) else text:
+                raw = part.encode("utf-8", "surrogatepass")
+                digest.update(f"{len(raw)} ".encode() + raw)
+        return digest.hexdigest()
+
+    def fill(
+        self,
+        blocks: Iterable[Sequence[Text]],
+        keys: Sequence[str],
+        first_rows: Sequence[int],
+        missing: set[int],
+        shards: Path,
+    ) -> None:
+        """Writes the shards at the places ``missing``. The next one is tokenized while one is computed."""
+        if not missing:
+            return
+        wanted = ((place, block) for place, block in enumerate(blocks) if place in missing)
+        with ThreadPoolExecutor(1) as pool:
+            for place, block, tokens in track(
+                self._tokenized(pool, wanted), len(missing), f"encoding {self.kind}", "shards"
+            ):
+                started = time.perf_counter()
+                vectors = self.encoder.embed_tokens(tokens, self.batch_size, self._name(first_rows[place], block))
+                self.seconds += time.perf_counter() - started
+                self.texts += len(tokens)
+                self.tokens += sum(map(len, tokens))
+                _save(vectors, shards / f"{keys[place]}.npy")
+
+    def _tokenized(
+        self, pool: ThreadPoolExecutor, wanted: Iterator[tuple[int, Sequence[Text]]]
+    ) -> Iterator[tuple[int, Sequence[Text], Any]]:
+        waiting: tuple[int, Sequence[Text], Any] | None = None
+        for place, block in wanted:
+            coming = (
+                place,
+                block,
+                pool.submit(self.encoder.tokens, self.encoder.prepared(self.kind, block, self.task)),
+            )
+            if waiting:
+                yield waiting[0], waiting[1], waiting[2].result()
+            waiting = coming
+        if waiting:
+            yield waiting[0], waiting[1], waiting[2].result()
+
+    def _name(self, first_row: int, block: Sequence[Text]) -> Callable[[int], str]:
+        def name(row: int) -> str:
+            shown = " ".join(block[row])[:60] if isinstance(block[row], tuple) else block[row][:60]
+            identifier = f"'{self.ids[first_row + row]}'" if self.ids else f"number {first_row + row + 1}"
+            return f"{self.kind.removesuffix('s')} {identifier} ({shown})"
+
+        return name
+
+    def record(self, rows: int, dimension: int, made_of: str) -> dict[str, Any]:
+        """What is told beside the vectors. Speed is of what this run encoded, and null where that was nothing."""
+        import importlib.metadata
+
+        versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "tokenizers")}
+        return {
+            "made_of": made_of,
+            "encoder": self.of_encoder,
+            "kind": self.kind,
+            "rows": rows,
+            "dimension": dimension,
+            "similarity": self.settings.similarity,
+            "unit": self.settings.normalize,
+            "device": self.device,
+            # On a GPU fp32 weights compute in bfloat16 (TextModel.embed).
+            "dtype": "bfloat16" if self.device == "cuda" and self.settings.dtype == "float32" else self.settings.dtype,
+            "encoded": {"texts": self.texts, "tokens": self.tokens, "seconds": round(self.seconds, 3)},
+            "versions": versions,
+        }
+
+
+def _save(vectors: npt.NDArray[np.float32], file: Path) -> None:
+    with whole_files(file) as (temporary,), temporary.open("wb") as stream:
+        np.save(stream, vectors)
+        stream.flush()
+        # Under its name only once it is on the disk: after a power cut a shard is whole or absent.
+        os.fsync(stream.fileno())
+
+
+def _is_whole(file: Path) -> bool:
+    try:
+        return np.load(file, mmap_mode="r").dtype == np.float32
+    except (OSError, ValueError):
+        return False
+
+
+def _gather(shards: Sequence[Path], output: Path) -> tuple[int, int]:
+    """One file of all shards' rows, and its shape; a shard at a time is in memory."""
+    shapes = [np.load(file, mmap_mode="r").shape for file in shards]
+    shape = (sum(rows for rows, _ in shapes), shapes[0][1] if shapes else 0)
+    with output.open("wb") as stream:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_2_0(stream, header)
+        for file in shards:
+            stream.write(np.load(file).tobytes())
+    return shape

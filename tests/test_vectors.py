@@ -1,0 +1,175 @@
+"""Vectors on disk: the same as encoding at once, after a kill too, and nothing is encoded twice."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from biohicl.encoder import vectors
+from biohicl.encoder.embed import Encoder
+from biohicl.encoder.fetching import UNAVAILABLE
+from biohicl.encoder.vectors import Vectors, fingerprint, write_vectors
+from biohicl.errors import BioHiCLError
+from conftest import clean_environment
+
+TITLES = [f"Title {n}" for n in range(50)]
+DOCUMENTS = [(title, "words " * (n % 13)) for n, title in enumerate(TITLES)]
+
+
+@pytest.fixture
+def backbone(sample, tmp_path):
+    return shutil.copytree(sample / "backbone", tmp_path / "backbone")
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(vectors, "TEXTS_OF_A_SHARD", 8)
+
+
+def blocks_of(texts, size=8):
+    return lambda: (texts[start : start + size] for start in range(0, len(texts), size))
+
+
+class Counted(Encoder):
+    """Which texts were encoded."""
+
+    tokenized: ClassVar[list] = []
+
+    def embed_tokens(self, tokens, *words, **options):
+        Counted.tokenized.append(len(tokens))
+        return super().embed_tokens(tokens, *words, **options)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    Counted.tokenized = []
+    monkeypatch.setattr(vectors, "Encoder", Counted)
+    return Counted.tokenized
+
+
+def test_shards_give_what_encoding_at_once_gives(backbone, tmp_path):
+    found = write_vectors(backbone, "documents", blocks_of(DOCUMENTS), tmp_path / "x.npy", device="cpu")
+    np.testing.assert_allclose(found.array, Encoder(backbone, "cpu").encode_documents(DOCUMENTS), atol=1e-6)
+    record = json.loads((tmp_path / "x.json").read_text())
+    assert (record["rows"], record["dimension"], record["similarity"]) == (50, 128, "cosine")
+    assert record["encoded"]["texts"] == 50
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backbone", "x.json", "x.npy"]
+
+
+def test_the_same_texts_are_not_encoded_again(backbone, tmp_path, counted):
+    make = lambda texts: write_vectors(backbone, "queries", blocks_of(texts), tmp_path / "x.npy", device="cpu")  # noqa: E731
+    make(TITLES)
+    assert sum(counted) == 50
+    written = (tmp_path / "x.npy").stat().st_mtime_ns
+    make(TITLES)
+    assert sum(counted) == 50
+    assert (tmp_path / "x.npy").stat().st_mtime_ns == written
+    make([*TITLES[:49], "another"])
+    assert sum(counted) == 100
+
+
+def test_another_model_instruction_or_side_is_encoded_anew(backbone, tmp_path, counted):
+    output = tmp_path / "x.npy"
+    write_vectors(backbone, "queries", blocks_of(TITLES), output, device="cpu")
+    write_vectors(backbone, "sentences", blocks_of(TITLES), output, device="cpu")
+    assert sum(counted) == 100
+    before = fingerprint(backbone)
+    settings = json.loads((backbone / "config_sentence_transformers.json").read_text())
+    settings["prompts"]["query"] = "Find: "
+    (backbone / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    assert fingerprint(backbone) != before
+    write_vectors(backbone, "queries", blocks_of(TITLES), output, device="cpu")
+    assert sum(counted) == 150
+    (backbone / "manifest.json").write_text("{}")
+    write_vectors(backbone, "queries", blocks_of(TITLES), output, device="cpu")
+    assert sum(counted) == 150
+
+
+def test_what_lies_there_from_a_run_that_ended_is_taken_up(backbone, tmp_path, counted, monkeypatch, capsys):
+    output, whole = tmp_path / "x.npy", tmp_path / "whole.npy"
+    write_vectors(backbone, "documents", blocks_of(DOCUMENTS), whole, device="cpu")
+    saved = vectors._save
+    monkeypatch.setattr(vectors, "_save", lambda *words: saved(*words) if len(counted) < 7 + 4 else exit_now())
+    with pytest.raises(KeyboardInterrupt):
+        write_vectors(backbone, "documents", blocks_of(DOCUMENTS), output, device="cpu")
+    assert not output.exists()
+    (torn, *_) = sorted((tmp_path / ".x.shards").iterdir())
+    torn.write_bytes(torn.read_bytes()[:-40])
+    monkeypatch.setattr(vectors, "_save", saved)
+    counted.clear()
+    write_vectors(backbone, "documents", blocks_of(DOCUMENTS), output, device="cpu")
+    # Seven shards; three were whole, one of them is torn.
+    assert "2 of 7 shards are there" in capsys.readouterr().err
+    assert len(counted) == 5
+    np.testing.assert_array_equal(np.load(output), np.load(whole))
+
+
+def exit_now():
+    raise KeyboardInterrupt
+
+
+def test_killed_at_any_moment_it_goes_on(sample, tmp_path):
+    table = tmp_path / "documents.parquet"
+    import polars as pl
+
+    rows = {"title": [f"Title {n}" for n in range(4200)], "text": ["some words"] * 4200}
+    pl.DataFrame(rows).write_parquet(table)
+    command = [sys.executable, "-m", "biohicl", "--threads", "1", "embed", str(sample / "backbone"), str(table)]
+    command += ["--as", "documents", "--device", "cpu", "--output"]
+
+    def start(output):
+        return subprocess.Popen([*command, str(output)], stderr=subprocess.PIPE, text=True, env=clean_environment())
+
+    running = start(tmp_path / "x.npy")
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list((tmp_path / ".x.shards").glob("*.npy")):
+        assert running.poll() is None, running.stderr.read()
+        time.sleep(0.01)
+    os.kill(running.pid, signal.SIGKILL)
+    running.communicate(timeout=30)
+    assert not (tmp_path / "x.npy").exists()
+    again = start(tmp_path / "x.npy")
+    told = again.communicate(timeout=200)[1]
+    assert again.returncode == 0, told
+    assert "going on; " in told
+    at_once = start(tmp_path / "y.npy")
+    assert at_once.communicate(timeout=200) and at_once.returncode == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), np.load(tmp_path / "y.npy"))
+    assert not (tmp_path / ".x.shards").exists()
+
+
+def test_vectors_that_are_no_numbers_name_the_text(backbone, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    weights = load_file(backbone / "model.safetensors")
+    name = next(name for name in weights if "word_embeddings" in name)
+    weights[name][:] = np.nan
+    save_file(weights, backbone / "model.safetensors", metadata={"format": "pt"})
+    ids = [f"S{n:02d}" for n in range(50)]
+    with pytest.raises(BioHiCLError, match=r"NaN or infinite.*document 'S\d\d'"):
+        write_vectors(backbone, "documents", blocks_of(DOCUMENTS), tmp_path / "x.npy", device="cpu", ids=ids)
+    assert not (tmp_path / "x.npy").exists()
+
+
+def test_no_texts_and_no_encoder_give_no_rows(backbone, tmp_path):
+    assert write_vectors(backbone, "queries", blocks_of([]), tmp_path / "x.npy", device="cpu").array.shape == (0, 0)
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "lost" / UNAVAILABLE).write_text('{"reason": "gone"}')
+    found = write_vectors(tmp_path / "lost", "queries", blocks_of(TITLES), tmp_path / "y.npy")
+    assert (found.array.shape, found.record["unavailable"]) == ((0, 0), "gone")
+
+
+def test_files_that_are_no_vectors(tmp_path):
+    with pytest.raises(BioHiCLError, match="x.npy: no such vectors"):
+        Vectors(tmp_path / "x.npy")
+    (tmp_path / "x.npy").write_bytes(b"torn")
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(BioHiCLError, match="x.npy: not a whole file of vectors"):
+        Vectors(tmp_path / "x.npy").array  # noqa: B018
