@@ -274,6 +274,7 @@ rule summarize:
         encoders=expand("resources/backbones/{peer}", peer=CONFIG["evaluation"]["peers"]),
     output:
         summary="results/summary.parquet",
+        variants="results/variants.parquet",
         seeds="results/seeds.parquet",
         left_out="results/left_out.parquet",
     log:

@@ -6,7 +6,7 @@ rule write_report:
     input:
         tables("quarantine"),
         summary="results/summary.parquet",
-        beside=["results/seeds.parquet", "results/left_out.parquet"],
+        beside=expand("results/{table}.parquet", table=["variants", "seeds", "left_out"]),
         excluded=expand("results/training/excluded/{selection}.parquet", selection=SELECTIONS),
         overlaps=expand(
             "results/training/overlap/{selection}/{benchmark}.parquet", selection=SELECTIONS, benchmark=BENCHMARKS
@@ -60,13 +60,13 @@ rule write_catalog:
         expand(
             "results/comparisons/{benchmark}/{table}.parquet",
             benchmark=BENCHMARKS,
-            table=["estimates", "differences", "rank_changes"],
+            table=["estimates", "differences"],
         ),
         expand("results/training/overlap/{selection}/{benchmark}.parquet", selection=SELECTIONS, benchmark=BENCHMARKS),
         expand("resources/benchmarks/{benchmark}/benchmark.json", benchmark=BENCHMARKS),
         "results/corpus/current.parquet",
         "results/corpus/anomalies.parquet",
-        expand("results/{table}.parquet", table=["summary", "seeds", "left_out"]),
+        expand("results/{table}.parquet", table=["summary", "variants", "seeds", "left_out"]),
         release=ancient("resources/pubmed/release.json"),
     output:
         "results/biohicl.duckdb",

@@ -40,7 +40,8 @@ def run_of(rank, seed=0):
 
 def evaluated(folder, name, benchmark, run):
     output = folder / "evaluation" / name / "bench"
-    write_run_scores([run], read_benchmark(benchmark), naming_of(name, benchmark, "test"), output, 100)
+    naming = naming_of(name, benchmark, "test")
+    write_run_scores([run], read_benchmark(benchmark), naming, output, 100, index_bytes=1536.0)
     return output
 
 
@@ -202,6 +203,16 @@ def test_what_was_left_out_is_told_with_the_reason(summed):
     seeds = pl.read_parquet(summed.with_name("seeds.parquet")).filter(metric="MRR@10").to_dicts()
     assert seeds[0]["mean"] == pytest.approx((0.875 + (1 / 3 + 1 / 4) / 2) / 2)
     assert seeds[0]["models"] == ["good", "same"]
+
+
+def test_what_smaller_embeddings_cost_stands_below_the_table(summed):
+    """The compressed model has one query's relevant document at rank 3 instead of 1."""
+    (row,) = pl.read_parquet(summed.with_name("variants.parquet")).to_dicts()
+    assert (row["system"], row["reference"], row["metric"]) == ("good.int8", "good", "MRR@10")
+    assert row["difference"] == pytest.approx((1 / 3 - 1) / QUERIES)
+    assert row["low"] <= row["difference"] <= row["high"]
+    assert (row["queries"], row["same_first"]) == (QUERIES, QUERIES - 1)
+    assert "39 of 40" in score_text(summed)
 
 
 def test_holm_counts_the_benchmarks_and_each_metric_by_itself(tmp_path, compared, summed):

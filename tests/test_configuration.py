@@ -215,7 +215,7 @@ def test_systems_stand_in_the_order_of_the_table_with_what_they_are_compared_wit
     config = load(
         tmp_path,
         "evaluation: {peers: [medcpt], hybrids: {rrf: {of: [bge-base]}, convex: null}, "
-        "variants: {128d: null, int8: null, binary-rescored: null}}",
+        "variants: {128d: null, bf16: null, int8: null, binary-rescored: null}}",
     )
     systems = configuration.systems_of(config)
     assert [(name, system.role, system.against) for name, system in systems.items()] == [

@@ -342,7 +342,9 @@ def test_evaluation_writes_runs_that_give_its_numbers_again(finished):
         run.setdefault(query, {})[document] = score
         assert rank == len(run[query])
     qrels = {}
-    for line in (finished.folder / "resources/sample/benchmarks/sample-retrieval/qrels/test.tsv").read_text().splitlines()[1:]:
+    for line in (
+        (finished.folder / "resources/sample/benchmarks/sample-retrieval/qrels/test.tsv").read_text().splitlines()[1:]
+    ):
         query, document, grade = line.split("\t")
         qrels.setdefault(query, {})[document] = int(grade)
     values = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10"}).evaluate(run)

@@ -161,11 +161,11 @@ VIEWS: dict[str, View] = {
         {},
         "a system's score minus that of its reference or of BM25, with interval and p-value",
     ),
-    "rank_changes": View(
-        "results/comparisons/{name}/rank_changes.parquet",
-        "benchmark",
+    "variants": View(
+        "results/variants.parquet",
+        "",
         {},
-        "what smaller embeddings change in the first ten documents",
+        "what smaller embeddings cost: bytes, score, changes in the first ten documents",
     ),
     "summary": View("results/summary.parquet", "", {}, "every system on every benchmark, and how sure the scores are"),
     "seeds": View("results/seeds.parquet", "", {}, "how far models lie apart that differ in their seed alone"),

@@ -17,7 +17,7 @@ from biohicl.errors import BioHiCLError
 from biohicl.figures import COLOURS, svg_text
 from biohicl.progress import say
 from biohicl.pubmed.quarantine import quarantined
-from biohicl.report.summary import LEGEND, score_rows
+from biohicl.report.summary import LEGEND, score_rows, variant_rows
 from biohicl.storage import read_json, whole_files
 
 # For print, beside the colours.
@@ -52,6 +52,7 @@ def write_report(
         rows=rows,
         legend=LEGEND,
         full=pl.read_parquet(summary).to_dicts(),
+        variants=variant_rows(summary.with_name("variants.parquet")),
         seeds=pl.read_parquet(summary.with_name("seeds.parquet")).to_dicts(),
         left_out=pl.read_parquet(summary.with_name("left_out.parquet")).to_dicts(),
         leaks=_leaks(excluded, overlaps),
@@ -69,6 +70,7 @@ def write_report(
         curves=_training_curves(nodes),
         sources={
             "summary": summary,
+            "variants": summary.with_name("variants.parquet"),
             "left_out": summary.with_name("left_out.parquet"),
             "excluded": excluded,
             "overlaps": overlaps,

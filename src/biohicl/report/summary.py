@@ -1,8 +1,9 @@
 """The score table: every system on every benchmark, how sure each score is, and what differs by more than chance.
 
 Goes in: the metrics of each evaluation, the comparisons of each benchmark, and what config.yaml says of systems and
-benchmarks. Comes out: ``summary.parquet``, ``seeds.parquet`` (how far models that differ in their seed lie apart),
-``left_out.parquet`` (what could not be had, and why), and the table as text or rows for a person.
+benchmarks. Comes out: ``summary.parquet``, ``variants.parquet`` (what smaller embeddings cost), ``seeds.parquet`` (how
+far models that differ in their seed lie apart), ``left_out.parquet`` (what could not be had, and why), and the table as
+text or rows for a person.
 
 p-values are adjusted by Holm's method over the benchmarks: for each system and reference together those of the metrics
 that the score table shows, and those of each other metric by itself.
@@ -57,7 +58,7 @@ def write_summary(
     encoders: Mapping[str, Path],
     output: Path,
 ) -> None:
-    """Writes the three tables into the folder ``output``. ``comparisons``: folders that compare wrote. ``records``: the
+    """Writes the four tables into the folder ``output``. ``comparisons``: folders that compare wrote. ``records``: the
     benchmark.json of each benchmark. ``encoders``: folders of the encoders that may not be there."""
     if not metrics:
         raise BioHiCLError("no metrics files: nothing to sum up")
@@ -104,6 +105,7 @@ def write_summary(
     table = table.select(*first, pl.exclude(first))
     tables = {
         "summary.parquet": table,
+        "variants.parquet": _variants(table, comparisons),
         "seeds.parquet": _seeds(table, about.seeds),
         "left_out.parquet": _left_out(records, encoders),
     }
@@ -133,6 +135,7 @@ def score_text(summary: Path) -> str:
     parts = [in_columns(header, rows, left=len(header))]
     for kind, name, reason in pl.read_parquet(summary.with_name("left_out.parquet")).iter_rows():
         parts.append(f"left out: {kind} {name}: {reason}")
+    parts += ["", *_variant_lines(summary.with_name("variants.parquet"))]
     seeds = pl.read_parquet(summary.with_name("seeds.parquet"))
     for row in seeds.iter_rows(named=True):
         parts.append(
@@ -140,6 +143,41 @@ def score_text(summary: Path) -> str:
             f"standard deviation {row['standard_deviation']:.4f}, {row['lowest']:.4f} to {row['highest']:.4f}"
         )
     return "\n".join([*parts, "", *LEGEND])
+
+
+def variant_rows(variants: Path) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of what smaller embeddings cost."""
+    header = [
+        "variant",
+        "benchmark",
+        "metric",
+        "bytes/document",
+        "difference",
+        "95 % interval",
+        "same first",
+        "same ten",
+    ]
+    rows = [
+        [
+            *(
+                row["system"],
+                row["benchmark"],
+                row["metric"],
+                f"{row['index_bytes']:,.0f}",
+                f"{row['difference']:+.4f}",
+            ),
+            f"[{row['low']:+.4f}, {row['high']:+.4f}]",
+            *(f"{row[name]:,} of {row['queries']:,}" for name in ("same_first", "same_ten")),
+        ]
+        for row in pl.read_parquet(variants).iter_rows(named=True)
+    ]
+    return header, rows
+
+
+def _variant_lines(variants: Path) -> list[str]:
+    header, rows = variant_rows(variants)
+    about = "Beside the same vectors in float32: the score, and queries with the same first document or the same ten."
+    return [in_columns(header, rows, left=3), about, ""] if rows else []
 
 
 def _cell(row: Mapping[str, Any]) -> str:
@@ -162,6 +200,15 @@ def _adjusted(differences: pl.DataFrame, headlines: Mapping[str, str]) -> pl.Dat
     ]
     others = differences.filter(pl.col("condition") != HEADLINE_CONDITION).with_columns(p_holm=pl.lit(None, pl.Float64))
     return pl.concat([*(part.drop("family") for part in parts), others])
+
+
+def _variants(table: pl.DataFrame, comparisons: Sequence[Path]) -> pl.DataFrame:
+    """Of each variant and benchmark, by the score table's metric: bytes, loss, and what changes in the runs."""
+    changes = pl.concat([pl.read_parquet(folder / "rank_changes.parquet") for folder in comparisons])
+    shown = table.filter(pl.col("headline"), pl.col("condition") == HEADLINE_CONDITION, pl.col("role") == "variant")
+    loss = {f"reference_{name}": name for name in ("difference", "low", "high", "p", "p_holm")}
+    facts = shown.select("system", "benchmark", "metric", "index_bytes", "value", *loss).rename(loss)
+    return facts.join(changes, on=["system", "benchmark"], how="left", maintain_order="left")
 
 
 def _seeds(table: pl.DataFrame, seeds: Mapping[str, Sequence[str]]) -> pl.DataFrame:
