@@ -234,10 +234,8 @@ def write_run_scores(
         write_parquet(_per_query_table(values), per_query_file)
         metrics = [
             _row(naming, "retrieval", condition, metric, float(np.mean(list(of_query.values()))), len(of_query))
-            | {
-                "pool": len(ids),
-                "own_document": condition.split()[-1] if "own" in condition else own if has_own else None,
-            }
+            | {"own_document": None if not has_own else own if condition == HEADLINE_CONDITION else other}
+            | {"pool": len(ids), "index_bytes": index_bytes}
             for (condition, metric), of_query in values.items()
             if of_query
         ]
