@@ -514,6 +514,19 @@ def test_only_benchmarks_that_a_selection_excludes_are_its_inputs(copied):
     assert not {"select", "train_node"} & copied.jobs("all").keys()
 
 
+def test_what_is_tuned_sees_no_test_split(copied):
+    """Whatever the choice of a hybrid's parameter depends on, down to the downloads, reads no test queries or qrels."""
+    shutil.rmtree(copied.folder / "results/development")
+    for part in ("documents", "development"):
+        (copied.folder / f"results/vectors/default/sample-retrieval/{part}.npy").unlink()
+    (copied.folder / "resources/benchmarks/sample-retrieval/documents.parquet").unlink()
+    planned = copied.snakemake("--dry-run", "results/development/default/hybrids.json").output
+    inputs = [line for line in planned.splitlines() if line.strip().startswith("input: ")]
+    assert len(inputs) >= 6
+    assert any("development/qrels.parquet" in line for line in inputs)
+    assert not [line for line in inputs if "/test/" in line or "/test." in line or "qrels," in line]
+
+
 def test_what_cannot_be_had_is_named_first_left_out_and_blocks_nothing(copied):
     """A benchmark's folder and a peer's weights that are not there: the rest is scored, and each run tries again."""
     content = {

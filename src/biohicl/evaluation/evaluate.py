@@ -23,6 +23,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from biohicl.configuration.systems import LEXICAL as BM25
 from biohicl.configuration.systems import METRICS
@@ -171,7 +172,9 @@ def evaluate_hybrid(
     if isinstance(content, Pairs):
         raise BioHiCLError(f"{benchmark}: bm25 gives no similarity of two sentences, so there is nothing to join")
     parameter = read_json(tuned)[method]["parameter"]
-    runs = fused_runs(dense, lexical, list(content.queries), method, parameter, depth)
+    # An encoder that could not be had has an empty run: BM25 alone is no hybrid.
+    queries = list(content.queries) if pq.read_metadata(dense).num_rows else []
+    runs = fused_runs(dense, lexical, queries, method, parameter, depth)
     return write_run_scores(runs, content, naming, output, depth, own_document, own_is_there=False)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from biohicl.encoder.folder import EncoderSettings, load_tokenizer, read_settings
+from biohicl.encoder.folder import EncoderSettings, load_tokenizer, passage_folder, read_settings
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say, track
 from biohicl.storage import write_parquet
@@ -54,6 +54,11 @@ def write_tokens(selection: Path, encoder: Path, max_length: int, output: Path) 
         raise BioHiCLError(
             f"max_length is {max_length}, but {encoder.name} reads at most {settings.max_length} tokens; "
             "lower it in config.yaml"
+        )
+    if settings.append_eos or settings.document_form == "pair" or passage_folder(encoder) != encoder:
+        raise BioHiCLError(
+            f"{encoder}: encoders with an appended end token, documents in two segments, or a second encoder for "
+            "documents can be evaluated, not trained from; start the node from another backbone"
         )
     tokenizer = load_tokenizer(encoder)
     table = pq.read_table(selection, columns=["pmid", "version", "title", "abstract"])
