@@ -25,6 +25,7 @@ from biohicl.errors import BioHiCLError
 from biohicl.fetch.attempts import next_attempt
 from biohicl.mesh.schema import SCHEMA_VERSION as MESH_SCHEMA, TABLES as MESH_TABLES
 from biohicl.pubmed.schema import SCHEMA_VERSION as PUBMED_SCHEMA
+from biohicl.training.selection import texts_given
 
 try:
     CONFIG = configuration.resolve(
@@ -318,11 +319,15 @@ def texts_of_benchmark(wildcards):
 
 
 def task_of(wildcards):
-    """The benchmark's task, for encoders whose instructions in config.yaml have a place for it."""
-    block = encoder_block(configuration.chain_of(CONFIG, wildcards.system)[-1])
-    instructions = (block[f"{kind}_instruction"] or "" for kind in ("query", "passage", "sentence"))
-    is_asked = any("{task}" in instruction for instruction in instructions)
-    task = CONFIG["benchmarks"][wildcards.benchmark]["task"]
+    return task_on(wildcards.system, wildcards.benchmark)
+
+
+def task_on(system, benchmark):
+    """The benchmark's task, for encoders whose instructions have a place for it: config.yaml's, or the folder's own."""
+    block = encoder_block(configuration.chain_of(CONFIG, system)[-1])
+    given = [block[f"{kind}_instruction"] for kind in ("query", "passage")]
+    is_asked = any(instruction is None or "{task}" in instruction for instruction in given)
+    task = CONFIG["benchmarks"][benchmark]["task"]
     return f"--task {shlex.quote(task)}" if is_asked and task else ""
 
 
@@ -350,6 +355,13 @@ def lexical_options(wildcards):
     )
 
 
+def texts_of_selection(wildcards):
+    """Another word where the texts that a selection leaves out are others than when it was made."""
+    excluded = Path(f"results/training/excluded/{wildcards.selection}.parquet")
+    given = texts_given(excluded, list(map(Path, excluded_texts(wildcards))))
+    return f"--given {given}" if given else ""
+
+
 def efficiency_options():
     block = CONFIG["evaluation"]["efficiency"]
     return f"--texts {block['texts']} --queries {block['queries']}"
@@ -370,6 +382,7 @@ def systems_on(benchmark):
         name: {
             "folder": f"results/evaluation/{name}/{benchmark}",
             "against": SYSTEMS[name].against,
+            "backbone": SYSTEMS[name].backbone,
             "of": SYSTEMS[name].of if name in VARIANTS else None,
             "selections": configuration.selections_of(CONFIG, name) if name in CONFIG["models"] else [],
         }

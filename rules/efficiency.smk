@@ -25,10 +25,11 @@ rule measure_encoder:
         batch_size=CONFIG["evaluation"]["batch_size"],
     params:
         counts=efficiency_options(),
+        task=lambda wildcards: task_on(wildcards.system, TIMED_ON),
         benchmark=f"resources/benchmarks/{TIMED_ON}",
     shell:
         "python -m biohicl --threads {threads} measure {input.encoder} --system {wildcards.system} "
-        "--benchmark {params.benchmark} --vectors {input.vectors} {params.counts} --device {wildcards.device} "
+        "--benchmark {params.benchmark} --vectors {input.vectors} {params.counts} {params.task} --device {wildcards.device} "
         "--batch-size {resources.batch_size} --output {output} > {log} 2>&1"
 
 

@@ -9,8 +9,9 @@ rule embed_documents:
         texts="resources/benchmarks/{benchmark}/documents.parquet",
         encoder=lambda wildcards: encoder_folder(wildcards.system),
     output:
-        vectors="results/vectors/{system}/{benchmark}/documents.npy",
-        record="results/vectors/{system}/{benchmark}/documents.json",
+        # Kept until they are made anew: of the same texts nothing is encoded again.
+        vectors=update("results/vectors/{system}/{benchmark}/documents.npy"),
+        record=update("results/vectors/{system}/{benchmark}/documents.json"),
     log:
         "logs/embed/{system}/{benchmark}/documents.log",
     benchmark:
@@ -40,8 +41,8 @@ use rule embed_documents as embed_queries with:
         texts="resources/benchmarks/{benchmark}/{split}/queries.parquet",
         encoder=lambda wildcards: encoder_folder(wildcards.system),
     output:
-        vectors="results/vectors/{system}/{benchmark}/{split}.npy",
-        record="results/vectors/{system}/{benchmark}/{split}.json",
+        vectors=update("results/vectors/{system}/{benchmark}/{split}.npy"),
+        record=update("results/vectors/{system}/{benchmark}/{split}.json"),
     log:
         "logs/embed/{system}/{benchmark}/{split}.log",
     benchmark:
@@ -60,8 +61,8 @@ use rule embed_documents as embed_sentences with:
         texts="resources/benchmarks/{benchmark}/pairs.parquet",
         encoder=lambda wildcards: encoder_folder(wildcards.system),
     output:
-        vectors="results/vectors/{system}/{benchmark}/sentences.npy",
-        record="results/vectors/{system}/{benchmark}/sentences.json",
+        vectors=update("results/vectors/{system}/{benchmark}/sentences.npy"),
+        record=update("results/vectors/{system}/{benchmark}/sentences.json"),
     log:
         "logs/embed/{system}/{benchmark}/sentences.log",
     benchmark:

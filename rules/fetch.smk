@@ -103,12 +103,13 @@ rule fetch_mesh:
 rule fetch_benchmark:
     """A retrieval benchmark: documents, and queries with judgements of its two splits."""
     output:
-        documents="resources/benchmarks/{benchmark}/documents.parquet",
-        queries="resources/benchmarks/{benchmark}/test/queries.parquet",
-        qrels="resources/benchmarks/{benchmark}/test/qrels.parquet",
-        development_queries="resources/benchmarks/{benchmark}/development/queries.parquet",
-        development_qrels="resources/benchmarks/{benchmark}/development/qrels.parquet",
-        record="resources/benchmarks/{benchmark}/benchmark.json",
+        # Kept until they are made anew: where that fails, they stay.
+        documents=update("resources/benchmarks/{benchmark}/documents.parquet"),
+        queries=update("resources/benchmarks/{benchmark}/test/queries.parquet"),
+        qrels=update("resources/benchmarks/{benchmark}/test/qrels.parquet"),
+        development_queries=update("resources/benchmarks/{benchmark}/development/queries.parquet"),
+        development_qrels=update("resources/benchmarks/{benchmark}/development/qrels.parquet"),
+        record=update("resources/benchmarks/{benchmark}/benchmark.json"),
     log:
         "logs/fetch_benchmark/{benchmark}.log",
     benchmark:
@@ -133,8 +134,8 @@ rule fetch_benchmark:
 use rule fetch_benchmark as fetch_pairs with:
     """Pairs of sentences, and how similar people found them."""
     output:
-        pairs="resources/benchmarks/{benchmark}/pairs.parquet",
-        record="resources/benchmarks/{benchmark}/benchmark.json",
+        pairs=update("resources/benchmarks/{benchmark}/pairs.parquet"),
+        record=update("resources/benchmarks/{benchmark}/benchmark.json"),
     wildcard_constraints:
         benchmark=one_of(PAIR_BENCHMARKS),
 

@@ -38,7 +38,8 @@ rule select:
     input:
         citations=f"{TRAINING_RELEASE}/citations.parquet",
         record=f"{TRAINING_RELEASE}/release.json",
-        excluded=excluded_texts,
+        # What they hold decides, not when they came (texts_of_selection).
+        excluded=ancient(excluded_texts),
     output:
         selection="results/training/selections/{selection}.parquet",
         excluded="results/training/excluded/{selection}.parquet",
@@ -54,9 +55,10 @@ rule select:
     params:
         release=lambda wildcards: TRAINING_RELEASE,
         settings=lambda wildcards: as_json(CONFIG["training"]["selections"][wildcards.selection]),
+        given=texts_of_selection,
     shell:
         "python -m biohicl --threads {threads} select --release {params.release} --pubmed results/pubmed "
-        "--settings {params.settings:q} --benchmarks resources/benchmarks --excluded {output.excluded} "
+        "--settings {params.settings:q} --benchmarks resources/benchmarks {params.given} --excluded {output.excluded} "
         "--output {output.selection} > {log} 2>&1"
 
 

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import tarfile
 
 import polars as pl
@@ -262,7 +263,8 @@ def test_the_first_checksum_is_kept_and_another_one_refused(tmp_path):
     assert bring_benchmark("x", block, tmp_path / "x", lock)["available"]
 
     tar_of(small(tmp_path / "two", documents={"1": "changed"}), archive)
-    record = bring_benchmark("x", block, tmp_path / "x", lock)
+    assert bring_benchmark("x", block, tmp_path / "x", lock)["sha256"] == first, "what is here stays"
+    record = bring_benchmark("x", block, tmp_path / "other place", lock)
     assert not record["available"]
     assert f"and {first} is expected (if the new one is wanted, take benchmarks.x out of {lock})" in record["reason"]
     assert json.loads(lock.read_text())["benchmarks"]["x"] == held
@@ -271,7 +273,78 @@ def test_the_first_checksum_is_kept_and_another_one_refused(tmp_path):
     assert bring_benchmark("x", block | {"sha256": own}, tmp_path / "x", lock)["available"]
     assert json.loads(lock.read_text())["benchmarks"]["x"] == held
     hidden = [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
-    assert sorted(hidden) == [".lock.json.lock", ".x.attempt.json"]
+    assert sorted(hidden) == [".lock.json.lock", ".other place.attempt.json", ".x.attempt.json"]
+
+
+def test_an_error_page_that_came_first_is_not_held_on_to(tmp_path):
+    file, lock = tmp_path / "ori_pqal.json", tmp_path / "lock.json"
+    block = BLOCK | {"layout": "pubmedqa", "url": file.as_uri()}
+    file.write_text('{"message": "rate limited"}')
+    assert "PMID message" in bring_benchmark("x", block, tmp_path / "x", lock)["reason"]
+    assert not lock.exists()
+    file.write_text(json.dumps({"12": {"QUESTION": "?", "CONTEXTS": ["c"]}}))
+    assert bring_benchmark("x", block, tmp_path / "x", lock)["available"]
+    assert lock.exists()
+
+
+def test_what_is_here_stays_where_it_cannot_be_fetched_anew(tmp_path, capsys):
+    source, lock = small(tmp_path / "source"), tmp_path / "lock.json"
+    block = BLOCK | {"path": str(source)}
+    first = bring_benchmark("x", block, tmp_path / "x", lock)
+    (source / "corpus.jsonl").write_text("torn")
+    assert bring_benchmark("x", block, tmp_path / "x", lock) == first
+    assert "what is here is kept" in capsys.readouterr().err
+    assert len(read_benchmark(tmp_path / "x").documents) == 2
+    # As something else it is not here.
+    assert not bring_benchmark("x", block | {"split": "dev"}, tmp_path / "x", lock)["available"]
+
+
+ODD = {
+    "half of a character": (
+        "beir",
+        "corpus.jsonl",
+        '{"_id": "1", "text": "\\ud83d"}\n',
+        r"line 1: 'text' has half of a character",
+    ),
+    "a grade beyond all": ("beir", "qrels/test.tsv", "q\t1\t100000000000\n", "test.tsv, line 1: .*a whole number"),
+    "no context": (
+        "pubmedqa",
+        "ori_pqal.json",
+        '{"12": {"QUESTION": "?", "CONTEXTS": [null]}}',
+        "cannot be read in the layout",
+    ),
+    "no PMID": (
+        "pubmedqa",
+        "ori_pqal.json",
+        '{"99999999999": {"QUESTION": "?", "CONTEXTS": ["c"]}}',
+        "cannot be read in the",
+    ),
+    "evidence as a list": (
+        "scifact-sentences",
+        "claims_test.jsonl",
+        '{"id": 1, "claim": "c", "evidence": [1]}\n',
+        "cannot be read in the layout scifact-sentences",
+    ),
+    "a claim twice": (
+        "scifact-sentences",
+        "claims_test.jsonl",
+        2 * '{"id": 1, "claim": "c", "evidence": {"7": [{"sentences": [0]}]}}\n',
+        "the pair '1-7-0' stands there twice",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", ODD)
+def test_whatever_is_wrong_inside_is_a_reason_and_no_crash(tmp_path, fault):
+    layout, name, content, said = ODD[fault]
+    source = small(tmp_path / "source")
+    if layout == "scifact-sentences":
+        lines(source / "corpus.jsonl", [{"doc_id": 7, "abstract": ["First.", "Second."]}])
+    (source / name).write_text(content)
+    kind = "similarity" if layout == "scifact-sentences" else "retrieval"
+    block = BLOCK | {"kind": kind, "layout": layout, "path": str(source)}
+    record = bring_benchmark("x", block, tmp_path / "x", tmp_path / "lock.json")
+    assert re.search(said, record["reason"]), record["reason"]
 
 
 def test_single_files_are_benchmarks_too(tmp_path):

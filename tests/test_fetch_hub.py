@@ -114,6 +114,16 @@ def test_two_encoders_make_one_folder(hub, fetch, sample, tmp_path):
     assert abs(queries - documents).max() > 1e-3
 
 
+def test_no_network_is_told_in_a_line_and_leaves_out_what_is_optional(hub, fetch, tmp_path):
+    hub.close()
+    done = fetch(hub="sample/bert")
+    assert done.returncode == 2
+    assert "sample/bert: cannot be had from the hub" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert fetch("out", "--optional", hub="sample/bert").returncode == 0
+    assert "cannot be had from the hub" in (tmp_path / "out/unavailable.json").read_text()
+
+
 @pytest.mark.parametrize(
     ("block", "said"),
     [

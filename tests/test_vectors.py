@@ -80,16 +80,45 @@ def test_another_model_instruction_or_side_is_encoded_anew(backbone, tmp_path, c
     write_vectors(backbone, "queries", blocks_of(TITLES), output, device="cpu")
     write_vectors(backbone, "sentences", blocks_of(TITLES), output, device="cpu")
     assert sum(counted) == 100
-    before = fingerprint(backbone)
+    documents, before = tmp_path / "documents.npy", fingerprint(backbone)
+    write_vectors(backbone, "documents", blocks_of(DOCUMENTS), documents, device="cpu")
+    assert sum(counted) == 150
     settings = json.loads((backbone / "config_sentence_transformers.json").read_text())
     settings["prompts"]["query"] = "Find: "
     (backbone / "config_sentence_transformers.json").write_text(json.dumps(settings))
-    assert fingerprint(backbone) != before
+    assert fingerprint(backbone) == before
     write_vectors(backbone, "queries", blocks_of(TITLES), output, device="cpu")
-    assert sum(counted) == 150
+    assert sum(counted) == 200
+    # Of documents nothing has changed, and a manifest tells of training alone.
     (backbone / "manifest.json").write_text("{}")
+    write_vectors(backbone, "documents", blocks_of(DOCUMENTS), documents, device="cpu")
     write_vectors(backbone, "queries", blocks_of(TITLES), output, device="cpu")
-    assert sum(counted) == 150
+    assert sum(counted) == 200
+    shorter = json.loads((backbone / "sentence_bert_config.json").read_text()) | {"max_seq_length": 9}
+    (backbone / "sentence_bert_config.json").write_text(json.dumps(shorter))
+    write_vectors(backbone, "documents", blocks_of(DOCUMENTS), documents, device="cpu")
+    assert sum(counted) == 250
+
+
+def test_killed_between_vectors_and_record_nothing_old_is_believed(backbone, tmp_path, monkeypatch):
+    """Vectors of B under their name, and the kill before B's record: asked for A again, A is made."""
+    output = tmp_path / "x.npy"
+    first = write_vectors(backbone, "queries", blocks_of(TITLES), output, device="cpu").array.copy()
+    replaced = os.replace
+
+    def killed(source, target):
+        replaced(source, target)
+        if str(target).endswith("x.npy"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_vectors(backbone, "queries", blocks_of(TITLES[::-1]), output, device="cpu")
+    monkeypatch.setattr(os, "replace", replaced)
+    assert not np.array_equal(np.load(output), first)
+    np.testing.assert_array_equal(
+        write_vectors(backbone, "queries", blocks_of(TITLES), output, device="cpu").array, first
+    )
 
 
 def test_what_lies_there_from_a_run_that_ended_is_taken_up(backbone, tmp_path, counted, monkeypatch, capsys):

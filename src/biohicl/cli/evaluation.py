@@ -26,10 +26,10 @@ def add_commands(commands: Subcommands) -> None:
 
 def _add_embed(commands: Subcommands) -> None:
     def embed(options: argparse.Namespace) -> None:
-        from biohicl.encoder.vectors import write_vectors
+        from biohicl.encoder.vectors import record_of, write_vectors
         from biohicl.evaluation.benchmarks import blocks_of_texts
 
-        write_vectors(
+        made = write_vectors(
             options.encoder,
             options.kind,
             lambda: blocks_of_texts(options.table, options.kind),
@@ -38,6 +38,9 @@ def _add_embed(commands: Subcommands) -> None:
             batch_size=options.batch_size,
             device=options.device,
         )
+        # Looked at just now, and found right: newer than what they were made from.
+        for file in (made.file, record_of(made.file)):
+            file.touch()
 
     parser = command(
         commands,
@@ -208,6 +211,7 @@ def _add_measure(commands: Subcommands) -> None:
             texts=options.texts,
             queries=options.queries,
             batch_size=options.batch_size,
+            task=options.task,
             bm25={"k1": options.bm25_k1, "b": options.bm25_b},
         )
 
@@ -223,6 +227,7 @@ def _add_measure(commands: Subcommands) -> None:
     parser.add_argument("--benchmark", type=Path, required=True, metavar="DIR", help="the folder of its tables")
     parser.add_argument("--vectors", type=Path, metavar="FILE.npy", help="of the documents, which embed wrote")
     parser.add_argument("--texts", type=positive, default=256, help="documents whose encoding is timed (default: 256)")
+    parser.add_argument("--task", default="", help="what is asked, for instructions with a place for it")
     parser.add_argument("--queries", type=positive, default=100, help="queries that are timed (default: 100)")
     parser.add_argument("--batch-size", type=positive, default=64, help="texts encoded at a time (default: 64)")
     _lexical_options(parser)

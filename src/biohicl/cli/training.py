@@ -32,7 +32,7 @@ def _add_preparation(commands: Subcommands) -> None:
         from biohicl.training.selection import write_selection
 
         paths = options.benchmarks, options.output, options.excluded
-        write_selection(options.release, options.pubmed, options.settings, *paths)
+        write_selection(options.release, options.pubmed, options.settings, *paths, options.given)
 
     parser = command(commands, "select", select, "Draw the citations to train on from a training release")
     parser.add_argument("--release", type=Path, required=True, metavar="DIR", help="the folder that freeze made")
@@ -42,6 +42,7 @@ def _add_preparation(commands: Subcommands) -> None:
     parser.add_argument(
         "--excluded", type=Path, required=True, help="for the citations that are a benchmark's document"
     )
+    parser.add_argument("--given", default="", help="a word that the workflow keeps in that table's metadata")
     parser.add_argument("--output", type=Path, required=True)
 
     def overlap(options: argparse.Namespace) -> None:

@@ -114,6 +114,10 @@ def _check_benchmarks(benchmarks: Mapping[str, Any]) -> None:
                 ("benchmarks", name, key),
                 f"found {block[key]}, and only retrieval in BEIR's layout has a development split; write null there",
             )
+        if block["sha256"] is not None and block["path"] is not None:
+            raise ConfigKeyError(
+                ("benchmarks", name, "sha256"), "is of what `url` gives, and `path` is given; write null"
+            )
         if block["development"] == block["split"]:
             raise ConfigKeyError(
                 ("benchmarks", name, "development"), "is the split that scores it: what is tuned must not see that"
@@ -135,7 +139,31 @@ def _check_evaluation(config: Mapping[str, Any]) -> None:
         _known(("evaluation", "efficiency", "benchmark"), timed, retrieval, "retrieval benchmark")
     for place, peer in enumerate(evaluation["peers"]):
         _known(("evaluation", "peers", place), peer, config["peers"], "peer")
+    for name, variant in evaluation["variants"].items():
+        if variant["rescore"] and variant["precision"] == "float32" and variant["dimensions"] is None:
+            raise ConfigKeyError(
+                ("evaluation", "variants", name, "rescore"),
+                "there is nothing finer than all float32 dimensions; write 0",
+            )
+    _check_tasks(config)
     _check_made_of(config)
+
+
+def _check_tasks(config: Mapping[str, Any]) -> None:
+    """An encoder whose instruction has a place for a task needs one of each benchmark."""
+    backbones = {chain_of(config, model)[-1] for model in config["models"]}
+    blocks = {name: config["backbones"][name] for name in backbones}
+    blocks |= {name: config["peers"][name] for name in config["evaluation"]["peers"]}
+    for name, block in blocks.items():
+        kinds = {"retrieval": ("query", "passage"), "similarity": ("sentence",)}
+        for benchmark in dict.fromkeys([*config["evaluation"]["benchmarks"], *config["evaluation"]["tuned_on"]]):
+            scored = config["benchmarks"][benchmark]
+            asks = any("{task}" in (block[f"{kind}_instruction"] or "") for kind in kinds[scored["kind"]])
+            if asks and not scored["task"]:
+                raise ConfigKeyError(
+                    ("benchmarks", benchmark, "task"),
+                    f"is empty, and the instruction of {name} has a place for it ({{task}})",
+                )
 
 
 def _check_made_of(config: Mapping[str, Any]) -> None:

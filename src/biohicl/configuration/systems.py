@@ -21,14 +21,15 @@ SystemRole = Literal["lexical", "backbone", "model", "peer", "hybrid", "variant"
 class System:
     """One row of the score table.
 
-    ``against``: the system whose scores its own are compared with, beside BM25's: a model's backbone, the first
-    backbone for a peer, and for hybrids and variants the system that they are made of. ``of``: that one again, None
-    for systems that encode texts themselves. ``settings``: a hybrid's or variant's block.
+    ``against``: the system whose scores its own are compared with, beside its backbone's and BM25's: for a model that
+    backbone, for a peer the first one, and for hybrids and variants the system that they are made of. ``of``: that one
+    again, None for systems that encode texts themselves. ``settings``: a hybrid's or variant's block.
     """
 
     name: str
     role: SystemRole
     against: str | None = None
+    backbone: str | None = None
     of: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -43,13 +44,14 @@ def systems_of(config: Mapping[str, Any]) -> dict[str, System]:
     backbones = list(dict.fromkeys(chain_of(config, model)[-1] for model in config["models"]))
     systems = [System(LEXICAL, "lexical")]
     systems += [System(name, "backbone") for name in backbones]
-    systems += [System(name, "model", chain_of(config, name)[-1]) for name in config["models"]]
-    systems += [System(name, "peer", backbones[0]) for name in config["evaluation"]["peers"]]
+    of_models = {name: chain_of(config, name)[-1] for name in config["models"]}
+    systems += [System(name, "model", backbone, backbone) for name, backbone in of_models.items()]
+    systems += [System(name, "peer", backbones[0], backbones[0]) for name in config["evaluation"]["peers"]]
     roles: tuple[tuple[str, SystemRole], ...] = (("hybrids", "hybrid"), ("variants", "variant"))
     for kind, role in roles:
         for name, block in config["evaluation"][kind].items():
             for base in block["of"] if block["of"] is not None else config["models"]:
-                systems.append(System(f"{base}.{name}", role, base, base, block))
+                systems.append(System(f"{base}.{name}", role, base, of_models.get(base, backbones[0]), base, block))
     return {system.name: system for system in systems}
 
 

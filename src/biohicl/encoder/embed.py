@@ -90,6 +90,17 @@ def _ended(tokens: Tokens, eos: int) -> Tokens:
     return np.concatenate([tokens, end])
 
 
+def prepared(settings: EncoderSettings, kind: Kind, texts: Sequence[Any], task: str = "") -> list[Text]:
+    """Texts as they are tokenized: with the instruction for their ``kind``.
+
+    ``texts``: (title or "", text) of documents, else plain ones. An error where the instruction wants a task.
+    """
+    if kind == "documents":
+        return [settings.document(title, text, task) for title, text in texts]
+    instructed = settings.query if kind == "queries" else settings.sentence
+    return [instructed(text, task) for text in texts]
+
+
 class Encoder:
     """An encoder folder, loaded."""
 
@@ -153,14 +164,8 @@ class Encoder:
         return self.encode(self.prepared("sentences", texts, task), batch_size, description)
 
     def prepared(self, kind: Kind, texts: Sequence[Any], task: str = "") -> list[Text]:
-        """Texts as :meth:`encode` and :meth:`tokens` take them: with this folder's instruction for their ``kind``.
-
-        ``texts``: (title or "", text) of documents, else plain ones. An error where the instruction wants a task.
-        """
-        if kind == "documents":
-            return [self.settings.document(title, text, task) for title, text in texts]
-        instructed = self.settings.query if kind == "queries" else self.settings.sentence
-        return [instructed(text, task) for text in texts]
+        """Texts as :meth:`encode` and :meth:`tokens` take them (see :func:`prepared`)."""
+        return prepared(self.settings, kind, texts, task)
 
     def tokens(self, texts: Sequence[Text]) -> list[Tokens]:
         """Token lists as :func:`tokens_of` makes them; may run in a thread beside :meth:`embed_tokens`."""

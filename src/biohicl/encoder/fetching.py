@@ -50,13 +50,17 @@ def bring_encoder(
     """
     with whole_directory(output) as folder:
         try:
-            _bring_one(name, block["hub"], block["path"], block["revision"], folder, lock)
+            came = [_bring_one(name, block["hub"], block["path"], block["revision"], folder, lock)]
             if block["passage_hub"] or block["passage_path"]:
                 inner = folder / "passage"
                 inner.mkdir()
                 where = block["passage_hub"], block["passage_path"], block["passage_revision"]
-                _bring_one(f"{name}/passage", *where, inner, lock)
+                came.append(_bring_one(f"{name}/passage", *where, inner, lock))
             prepare_backbone(folder, **{key: block[key] for key in SETTINGS})
+            # Only what can be used is held on to.
+            for entry in came:
+                if entry:
+                    record(lock, "encoders", *entry)
         except DiskError:
             raise
         except BioHiCLError as error:
@@ -76,19 +80,21 @@ def why_unavailable(folder: Path) -> str | None:
     return read_json(folder / UNAVAILABLE)["reason"] if (folder / UNAVAILABLE).is_file() else None
 
 
-def _bring_one(name: str, hub: str | None, path: str | None, revision: str | None, folder: Path, lock: Path) -> None:
+def _bring_one(
+    name: str, hub: str | None, path: str | None, revision: str | None, folder: Path, lock: Path
+) -> tuple[str, str, dict[str, Any]] | None:
+    """What is to be recorded: name, source and facts; None for a folder, or where it is recorded already."""
     if hub is None:
         fetch_backbone(None, path, None, folder)
-        return
+        return None
     source = hub if revision is None else f"{hub}@{revision}"
     held = known(lock, "encoders", name, source)
     commit = fetch_backbone(hub, None, held.get("revision") or revision, folder)
     weights = {file.name: sha256_of(file) for file in sorted(folder.glob("*.safetensors"))}
     if held and held["weights"] != weights:
         raise BioHiCLError(f"{hub}: its weights are not those recorded; {how_to_renew(lock, 'encoders', name)}")
-    if not held:
-        record(lock, "encoders", name, source, {"revision": commit, "weights": weights})
     say(f"{name}: {hub}, commit {commit}")
+    return None if held else (name, source, {"revision": commit, "weights": weights})
 
 
 def _remove(path: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from biohicl.encoder.embed import Encoder, Kind, pick_device
+from biohicl.encoder.embed import Encoder, Kind, pick_device, prepared
 from biohicl.encoder.fetching import why_unavailable
 from biohicl.encoder.folder import Text, passage_folder, read_settings
 from biohicl.errors import BioHiCLError
@@ -33,7 +33,10 @@ from biohicl.storage import read_json, sha256_of, whole_files, write_json
 TEXTS_OF_A_SHARD = 2048
 # What of a folder makes the vectors. A node's manifest and logs tell of its training, and its adapter is merged.
 SUFFIXES = (".json", ".safetensors", ".txt", ".model")
-NOT_PART = ("manifest.json",)
+# Instructions are part of the texts as they are encoded, and a new one for queries encodes no document again.
+NOT_PART = ("manifest.json", "config_sentence_transformers.json")
+# To be raised where this package comes to encode the same texts otherwise: old vectors are not reused then.
+WAY = 1
 
 
 class Vectors:
@@ -108,7 +111,8 @@ def encoder_folder(model: str) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 over the files of an encoder folder that its vectors depend on (its ``passage`` folder among them)."""
+    """SHA-256 over the files of an encoder folder that its vectors depend on, but for instructions. Those of its
+    ``passage`` folder are among them."""
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
         inside = file.relative_to(folder)
@@ -152,6 +156,8 @@ def write_vectors(
     if len(missing) < len(keys):
         say(f"{output}: going on; {len(keys) - len(missing)} of {len(keys)} shards are there")
     maker.fill(blocks(), keys, first_rows, set(missing), shards)
+    # The record is what says that the vectors are right: gone before they change, written after.
+    record_of(output).unlink(missing_ok=True)
     with whole_files(output, record_of(output)) as (vectors_file, record_file):
         rows, dimension = _gather([shards / f"{key}.npy" for key in keys], vectors_file)
         write_json(maker.record(rows, dimension, made_of), record_file)
@@ -197,8 +203,10 @@ class _Maker:
         return Encoder(folder, self._device)
 
     def key(self, block: Sequence[Text]) -> str:
-        digest = hashlib.sha256(f"{self.of_encoder} {self.kind} {self.device} {self.task}\n".encode())
-        for text in block:
+        settings = self.settings
+        how = f"{WAY} {self.of_encoder} {self.kind} {self.device} {settings.similarity}"
+        digest = hashlib.sha256(how.encode())
+        for text in prepared(settings, self.kind, block, self.task):
             for part in (text,) if isinstance(text, str) else text:
                 raw = part.encode("utf-8", "surrogatepass")
                 digest.update(f"{len(raw)} ".encode() + raw)

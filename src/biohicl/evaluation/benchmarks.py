@@ -100,23 +100,6 @@ def read_source(block: Mapping[str, Any], folder: Path) -> Collection | Pairs:
     return read_pairs(folder) if layout == "pairs" else read_scifact_sentences(folder, block["split"])
 
 
-def write_benchmark(content: Collection | Pairs | None, kind: str, record: Mapping[str, Any], folder: Path) -> None:
-    """Writes the tables and, last, benchmark.json; without ``content``, tables without rows."""
-    if kind == "similarity":
-        pairs = content if isinstance(content, Pairs) else Pairs([], [], [], [])
-        columns = [pairs.ids, pairs.first, pairs.second, pairs.scores]
-        tables = {"pairs.parquet": pa.table(dict(zip(PAIRS.names, columns, strict=True)), schema=PAIRS)}
-    else:
-        collection = content if isinstance(content, Collection) else Collection(DOCUMENTS.empty_table(), {})
-        tables = {"documents.parquet": collection.documents}
-        for role in ROLES:
-            judged = collection.splits.get(record["splits"].get(role), Judged({}, {}))
-            tables |= {f"{role}/{name}.parquet": table for name, table in _tables_of(judged).items()}
-    for name, table in tables.items():
-        write_parquet(table, folder / name)
-    write_json(record, folder / RECORD)
-
-
 def bring_benchmark(
     name: str, block: Mapping[str, Any], folder: Path, lock: Path = LOCK, attempt: int = 0
 ) -> dict[str, Any]:
@@ -129,33 +112,43 @@ def bring_benchmark(
     held = known(lock, "benchmarks", name, source).get("sha256")
     wanted, came, content, reason = block["sha256"] or held, None, None, None
     unpacked = folder.with_name(f".{folder.name}.source")
+    splits = splits_of(block) if block["kind"] == "retrieval" else {}
+    tables = _tables(None, block["kind"], splits)
     try:
         files = files_of(block["layout"], list(splits_of(block).values()))
         place, came = fetch_benchmark(block["url"], block["path"], wanted, files, unpacked)
-        content = read_source(block, place)
+        content = _read(block, place)
+        tables = _tables(content, block["kind"], splits)
     except DiskError:
         raise
     except BioHiCLError as error:
-        reason = str(error)
+        content, reason = None, str(error)
         if held and wanted == held and "SHA-256" in reason:
             reason += f" ({how_to_renew(lock, 'benchmarks', name)})"
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
-    if came and not wanted:
+    # Only what could be read: an error page that came first must not be kept for the right file.
+    before = read_json(folder / RECORD) if content is None and (folder / RECORD).is_file() else {}
+    as_now = {"kind": block["kind"], "layout": block["layout"], "splits": splits, "read_as": _read_as(block)}
+    if before.get("available") and as_now.items() <= before.items() and wanted in (None, before["sha256"]):
+        say(f"{name}: what is here is kept, for it cannot be fetched anew: {reason}")
+        record_attempt(folder, attempt, True)
+        return dict(before)
+    if came and not wanted and content is not None:
         record_in(lock, "benchmarks", name, source, {"sha256": came})
     notes = content.notes if isinstance(content, Collection) else []
     record: dict[str, Any] = {
-        "kind": block["kind"],
-        "layout": block["layout"],
+        **as_now,
         "available": content is not None,
         "reason": reason,
         "source": source,
         "sha256": came,
-        "splits": splits_of(block) if block["kind"] == "retrieval" else {},
         "counts": _counts(content),
         "notes": notes,
     }
-    write_benchmark(content, block["kind"], record, folder)
+    for file, table in tables.items():
+        write_parquet(table, folder / file)
+    write_json(record, folder / RECORD)
     record_attempt(folder, attempt, content is not None)
     for note in notes:
         say(f"{name}: {note}")
@@ -163,15 +156,16 @@ def bring_benchmark(
     return record
 
 
-def read_benchmark(folder: Path, split: str = "test") -> Retrieval | Pairs:
+def read_benchmark(folder: Path, split: str = "test", with_texts: bool = True) -> Retrieval | Pairs:
     """A folder of tables (``split``: test or development), or one in BEIR's layout or with pairs.jsonl.
 
-    Of one that could not be had, documents and queries are empty.
+    Of one that could not be had, documents and queries are empty. Without ``with_texts`` the documents of a folder of
+    tables have nothing but their ids: runs need no more, and a corpus may be large.
     """
     if not folder.is_dir():
         raise BioHiCLError(f"{folder}: no such benchmark folder")
     if (folder / RECORD).is_file():
-        return _read_tables(folder, split)
+        return _read_tables(folder, split, with_texts)
     if (folder / "corpus.jsonl").is_file():
         collection = read_beir(folder, [split])
         for note in collection.notes:
@@ -223,6 +217,35 @@ def joined(title: str, text: str) -> str:
     return f"{title} {text}".strip()
 
 
+def _read(block: Mapping[str, Any], place: Path) -> Collection | Pairs:
+    """As :func:`read_source`; what is not of its layout in a way that nobody thought of is an error in words too."""
+    try:
+        return read_source(block, place)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, pa.ArrowException) as error:
+        said = " ".join(str(error).split())[:200]
+        raise BioHiCLError(
+            f"{place}: cannot be read in the layout {block['layout']} ({type(error).__name__}: {said})"
+        ) from None
+
+
+def _tables(content: Collection | Pairs | None, kind: str, splits: Mapping[Role, str]) -> dict[str, pa.Table]:
+    """Path inside the folder to table; without ``content``, tables without rows."""
+    if kind == "similarity":
+        pairs = content if isinstance(content, Pairs) else Pairs([], [], [], [])
+        columns = [pairs.ids, pairs.first, pairs.second, pairs.scores]
+        return {"pairs.parquet": pa.table(dict(zip(PAIRS.names, columns, strict=True)), schema=PAIRS)}
+    collection = content if isinstance(content, Collection) else Collection(DOCUMENTS.empty_table(), {})
+    tables = {"documents.parquet": collection.documents}
+    for role in ROLES:
+        judged = collection.splits.get(splits.get(role, ""), Judged({}, {}))
+        tables |= {f"{role}/{name}.parquet": table for name, table in _tables_of(judged).items()}
+    return tables
+
+
+def _read_as(block: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: block[key] for key in ("ids", "conclusions")}
+
+
 def _counts(content: Collection | Pairs | None) -> dict[str, int]:
     if isinstance(content, Pairs):
         return {"pairs": len(content.ids)}
@@ -240,7 +263,7 @@ def _tables_of(judged: Judged) -> dict[str, pa.Table]:
     return {"queries": pa.table(queries, schema=QUERIES), "qrels": pa.table(qrels, schema=QRELS)}
 
 
-def _read_tables(folder: Path, role: str) -> Retrieval | Pairs:
+def _read_tables(folder: Path, role: str, with_texts: bool) -> Retrieval | Pairs:
     record = read_json(folder / RECORD)
     if record["kind"] == "similarity":
         return read_pair_table(folder / "pairs.parquet")

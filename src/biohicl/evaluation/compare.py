@@ -23,14 +23,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from biohicl.configuration.systems import LEXICAL
+from biohicl.errors import BioHiCLError
 from biohicl.evaluation.benchmarks import read_benchmark
 from biohicl.evaluation.evaluate import HEADLINE_CONDITION
 from biohicl.evaluation.fusion import read_run
 from biohicl.evaluation.metrics import per_query
 from biohicl.evaluation.retrieval import Run
-from biohicl.evaluation.significance import Mean, Statistic, difference, estimate
+from biohicl.evaluation.significance import Mean, Statistic, difference, estimate, value_of
 from biohicl.evaluation.similarity import statistics_of
 from biohicl.evaluation.sources import Pairs, Qrels
+from biohicl.progress import say
 from biohicl.storage import whole_files, write_parquet
 
 KEY = [("benchmark", pa.string()), ("system", pa.string()), ("condition", pa.string()), ("metric", pa.string())]
@@ -57,11 +59,12 @@ Units = dict[str, tuple[Statistic, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One system's evaluation. ``against``: the system it is compared with, beside BM25. ``of``: the one whose
-    embeddings it compresses. ``selections``: what it was trained on."""
+    """One system's evaluation. ``against``, ``backbone``: the systems it is compared with, beside BM25. ``of``: the one
+    whose embeddings it compresses. ``selections``: what it was trained on."""
 
     folder: Path
     against: str | None = None
+    backbone: str | None = None
     of: str | None = None
     selections: Sequence[str] = ()
 
@@ -75,7 +78,7 @@ def compare(
     seed: int,
 ) -> None:
     """Writes the three tables. ``overlaps``: of each selection, the documents of the benchmark that it holds."""
-    content = read_benchmark(benchmark)
+    content = read_benchmark(benchmark, with_texts=False)
     scored = {name: system for name, system in systems.items() if _has_scores(system.folder)}
     leaks = {
         selection: leaked
@@ -93,12 +96,17 @@ def compare(
             key = {"benchmark": benchmark.name, "system": name, "condition": condition, "metric": metric}
             statistic, values = units[name][metric]
             found = list(values.values())
+            if not _is_defined(statistic, found):
+                say(f"{name}, {condition}: has no {metric}; {statistic.needs}")
+                continue
             sure = estimate(statistic, found, draws, seed)
             estimates.append(key | {"value": sure.value, "low": sure.low, "high": sure.high, "n": sure.n})
-            for reference in {scored[name].against: None, LEXICAL: None}:
+            for reference in dict.fromkeys((scored[name].against, scored[name].backbone, LEXICAL)):
                 if reference not in units or reference == name:
                     continue
                 theirs = [units[reference][metric][1][unit] for unit in values]
+                if not _is_defined(statistic, theirs):
+                    continue
                 told = difference(statistic, found, theirs, draws, seed)
                 told_of = {"difference": told.value, "low": told.low, "high": told.high, "p": told.p, "n": told.n}
                 differences.append(key | {"reference": reference} | told_of)
@@ -111,6 +119,15 @@ def compare(
     with whole_files(*(output / name for name in tables)) as temporaries:
         for table, temporary in zip(tables.values(), temporaries, strict=True):
             write_parquet(table, temporary)
+
+
+def _is_defined(statistic: Statistic, found: Sequence[float]) -> bool:
+    """Whether there is such a statistic: of equal similarities, say, there is no correlation."""
+    try:
+        value_of(statistic, found)
+    except BioHiCLError:
+        return False
+    return True
 
 
 def _query_conditions(

@@ -1,15 +1,17 @@
 """Smaller embeddings: fewer dimensions, fewer bits a number, and the best documents scored again with finer ones.
 
 Goes in: float32 vectors of queries and documents, whose inner products are the similarities. Comes out: runs, and the
-bytes of an index a document. Queries stay float32, for they cost no memory.
+bytes of an index a document. Queries stay float32, for they cost no memory; beside signs they are signs too.
 
 dimensions  the first so many, brought to length 1 again where the encoder compares by cosine (which is what models
             trained for it want: Kusupati et al., Matryoshka Representation Learning, NeurIPS 2022)
 bfloat16    rounded to the nearest
 int8        255 even steps between the least and the largest value of each dimension over all documents
-binary      the sign of each dimension; the score is the number of equal signs, minus that of different ones. Scored
-            again by int8 (rescore), which lies on disk in a search that has to save memory (Shakir, Aarsen and Lee,
-            Binary and Scalar Embedding Quantization, 2024)
+binary      the sign of each dimension; the score is the number of equal signs, minus that of different ones
+
+With ``rescore`` the best so many are scored again with all dimensions, by int8 after binary, by float32 after others: a
+search that has to save memory has these on disk (Shakir, Aarsen and Lee, Binary and Scalar Embedding Quantization,
+2024).
 """
 
 from __future__ import annotations
@@ -42,8 +44,8 @@ class Compression:
     def index_bytes(self, dimension: int) -> float:
         """Bytes of an index a document: of what is searched, and of what is scored again with."""
         kept = min(self.dimensions or dimension, dimension)
-        finer = BYTES[FINER[self.precision]] if self.rescore and FINER[self.precision] != self.precision else 0.0
-        return float(np.ceil(kept * BYTES[self.precision])) + kept * finer
+        finer = BYTES[FINER[self.precision]] if self.rescore else 0.0
+        return float(np.ceil(kept * BYTES[self.precision])) + dimension * finer
 
 
 class Made:
@@ -81,12 +83,12 @@ def compressed_runs(
     if not how.rescore:
         yield from runs
         return
-    finer = Made(short, stored_as(FINER[how.precision], short))
+    finer = Made(documents, stored_as(FINER[how.precision], documents))
     rows = {document: row for row, document in enumerate(document_ids)}
     places = {query: row for row, query in enumerate(query_ids)}
     for run in runs:
         yield {
-            query: _scored_again(pairs, short_queries[places[query] : places[query] + 1][0], finer, rows, how.rescore)
+            query: _scored_again(pairs, queries[places[query] : places[query] + 1][0], finer, rows, how.rescore)
             for query, pairs in run.items()
         }
 

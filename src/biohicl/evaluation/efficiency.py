@@ -68,6 +68,7 @@ def measure(
     texts: int,
     queries: int,
     batch_size: int,
+    task: str,
     bm25: Mapping[str, float],
 ) -> None:
     """Writes the row of ``model`` (an encoder folder, or ``bm25``) as a table."""
@@ -80,7 +81,7 @@ def measure(
 
         if vectors is None:
             raise BioHiCLError("--vectors is needed: the documents' vectors, which biohicl embed writes")
-        row = measure_encoder(Path(model), vectors, benchmark, device, texts, queries, batch_size)
+        row = measure_encoder(Path(model), vectors, benchmark, device, texts, queries, batch_size, task)
         where, threads = pick_device(device).type, torch.get_num_threads()
     named = {
         "system": system,
@@ -95,7 +96,14 @@ def measure(
 
 
 def measure_encoder(
-    folder: Path, documents: Path, benchmark: Path, device: str, texts: int, queries: int, batch_size: int
+    folder: Path,
+    documents: Path,
+    benchmark: Path,
+    device: str,
+    texts: int,
+    queries: int,
+    batch_size: int,
+    task: str,
 ) -> dict[str, Any]:
     """The row of an encoder. ``documents``: its vectors of the benchmark. ``texts``, ``queries``: how many are timed.
 
@@ -112,10 +120,10 @@ def measure_encoder(
     passages = encoder.passages
     index = np.ascontiguousarray(Vectors(documents).comparable[0 : content.documents.num_rows])
     sample = list(islice((pair for block in content.blocks() for pair in block), texts))
-    tokens = passages.tokens(passages.prepared("documents", sample))
+    tokens = passages.tokens(passages.prepared("documents", sample, task))
     passages.embed_tokens(tokens[: len(tokens) // 4 + 1], batch_size)
     seconds, _ = _timed(
-        lambda: passages.embed_tokens(passages.tokens(passages.prepared("documents", sample)), batch_size)
+        lambda: passages.embed_tokens(passages.tokens(passages.prepared("documents", sample, task)), batch_size)
     )
 
     def search(vector: np.ndarray) -> np.ndarray:
@@ -124,7 +132,7 @@ def measure_encoder(
         return best[np.argsort(-scores[best])]
 
     def ask(text: str) -> float:
-        vector = encoder.encode_queries([text], batch_size=1, description="")[0]
+        vector = encoder.encode_queries([text], task, batch_size=1, description="")[0]
         return _timed(lambda: search(vector))[0]
 
     latencies, searches = _latencies(ask, content.queries, queries)

@@ -15,11 +15,13 @@ condition of its own, ``own document kept`` or ``own document dropped``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -140,7 +142,7 @@ def evaluate_vectors(
     compression: Compression = UNCOMPRESSED,
 ) -> list[dict[str, Any]]:
     """The same from files that embed wrote: those of the documents and the queries, or of the sentences."""
-    content = read_benchmark(benchmark, naming.split)
+    content = read_benchmark(benchmark, naming.split, with_texts=False)
     files = [Vectors(file) for file in vectors]
     nothing = any(vectors.record.get("unavailable") for vectors in files)
     if isinstance(content, Pairs):
@@ -168,7 +170,7 @@ def evaluate_hybrid(
     own_document: Own,
 ) -> list[dict[str, Any]]:
     """Two runs (run.parquet) joined, by the parameter that ``tuned`` (of tune-hybrids) holds for ``method``."""
-    content = read_benchmark(benchmark, naming.split)
+    content = read_benchmark(benchmark, naming.split, with_texts=False)
     if isinstance(content, Pairs):
         raise BioHiCLError(f"{benchmark}: bm25 gives no similarity of two sentences, so there is nothing to join")
     parameter = read_json(tuned)[method]["parameter"]
@@ -289,12 +291,17 @@ def _run_table(run: Run) -> pa.Table:
 
 
 def _write_trec(run: Run, system: str, stream: IO[str]) -> None:
-    # Nine digits tell any two floats apart, so that other tools see the same ties.
+    # Nine digits tell any two floats apart, so that other tools see the same ties. Columns are told apart by spaces:
+    # those within an id are written as %20 and the like.
     stream.writelines(
-        f"{query} Q0 {document} {rank} {score:.9g} {system}\n"
+        f"{_without_spaces(query)} Q0 {_without_spaces(document)} {rank} {score:.9g} {system}\n"
         for query, pairs in run.items()
         for rank, (document, score) in enumerate(pairs, start=1)
     )
+
+
+def _without_spaces(identifier: str) -> str:
+    return re.sub(r"\s", lambda space: quote(space[0]), identifier)
 
 
 def _per_query_table(values: Mapping[tuple[str, str], Mapping[str, float]]) -> pa.Table:

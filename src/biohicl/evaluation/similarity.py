@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from biohicl.encoder.vectors import Vectors
-from biohicl.errors import BioHiCLError
 from biohicl.evaluation.significance import AveragePrecision, Pearson, Spearman, Statistic, value_of
+from biohicl.progress import say
 
 Similarities = npt.NDArray[np.float32]
 
@@ -26,9 +26,10 @@ def statistics_of(scores: Sequence[float]) -> dict[str, Statistic]:
 
 
 def similarity_metrics(found: Similarities, scores: Sequence[float]) -> dict[str, float]:
-    """Metric name to value. Raises :class:`BioHiCLError` where all similarities are the same."""
+    """Metric name to value; none where all similarities are the same, which is said."""
     if len(set(found.tolist())) < 2:
-        raise BioHiCLError("all pairs are equally similar to this system: a correlation is not defined")
+        say("all pairs are equally similar to this system: nothing can be measured")
+        return {}
     return {name: value_of(statistic, found.tolist()) for name, statistic in statistics_of(scores).items()}
 
 

@@ -253,6 +253,8 @@ def _read_qrels(file: Path, notes: list[str]) -> Qrels:
         try:
             query, document, score = line.split("\t")
             grade = int(score)
+            if abs(grade) >= 1 << 31:
+                raise ValueError
         except ValueError:
             raise BioHiCLError(
                 f"{file}, line {number}: query-id, corpus-id and a whole number are needed, separated by tabs; "
@@ -317,10 +319,21 @@ def _text_of(file: Path, line: int, record: Mapping[str, Any], key: str) -> str:
     value = record.get(key)
     if not isinstance(value, str):
         raise BioHiCLError(f"{file}, line {line}: '{key}' is {value!r}, but text is needed")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BioHiCLError(
+            f"{file}, line {line}: '{key}' has half of a character (\\u{ord(value[error.start]):x})"
+        ) from None
     return value
 
 
 def _checked(pairs: Pairs, file: Path) -> Pairs:
+    seen: set[str] = set()
+    for identifier in pairs.ids:
+        if identifier in seen:
+            raise BioHiCLError(f"{file}: the pair '{identifier}' stands there twice; ids have to differ")
+        seen.add(identifier)
     if len(pairs.ids) < 2:
         raise BioHiCLError(f"{file}: holds {len(pairs.ids)} pairs; at least 2 are needed for a correlation")
     if len(set(pairs.scores)) < 2:

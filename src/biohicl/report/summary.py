@@ -31,7 +31,8 @@ SIGNIFICANT = 0.05
 MARKS = {("reference", 1): "▲", ("reference", -1): "▼", (LEXICAL, 1): "△", (LEXICAL, -1): "▽"}
 LEGEND = (
     "[ ]: 95 % interval over queries or pairs.",
-    "▲ ▼: above, below its reference: a model's backbone, what a hybrid or variant is made of. △ ▽: above, below BM25.",
+    "▲ ▼: above, below its reference: a model's backbone (a peer's: the first), what a hybrid or variant is made of.",
+    "△ ▽: above, below BM25.",
     "Marks are given at 5 %, by a paired randomisation test, with Holm's method over the benchmarks.",
 )
 KEY = ["benchmark", "system", "condition", "metric"]
@@ -69,10 +70,11 @@ def write_summary(
     estimates = pl.concat([pl.read_parquet(folder / "estimates.parquet") for folder in comparisons])
     differences = pl.concat([pl.read_parquet(folder / "differences.parquet") for folder in comparisons])
     headlines = {name: block["headline"] for name, block in about.benchmarks.items()}
-    facts = ["kind", "split", "own_document", "pool", "index_bytes"]
-    # The values are the comparisons': they have conditions that no evaluation knows.
-    whole = rows.filter(pl.col("condition") == HEADLINE_CONDITION).select("benchmark", "system", "metric", *facts)
-    table = estimates.join(whole, on=["benchmark", "system", "metric"], how="left").with_columns(
+    whole = rows.filter(pl.col("condition") == HEADLINE_CONDITION)
+    whole = whole.select("benchmark", "system", "metric", "kind", "split", "index_bytes")
+    # The values are the comparisons': they have conditions that no evaluation knows, without a pool of their own.
+    table = estimates.join(whole, on=["benchmark", "system", "metric"], how="left")
+    table = table.join(rows.select(*KEY, "own_document", "pool"), on=KEY, how="left").with_columns(
         role=pl.col("system").replace_strict({name: row["role"] for name, row in about.systems.items()}),
         texts=pl.col("benchmark").replace_strict({name: row["texts"] for name, row in about.benchmarks.items()}),
         headline=pl.col("metric") == pl.col("benchmark").replace_strict(headlines),
@@ -107,7 +109,7 @@ def write_summary(
         "summary.parquet": table,
         "variants.parquet": _variants(table, comparisons),
         "seeds.parquet": _seeds(table, about.seeds),
-        "left_out.parquet": _left_out(records, encoders),
+        "left_out.parquet": _left_out(records, encoders, table, headlines),
     }
     with whole_files(*(output / name for name in tables)) as temporaries:
         for frame, temporary in zip(tables.values(), temporaries, strict=True):
@@ -230,7 +232,15 @@ def _seeds(table: pl.DataFrame, seeds: Mapping[str, Sequence[str]]) -> pl.DataFr
     return pl.DataFrame(rows, schema=SEEDS)
 
 
-def _left_out(records: Mapping[str, Path], encoders: Mapping[str, Path]) -> pl.DataFrame:
+def _left_out(
+    records: Mapping[str, Path], encoders: Mapping[str, Path], table: pl.DataFrame, headlines: Mapping[str, str]
+) -> pl.DataFrame:
     reasons = [("benchmark", name, read_json(file)["reason"]) for name, file in records.items()]
+    measured = {name: set(part["metric"]) for (name,), part in table.group_by(["benchmark"])}
+    reasons += [
+        ("benchmark", name, f"has no {headlines[name]}: choose another headline of {', '.join(sorted(metrics))}")
+        for name, metrics in measured.items()
+        if headlines[name] not in metrics
+    ]
     reasons += [("system", name, why_unavailable(folder)) for name, folder in encoders.items()]
     return pl.DataFrame([row for row in reasons if row[2]], schema=LEFT_OUT, orient="row")

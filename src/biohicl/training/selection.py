@@ -10,17 +10,19 @@ number therefore contains the smaller, and a citation's place does not depend on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from biohicl.errors import BioHiCLError
 from biohicl.leakage.benchmark_texts import BenchmarkTexts
 from biohicl.progress import say
-from biohicl.storage import read_json, whole_files, write_parquet
+from biohicl.storage import read_json, sha256_of, whole_files, write_parquet
 from biohicl.training.draw import pmid_hash
 from biohicl.training.release import articles_of_release, headings_of
 
@@ -47,19 +49,31 @@ EXCLUDED = {
 }
 
 
+# In the metadata of the table of excluded citations: which texts were looked for, and what the caller said of them.
+TEXTS_KEY, GIVEN_KEY = "biohicl.texts", "biohicl.given"
+
+
 def write_selection(
-    release: Path, pubmed: Path, settings: Mapping[str, Any], benchmarks: Path, output: Path, excluded: Path
+    release: Path,
+    pubmed: Path,
+    settings: Mapping[str, Any],
+    benchmarks: Path,
+    output: Path,
+    excluded: Path,
+    given: str = "",
 ) -> int:
     """Draws the selection that ``settings`` (a block of training.selections) describes; returns its size.
 
     ``benchmarks``: the folder with the tables of those that ``exclude_benchmarks`` names. ``excluded``: the table of
     citations that would have been drawn, and are left out for being a benchmark's document, a row for each of these.
+    ``given``: kept in that table's metadata, for :func:`texts_given`.
 
     Raises :class:`BioHiCLError` where fewer than two citations pass, with how many each filter left; and where a
     benchmark to exclude could not be had.
     """
     filters = _filters(settings)
-    texts = BenchmarkTexts(_texts_to_exclude(settings["exclude_benchmarks"], benchmarks, output.stem))
+    files = _texts_to_exclude(settings["exclude_benchmarks"], benchmarks, output.stem)
+    texts = BenchmarkTexts(files)
     wanted = None if settings["citations"] == "all" else int(settings["citations"])
     left = dict.fromkeys(["current citations", *filters], 0)
     kept: list[pl.DataFrame] = []
@@ -104,9 +118,26 @@ def write_selection(
     table = headings_of(chosen.drop("_hash").sort("pmid")).select(SELECTION.names)
     with whole_files(output, excluded) as (selection_file, excluded_file):
         write_parquet(table.to_arrow().cast(SELECTION), selection_file)
-        write_parquet(left_out, excluded_file)
+        write_parquet(left_out, excluded_file, {TEXTS_KEY: texts_hash(files.values()), GIVEN_KEY: given})
     say(f"selection '{output.stem}': {table.height:,} citations")
     return table.height
+
+
+def texts_hash(files: Iterable[Path]) -> str:
+    """SHA-256 over these tables, in their order."""
+    return hashlib.sha256("".join(map(sha256_of, files)).encode()).hexdigest()
+
+
+def texts_given(excluded: Path, files: Sequence[Path]) -> str:
+    """What the workflow has to give :func:`write_selection`: what it gave before, as long as the texts are the same.
+
+    A benchmark that is fetched anew and has the same documents selects, and trains, nothing anew.
+    """
+    if not excluded.is_file() or not all(file.is_file() for file in files):
+        return ""
+    held = {key.decode(): value.decode() for key, value in (pq.read_metadata(excluded).metadata or {}).items()}
+    now = texts_hash(files)
+    return held.get(GIVEN_KEY, "") if held.get(TEXTS_KEY) == now else now
 
 
 def write_overlap(selection: Path, benchmark: str, texts: Path, output: Path) -> int:
