@@ -35,13 +35,13 @@ demo: $(STAMP)  ## run the whole workflow on the built-in sample, and show the s
 	@echo "Then:      README.md, 'Your own data'"
 
 test: $(STAMP)  ## run the tests (15 to 20 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not real and not faults" $(PYTEST)
+	$(BIN)/python -m pytest -m "not real and not long and not faults" $(PYTEST)
 
 test-faults: $(STAMP)  ## run the PubMed parser on thousands of broken and drawn files (PYTEST="--seeds 0:40" names which)
 	$(BIN)/python -m pytest -m faults $(PYTEST)
 
-test-real: $(STAMP)  ## run the tests that need all of the real data beside the project
-	$(BIN)/python -m pytest -m real $(PYTEST)
+test-real: $(STAMP)  ## run the tests that need all of the real data beside the project, and the longest of the others
+	$(BIN)/python -m pytest -m "real or long" $(PYTEST)
 
 bench-parse: $(STAMP)  ## the PubMed parser beside pubmed_parser and the floor (4 minutes; needs ../shared or BENCH="FILE ...")
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'

@@ -15,7 +15,7 @@ STARTED = time.monotonic()
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--seconds", type=float, default=None, help="leave out tests on real data that would not end within this time"
+        "--seconds", type=float, default=None, help="leave out long tests that would not end within this time"
     )
 
     parser.addoption(
@@ -25,11 +25,16 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(items):
     # Short ones first, so that a limit on the time leaves out as few as possible.
-    items.sort(key=lambda item: mark.args[0] if (mark := item.get_closest_marker("real")) else 0)
+    items.sort(key=lambda item: mark.args[0] if (mark := timed(item)) else 0)
+
+
+def timed(item):
+    """The mark that says how long a test takes, if it has one."""
+    return item.get_closest_marker("real") or item.get_closest_marker("long")
 
 
 def pytest_runtest_setup(item):
-    mark = item.get_closest_marker("real")
+    mark = timed(item)
     limit = item.config.getoption("--seconds")
     if mark and limit is not None and time.monotonic() - STARTED + mark.args[0] > limit:
         pytest.skip(f"takes about {mark.args[0]} s, and {limit:.0f} s in all are given")

@@ -189,12 +189,11 @@ def test_marks_stand_where_a_difference_is_significant_and_nowhere_else(summed):
     header, rows = score_rows(summed)
     assert header == ["system", "role", "bench MRR@10"]
     cells = {row[0]: row[2] for row in rows}
-    assert list(cells) == ["bm25", "back", "good", "same", "good.int8"]
+    assert list(cells) == ["bm25", "back", "good", "same"]
     assert cells["bm25"].endswith("]")
     assert cells["back"].endswith("▽")
     assert cells["good"].split("] ")[1] == "▲△"
     assert cells["same"].split("] ")[1] == "▽"
-    assert cells["good.int8"].split("] ")[1] == "△"
     assert cells["good"].startswith("0.8750 [0.")
 
 

@@ -160,7 +160,10 @@ def test_nothing_names_a_machine_or_a_registry():
     [
         (["corpus", "--release", "{empty}", "--pubmed", ".", "--output", "o", "--anomalies", "a"], "lists no files"),
         (["select", "--release", ".", "--pubmed", ".", "--settings", "[1]", "--output", "o"], "a mapping of keys"),
-        (["fetch-backbone", "--settings", '{"hub": null}', "--output", "o"], "--settings has no 'pooling'"),
+        (
+            ["fetch-backbone", "--name", "x", "--lock", "l", "--settings", '{"hub": null}', "--output", "o"],
+            "--settings has no 'path'",
+        ),
         (
             ["labels", "--selection", "{junk}", "--hierarchy", "{junk}", "--output", "o", "--unknown", "u"],
             "a table cannot be read",

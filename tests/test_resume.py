@@ -91,6 +91,7 @@ def uninterrupted(made, tmp_path_factory):
     return folder / "whole/node"
 
 
+@pytest.mark.long(60)
 def test_killed_again_and_again_it_ends_with_the_same_bits(made, tmp_path, uninterrupted):
     """kill -9 at four moments, each wherever it then was: in a step, in a measure, or writing a checkpoint."""
     log = tmp_path / "killed/checkpoints/log.jsonl"
@@ -353,7 +354,7 @@ def together(job, folder, world):
     return [load_file(folder / f"gradients-{rank}-of-{world}.safetensors") for rank in range(world)]
 
 
-@pytest.mark.parametrize("chunk_tokens", [None, 600])
+@pytest.mark.parametrize("chunk_tokens", [pytest.param(None, marks=pytest.mark.long(30)), 600])
 def test_two_processes_train_the_model_of_one(made, tmp_path, chunk_tokens):
     """First-step gradients to 1e-6, twenty losses to 1e-4, of every loss at once; dropout is each process's own."""
     block = node(made[1], losses=EVERY_LOSS, schedule__max_steps=20, schedule__batch_size=24)

@@ -106,7 +106,10 @@ def test_the_model_folder_loads_elsewhere_with_the_same_embeddings(made):
     np.testing.assert_allclose(Encoder(folder, "cpu").encode(texts), there, atol=1e-5)
 
 
-@pytest.mark.parametrize("recipe", ["biohicl-base", "default"])
+@pytest.mark.parametrize(
+    "recipe",
+    [pytest.param("biohicl-base", marks=pytest.mark.long(60)), pytest.param("default", marks=pytest.mark.long(30))],
+)
 def test_the_trained_model_beats_its_backbone_on_three_seeds(made, tmp_path, recipe):
     folder, config = made
     benchmark = folder / "resources/benchmarks/sample-retrieval"

@@ -38,8 +38,26 @@ SELECTION = {
 def select(made, tmp_path, **over):
     folder, _ = made
     output = tmp_path / "chosen.parquet"
-    write_selection(folder / "results/training/releases/tests", folder / "results/pubmed", SELECTION | over, output)
+    places = folder / "results/training/releases/tests", folder / "results/pubmed"
+    settings = SELECTION | {"exclude_benchmarks": []} | over
+    write_selection(*places, settings, folder / "resources/benchmarks", output, tmp_path / "excluded.parquet")
     return pl.read_parquet(output)
+
+
+def test_a_benchmarks_documents_are_left_out_of_those_drawn_and_listed(made, tmp_path):
+    """Whatever number is drawn: the same draw without them, filled up from behind; and only those drawn are listed."""
+    everything = {"exclude_benchmarks": ["sample-retrieval"]}
+    whole = select(made, tmp_path, **everything)
+    (row,) = pl.read_parquet(tmp_path / "excluded.parquet").to_dicts()
+    assert (row["benchmark"], row["reason"], row["document_id"][0]) == ("sample-retrieval", "title", "S")
+    without = select(made, tmp_path)
+    assert set(without["pmid"]) - set(whole["pmid"]) == {row["pmid"]}
+    for count in (50, 400, 900):
+        drawn, plain = (select(made, tmp_path, citations=count, **how) for how in ({}, everything))
+        listed = pl.read_parquet(tmp_path / "excluded.parquet")["pmid"].to_list()
+        assert plain.height == count
+        missing = set(drawn["pmid"]) - set(plain["pmid"])
+        assert missing == set(listed) == ({row["pmid"]} & set(drawn["pmid"]))
 
 
 def test_selection_equals_its_filters_said_in_sql(made, tmp_path, run_biohicl):

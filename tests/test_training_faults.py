@@ -204,7 +204,7 @@ REFUSED = {
     "a batch of more": (
         None,
         {"schedule__batch_size": 5000},
-        r"1,445 citations are left to train on, and a batch takes 5,000",
+        r"1,444 citations are left to train on, and a batch takes 5,000",
     ),
     "no measure": (None, {"development__citations": 0, "development__model": "mrr"}, "mrr needs held-out citations"),
     "another tokenizer": (reversed_words, {}, "its tokens are of another tokenizer than that of"),

@@ -245,8 +245,8 @@ def test_a_new_year_replaces_the_corpus_and_leaves_the_models(mirrored):
         **evaluations_of(1) | SHOWN,
     }
     models = times(results / "models/default")
-    mirrored.snakemake("all", overlays=overlays)
-    assert mirrored.jobs("all", overlays=overlays) == {}
+    mirrored.snakemake("train", overlays=overlays)
+    assert mirrored.jobs("train", overlays=overlays) == {}
     assert json.loads((results / "training/releases/year-98/release.json").read_text())["files"][0] == "pubmed98n0001"
     assert (results / "models/default-98/model.safetensors").is_file()
     assert models == times(results / "models/default")
@@ -427,9 +427,10 @@ def test_changing_a_node_runs_it_and_what_starts_from_it(copied):
     }
     chain = {"nodes": {"second-phase": block}, "models": ["biohicl-base", "second-phase"]}
     overlays = [overlay(copied.folder, chain)]
-    copied.snakemake("all", overlays=overlays)
-    assert copied.jobs("all", overlays=overlays) == {}
+    copied.snakemake("train", overlays=overlays)
+    assert copied.jobs("train", overlays=overlays) == {}
     overlays.append(overlay(copied.folder, {"nodes": {"default": {"seed": 2}}}, "changed.yaml"))
+    assert copied.jobs("train", overlays=overlays) == {"train_node": 2}
     assert copied.jobs("all", overlays=overlays) == {"train_node": 2} | evaluations_of(1) | SHOWN
     alone = [overlay(copied.folder, {"nodes": {"default": {"seed": 2}}}, "alone.yaml")]
     planned = copied.jobs("all", overlays=alone)
@@ -460,6 +461,18 @@ def test_backbones_that_read_alike_share_their_tokens(copied):
     ]
     assert inputs[0]["tokens"] == inputs[1]["tokens"]
     assert copied.jobs("train", overlays=[own]) == {"tokens": 1, "train_node": 1}
+
+
+def test_how_a_benchmark_is_cut_and_fetched_trains_nothing(copied):
+    """Another development split, or a file that came anew and holds the same: no selection, no training."""
+    uncut = {"benchmarks": {"sample-retrieval": {"development": None}}, "evaluation": {"tuned_on": []}}
+    planned = copied.jobs("all", overlays=[overlay(copied.folder, uncut)])
+    assert planned["fetch_benchmark"] == 1
+    assert not {"select", "labels", "tokens", "train_node"} & planned.keys()
+    # Other documents select anew.
+    documents = copied.folder / "resources/benchmarks/sample-retrieval/documents.parquet"
+    pl.read_parquet(documents)[1:].write_parquet(documents)
+    assert {"select", "train_node"} <= copied.jobs("train").keys()
 
 
 @readme_row("a benchmark is added", "its evaluations and comparison; summary, report and catalog")
@@ -543,7 +556,7 @@ def test_what_cannot_be_had_is_named_first_left_out_and_blocks_nothing(copied):
         },
     }
     overlays = [overlay(copied.folder, content)]
-    done = copied.snakemake("all", overlays=overlays)
+    done = copied.snakemake("evaluate", overlays=overlays)
     told = [line for line in done.output.splitlines() if "left out: " in line]
     assert len(told) == 3
     assert any(line.startswith("lost: left out: nowhere: no such folder") for line in told)

@@ -31,7 +31,7 @@ SIGNIFICANT = 0.05
 MARKS = {("reference", 1): "▲", ("reference", -1): "▼", (LEXICAL, 1): "△", (LEXICAL, -1): "▽"}
 LEGEND = (
     "[ ]: 95 % interval over queries or pairs.",
-    "▲ ▼: above, below its reference: a model's backbone (a peer's: the first), what a hybrid or variant is made of.",
+    "▲ ▼: above, below its reference: a model's backbone (a peer's: the first), the model that a hybrid is made of.",
     "△ ▽: above, below BM25.",
     "Marks are given at 5 %, by a paired randomisation test, with Holm's method over the benchmarks.",
 )
@@ -118,10 +118,12 @@ def write_summary(
 
 def score_rows(summary: Path) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the score table: a row a system, a column a benchmark; values to four places, with interval
-    and marks (:data:`MARKS`)."""
+    and marks (:data:`MARKS`). Variants have a table of their own (:func:`variant_rows`)."""
     if not summary.is_file():
         raise BioHiCLError(f"{summary}: no such file; evaluate first (snakemake evaluate)")
-    table = pl.read_parquet(summary).filter(pl.col("headline"), pl.col("condition") == HEADLINE_CONDITION)
+    table = pl.read_parquet(summary).filter(
+        pl.col("headline"), pl.col("condition") == HEADLINE_CONDITION, pl.col("role") != "variant"
+    )
     columns = table.sort("kind", "benchmark").select("benchmark", "metric").unique(maintain_order=True).rows()
     cells = {(row["system"], row["benchmark"]): _cell(row) for row in table.iter_rows(named=True)}
     rows = [
@@ -149,26 +151,12 @@ def score_text(summary: Path) -> str:
 
 def variant_rows(variants: Path) -> tuple[list[str], list[list[str]]]:
     """Header and rows of what smaller embeddings cost."""
-    header = [
-        "variant",
-        "benchmark",
-        "metric",
-        "bytes/document",
-        "difference",
-        "95 % interval",
-        "same first",
-        "same ten",
-    ]
+    header = ["variant", "benchmark", "metric", "bytes/document", "score", "difference", "95 % interval"]
+    header += ["same first", "same ten"]
     rows = [
         [
-            *(
-                row["system"],
-                row["benchmark"],
-                row["metric"],
-                f"{row['index_bytes']:,.0f}",
-                f"{row['difference']:+.4f}",
-            ),
-            f"[{row['low']:+.4f}, {row['high']:+.4f}]",
+            *(row["system"], row["benchmark"], row["metric"], f"{row['index_bytes']:,.0f}", f"{row['value']:.4f}"),
+            *(f"{row['difference']:+.4f}", f"[{row['low']:+.4f}, {row['high']:+.4f}]"),
             *(f"{row[name]:,} of {row['queries']:,}" for name in ("same_first", "same_ten")),
         ]
         for row in pl.read_parquet(variants).iter_rows(named=True)
