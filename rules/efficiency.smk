@@ -26,7 +26,7 @@ rule measure_encoder:
     params:
         counts=efficiency_options(),
         task=lambda wildcards: task_on(wildcards.system, TIMED_ON),
-        benchmark=f"resources/benchmarks/{TIMED_ON}",
+        benchmark=lambda wildcards: f"resources/benchmarks/{TIMED_ON}",
     shell:
         "python -m biohicl --threads {threads} measure {input.encoder} --system {wildcards.system} "
         "--benchmark {params.benchmark} --vectors {input.vectors} {params.counts} {params.task} --device {wildcards.device} "
@@ -48,7 +48,7 @@ rule measure_lexical:
     threads: workflow.cores
     params:
         counts=efficiency_options(),
-        benchmark=f"resources/benchmarks/{TIMED_ON}",
+        benchmark=lambda wildcards: f"resources/benchmarks/{TIMED_ON}",
         settings="--bm25-k1 {k1} --bm25-b {b}".format(**CONFIG["evaluation"]["bm25"]),
     shell:
         "python -m biohicl --threads 1 measure bm25 --system bm25 --benchmark {params.benchmark} {params.counts} "
