@@ -204,6 +204,10 @@ def test_tables_hold_what_the_files_held(sample, tmp_path):
         whole, judged = read_benchmark(tmp_path / "x", role), read_beir(source, [split]).splits[split]
         assert (whole.queries, whole.qrels) == (judged.queries, judged.qrels)
         assert whole.documents.equals(read_beir(source, [split]).documents)
+        # Runs need no texts, and a corpus may be large.
+        bare = read_benchmark(tmp_path / "x", role, with_texts=False)
+        assert bare.documents.column_names == ["document_id"]
+        assert (bare.document_ids, bare.qrels) == (whole.document_ids, whole.qrels)
     assert not (tmp_path / "lock.json").exists()
     with pytest.raises(BioHiCLError, match="has the splits test and development, not 'dev'"):
         read_benchmark(tmp_path / "x", "dev")

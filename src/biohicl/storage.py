@@ -39,7 +39,8 @@ def _temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Removes a file, or a folder with all that is in it; nothing where there is none."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -65,7 +66,7 @@ def whole_files(*paths: str | os.PathLike[str]) -> Iterator[list[Path]]:
             os.replace(temporary, target)
     finally:
         for temporary in temporaries:
-            _remove(temporary)
+            remove(temporary)
 
 
 @contextmanager
@@ -81,11 +82,11 @@ def whole_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
             aside = _temporary_beside(target)
             os.replace(target, aside)
             os.replace(temporary, target)
-            _remove(aside)
+            remove(aside)
         else:
             os.replace(temporary, target)
     finally:
-        _remove(temporary)
+        remove(temporary)
 
 
 def write_json(value: Any, path: str | os.PathLike[str]) -> None:

@@ -17,7 +17,7 @@ from biohicl.fetch.download import fetch_backbone
 from biohicl.fetch.lock import LOCK, how_to_renew, known, record
 from biohicl.fetch.partial import DiskError
 from biohicl.progress import say
-from biohicl.storage import read_json, sha256_of, whole_directory, write_json
+from biohicl.storage import read_json, remove, sha256_of, whole_directory, write_json
 
 UNAVAILABLE = "unavailable.json"
 # What config.yaml may say of an encoder, beside where it comes from.
@@ -69,7 +69,7 @@ def bring_encoder(
             if not optional:
                 raise BioHiCLError(reason) from None
             for path in folder.iterdir():
-                _remove(path)
+                remove(path)
             write_json({"reason": reason}, folder / UNAVAILABLE)
             say(f"{name}: left out: {reason}")
     record_attempt(output, attempt, why_unavailable(output) is None)
@@ -95,9 +95,3 @@ def _bring_one(
         raise BioHiCLError(f"{hub}: its weights are not those recorded; {how_to_renew(lock, 'encoders', name)}")
     say(f"{name}: {hub}, commit {commit}")
     return None if held else (name, source, {"revision": commit, "weights": weights})
-
-
-def _remove(path: Path) -> None:
-    import shutil
-
-    shutil.rmtree(path) if path.is_dir() else path.unlink()

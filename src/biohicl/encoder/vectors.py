@@ -156,11 +156,8 @@ def write_vectors(
     if len(missing) < len(keys):
         say(f"{output}: going on; {len(keys) - len(missing)} of {len(keys)} shards are there")
     maker.fill(blocks(), keys, first_rows, set(missing), shards)
-    # The record is what says that the vectors are right: gone before they change, written after.
-    record_of(output).unlink(missing_ok=True)
-    with whole_files(output, record_of(output)) as (vectors_file, record_file):
-        rows, dimension = _gather([shards / f"{key}.npy" for key in keys], vectors_file)
-        write_json(maker.record(rows, dimension, made_of), record_file)
+    made = [shards / f"{key}.npy" for key in keys]
+    _publish(made, output, lambda rows, dimension: maker.record(rows, dimension, made_of))
     for file in shards.iterdir():
         file.unlink()
     shards.rmdir()
@@ -169,11 +166,17 @@ def write_vectors(
 
 def _write_nothing(output: Path, reason: str) -> Vectors:
     """Of an encoder that could not be had: no rows, and why."""
-    with whole_files(output, record_of(output)) as (vectors_file, record_file):
-        _gather([], vectors_file)
-        write_json({"unavailable": reason, "rows": 0, "dimension": 0}, record_file)
+    _publish([], output, lambda rows, dimension: {"unavailable": reason, "rows": rows, "dimension": dimension})
     say(f"{output}: no vectors: {reason}")
     return Vectors(output)
+
+
+def _publish(shards: Sequence[Path], output: Path, record: Callable[[int, int], dict[str, Any]]) -> None:
+    """Writes all rows of the shards, and what ``record`` makes of their shape."""
+    # The record is what says that the vectors are right: gone before they change, written after.
+    record_of(output).unlink(missing_ok=True)
+    with whole_files(output, record_of(output)) as (vectors_file, record_file):
+        write_json(record(*_gather(shards, vectors_file)), record_file)
 
 
 class _Maker:

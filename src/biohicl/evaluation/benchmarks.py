@@ -127,13 +127,13 @@ def bring_benchmark(
             reason += f" ({how_to_renew(lock, 'benchmarks', name)})"
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
-    # Only what could be read: an error page that came first must not be kept for the right file.
     before = read_json(folder / RECORD) if content is None and (folder / RECORD).is_file() else {}
     as_now = {"kind": block["kind"], "layout": block["layout"], "splits": splits, "read_as": _read_as(block)}
     if before.get("available") and as_now.items() <= before.items() and wanted in (None, before["sha256"]):
         say(f"{name}: what is here is kept, for it cannot be fetched anew: {reason}")
         record_attempt(folder, attempt, True)
         return dict(before)
+    # Only what could be read: an error page that came first must not be kept for the right file.
     if came and not wanted and content is not None:
         record_in(lock, "benchmarks", name, source, {"sha256": came})
     notes = content.notes if isinstance(content, Collection) else []
@@ -271,7 +271,8 @@ def _read_tables(folder: Path, role: str, with_texts: bool) -> Retrieval | Pairs
         raise BioHiCLError(f"{folder}: has the splits test and development, not '{role}'")
     if role not in record["splits"]:
         raise BioHiCLError(f"{folder}: config.yaml names no development split for it")
-    documents = _rows(folder / "documents.parquet", DOCUMENTS)
+    columns = DOCUMENTS if with_texts else pa.schema([DOCUMENTS.field("document_id")])
+    documents = _rows(folder / "documents.parquet", columns)
     return Retrieval(
         documents, read_queries(folder / role / "queries.parquet"), read_qrels(folder / role / "qrels.parquet")
     )
