@@ -22,6 +22,8 @@ sys.path.insert(0, str(BASE / "src"))
 
 from biohicl import configuration
 from biohicl.errors import BioHiCLError
+from biohicl.evaluation.benchmarks import splits_of
+from biohicl.evaluation.sources import files_of
 from biohicl.fetch.attempts import next_attempt
 from biohicl.mesh.schema import SCHEMA_VERSION as MESH_SCHEMA, TABLES as MESH_TABLES
 from biohicl.pubmed.schema import SCHEMA_VERSION as PUBMED_SCHEMA
@@ -235,6 +237,14 @@ def source_of_benchmark(wildcards):
     return as_json(configuration.benchmark_source(CONFIG["benchmarks"][wildcards.benchmark]))
 
 
+def own_files_of_benchmark(wildcards):
+    """The files of a folder that the user names: where they change, it is read again. Those that are missing are no
+    inputs: a benchmark that cannot be had stops nothing."""
+    block = configuration.benchmark_source(CONFIG["benchmarks"][wildcards.benchmark])
+    names = files_of(block["layout"], list(splits_of(block).values())) if block["path"] else []
+    return [str(file) for file in (Path(block["path"], name) for name in names) if file.is_file()]
+
+
 def encoder_block(name):
     """The block of a backbone or a peer."""
     return CONFIG["backbones"].get(name) or CONFIG["peers"].get(name)
@@ -360,6 +370,16 @@ def texts_of_selection(wildcards):
     excluded = Path(f"results/training/excluded/{wildcards.selection}.parquet")
     given = texts_given(excluded, list(map(Path, excluded_texts(wildcards))))
     return f"--given {given}" if given else ""
+
+
+def timed_tables(wildcards):
+    """What efficiency reads of its benchmark."""
+    if TIMED_ON is None:
+        sys.exit(
+            "Configuration error: evaluation.efficiency.benchmark: null takes the first retrieval benchmark of "
+            "evaluation.benchmarks, and there is none; name one of `benchmarks`"
+        )
+    return [f"resources/benchmarks/{TIMED_ON}/{table}.parquet" for table in ("documents", "test/queries")]
 
 
 def efficiency_options():

@@ -7,7 +7,7 @@ rule measure_encoder:
     input:
         encoder=lambda wildcards: encoder_folder(wildcards.system),
         vectors=f"results/vectors/{{system}}/{TIMED_ON}/documents.npy",
-        tables=expand(f"resources/benchmarks/{TIMED_ON}/{{table}}", table=["documents.parquet", "test/queries.parquet"]),
+        tables=timed_tables,
     output:
         "results/efficiency/{device}/{system}.parquet",
     log:
@@ -36,7 +36,7 @@ rule measure_encoder:
 rule measure_lexical:
     """The same of BM25."""
     input:
-        expand(f"resources/benchmarks/{TIMED_ON}/{{table}}", table=["documents.parquet", "test/queries.parquet"]),
+        timed_tables,
     output:
         "results/efficiency/cpu/bm25.parquet",
     log:

@@ -102,6 +102,8 @@ rule fetch_mesh:
 # again (`attempt`).
 rule fetch_benchmark:
     """A retrieval benchmark: documents, and queries with judgements of its two splits."""
+    input:
+        own_files_of_benchmark,
     output:
         # Kept until they are made anew: where that fails, they stay.
         documents=update("resources/benchmarks/{benchmark}/documents.parquet"),

@@ -12,6 +12,7 @@ from biohicl.errors import BioHiCLError
 from biohicl.evaluation.benchmarks import bring_benchmark, read_benchmark
 from biohicl.evaluation.compare import Evaluated, compare
 from biohicl.evaluation.evaluate import naming_of, write_pair_scores, write_run_scores
+from biohicl.evaluation.retrieval import both_ways
 from biohicl.report.summary import About, score_rows, score_text, write_summary
 
 QUERIES, DOCUMENTS = 40, 60
@@ -41,7 +42,7 @@ def run_of(rank, seed=0):
 def evaluated(folder, name, benchmark, run):
     output = folder / "evaluation" / name / "bench"
     naming = naming_of(name, benchmark, "test")
-    write_run_scores([run], read_benchmark(benchmark), naming, output, 100, index_bytes=1536.0)
+    write_run_scores(both_ways([run], 100), read_benchmark(benchmark), naming, output, index_bytes=1536.0)
     return output
 
 
@@ -174,7 +175,7 @@ def summed(tmp_path, compared, benchmark):
     lost = bring_benchmark("lost", BLOCK | {"path": "nowhere"}, tmp_path / "lost", tmp_path / "lock.json")
     assert not lost["available"]
     empty = tmp_path / "evaluation/good/lost"
-    write_run_scores([], read_benchmark(tmp_path / "lost"), naming_of("good", tmp_path / "lost", "test"), empty, 100)
+    write_run_scores([], read_benchmark(tmp_path / "lost"), naming_of("good", tmp_path / "lost", "test"), empty)
     compare(tmp_path / "lost", {"good": Evaluated(empty, "back")}, {}, tmp_path / "compared_lost", 200, 1)
     (tmp_path / "peer").mkdir()
     (tmp_path / "peer" / UNAVAILABLE).write_text('{"reason": "no network"}')

@@ -63,8 +63,18 @@ def test_each_kind_of_text_gets_its_instruction(backbone):
         (encoder.encode_sentences(plain), "sentence"),
     ):
         np.testing.assert_allclose(found, witness(backbone, plain, prompt_name=prompt), atol=1e-5)
+    # Its encode is told no kind; what compares texts calls it so.
+    np.testing.assert_allclose(encoder.encode_sentences(plain), witness(backbone, plain), atol=1e-5)
     titled = encoder.encode_documents([("Title", "text"), ("Title", "")])
-    np.testing.assert_allclose(titled, witness(backbone, ["P: Title text", "P: Title"]), atol=1e-5)
+    np.testing.assert_allclose(titled, witness(backbone, ["Title text", "Title"], prompt_name="document"), atol=1e-5)
+
+
+def test_the_default_prompt_of_a_folder_is_that_of_sentences(backbone):
+    file = backbone / "config_sentence_transformers.json"
+    file.write_text(json.dumps({"prompts": {"query": "Q: ", "STS": "Compare: "}, "default_prompt_name": "STS"}))
+    assert read_settings(backbone).sentence_instruction == "Compare: "
+    found = Encoder(backbone, "cpu").encode_sentences(["aspirin"])
+    np.testing.assert_allclose(found, witness(backbone, ["aspirin"]), atol=1e-5)
 
 
 def test_order_and_batches_change_nothing(backbone):

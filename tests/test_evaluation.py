@@ -15,10 +15,10 @@ from biohicl.errors import BioHiCLError
 from biohicl.evaluation import retrieval
 from biohicl.evaluation.benchmarks import read_benchmark
 from biohicl.evaluation.compression import Compression, compressed_runs, nearest_bfloat16, signs, stored_as
-from biohicl.evaluation.evaluate import Naming, evaluate, write_run_scores
+from biohicl.evaluation.evaluate import Naming, evaluate, evaluate_hybrid, write_run_scores
 from biohicl.evaluation.fusion import joint, read_run, tune
 from biohicl.evaluation.metrics import per_query
-from biohicl.evaluation.retrieval import bm25_runs, dense_runs, ranked, with_own, without_own
+from biohicl.evaluation.retrieval import bm25_runs, both_ways, dense_runs, ranked, with_own, without_own
 from biohicl.evaluation.significance import Spearman, value_of
 
 
@@ -164,22 +164,50 @@ def test_both_ways_are_scored_where_they_differ(tmp_path):
     run = {"1": [("1", 1.0), ("2", 0.5)], "q": [("2", 1.0), ("1", 0.2)]}
     naming = Naming("s", "x", "test", "test")
     for own, other, value in (("dropped", "kept", 1.0), ("kept", "dropped", 0.75)):
-        rows = write_run_scores([run], content, naming, tmp_path / own, 10, own)
+        rows = write_run_scores(both_ways([run], 10), content, naming, tmp_path / own, own)
         told = {(row["condition"], row["metric"]): row for row in rows}
         assert told["headline", "MRR@10"]["value"] == value
         assert told["headline", "MRR@10"]["own_document"] == own
         assert told[f"own document {other}", "MRR@10"]["value"] == 1.75 - value
         assert told[f"own document {other}", "MRR@10"]["own_document"] == other
-        kept = pl.read_parquet(tmp_path / own / "run.parquet")
-        assert (kept.filter(query_id="1")["document_id"].to_list() == ["2"]) == (own == "dropped")
+        kept = pl.read_parquet(tmp_path / own / "run.parquet").filter(query_id="1")
+        runs = {condition: kept.filter(condition=condition)["document_id"].to_list() for condition in kept["condition"]}
+        ways = {"dropped": ["2"], "kept": ["1", "2"]}
+        assert runs == {"headline": ways[own], f"own document {other}": ways[other]}
+        assert read_run(tmp_path / own / "run.parquet")["1"] == [pair for pair in run["1"] if pair[0] in ways[own]]
+        trec = (tmp_path / own / "run.trec").read_text().splitlines()
+        assert [line.split()[2] for line in trec if line.startswith("1 ")] == ways[own]
     rows = write_run_scores(
-        [{"q": run["q"]}],
+        both_ways([{"q": run["q"]}], 10),
         read_benchmark(simple_folder(tmp_path / "y", {"1": "a", "2": "b"}, {"q": "b"}, [("q", "2", 1)])),
         naming,
         tmp_path / "z",
-        10,
     )
     assert {(row["condition"], row["own_document"]) for row in rows} == {("headline", None)}
+
+
+@pytest.mark.parametrize("own", ["dropped", "kept"])
+def test_a_hybrid_is_joined_either_way(tmp_path, own):
+    """Ranks of the joint run follow from runs that both have, or both lack, the query's own document."""
+    folder = simple_folder(
+        tmp_path / "x", {"1": "a", "2": "b", "3": "c"}, {"1": "a", "q": "b"}, [("1", "2", 1), ("q", "3", 1)]
+    )
+    content, naming = read_benchmark(folder), Naming("s", "x", "test", "test")
+    dense = {"1": [("1", 1.0), ("3", 0.9), ("2", 0.3)], "q": [("2", 1.0), ("3", 0.2)]}
+    lexical = {"1": [("1", 9.0), ("2", 4.0)], "q": [("3", 7.0)]}
+    for name, run in (("dense", dense), ("lexical", lexical)):
+        write_run_scores(both_ways([run], 10), content, naming, tmp_path / name, own)
+    (tmp_path / "tuned.json").write_text('{"convex": {"parameter": 0.25}}')
+    files = (tmp_path / name / "run.parquet" for name in ("dense", "lexical"))
+    rows = evaluate_hybrid(*files, tmp_path / "tuned.json", "convex", folder, tmp_path / "joint", naming, 10, own)
+    names = {"dropped": "own document dropped", "kept": "own document kept"} | {own: "headline"}
+    # Kept: 1 has 0.25 + 0.75, 3 has 0.25 x 6/7, 2 nothing. Dropped: 3 is the best dense one, 2 the only lexical one.
+    wanted = {"kept": {"1": 1.0, "3": 0.25 * 6 / 7, "2": 0.0}, "dropped": {"2": 0.75, "3": 0.25}}
+    for way, condition in names.items():
+        assert dict(read_run(tmp_path / "joint/run.parquet", condition)["1"]) == pytest.approx(wanted[way], abs=1e-6)
+        found = next(row for row in rows if (row["condition"], row["metric"]) == (condition, "MRR@10"))
+        assert found["value"] == pytest.approx(((1 if way == "dropped" else 1 / 3) + 1) / 2)
+        assert found["own_document"] == way
 
 
 def test_bm25_stems_skips_stop_words_and_leaves_out_what_shares_no_term():
@@ -223,29 +251,32 @@ def test_convex_scores_by_hand():
     assert joint([("a", 0.5), ("b", 0.5)], [], "convex", 0.5) == {"a": 0.5, "b": 0.5}
 
 
-@pytest.mark.parametrize("method", ["rrf", "convex"])
-def test_the_parameter_is_chosen_on_the_queries_it_is_given(tmp_path, method):
-    """Where BM25 alone is right the dense side gets no weight, and the other way round."""
-    documents = [f"d{n}" for n in range(9)]
-    qrels = {f"q{n}": {documents[n]: 1} for n in range(8)}
-    good = {query: [(next(iter(judged)), 2.0), ("d8", 1.0)] for query, judged in qrels.items()}
-    bad = {query: [("d8", 2.0), *((d, 1.0 - n / 100) for n, d in enumerate(documents[:8][::-1]))] for query in qrels}
-    for name, run in (("good", good), ("bad", bad)):
-        rows = [{"query_id": q, "document_id": d, "score": s} for q, pairs in run.items() for d, s in pairs]
+def test_the_parameter_is_chosen_on_the_queries_it_is_given(tmp_path):
+    """ "one" is the best of one side and far down the other, "both" stands third on both: which of them is relevant
+    says how steep the ranks have to count, and which side."""
+    rest = [(f"d{n}", 0.4 - n / 100) for n in range(20)]
+    top = [("one", 1.0), ("d20", 0.9), ("both", 0.5), *rest]
+    down = [("x", 1.0), ("d21", 0.9), ("both", 0.9 - 1e-6), *rest, ("one", 0.0)]
+    for name, pairs in (("top", top), ("down", down)):
+        rows = [{"query_id": "q", "condition": "headline", "document_id": d, "score": s} for d, s in pairs]
         pl.DataFrame(rows).write_parquet(tmp_path / f"{name}.parquet")
-    assert read_run(tmp_path / "good.parquet") == good
-    files = {name: tmp_path / f"{name}.parquet" for name in ("good", "bad")}
-    lexical_is_right = tune({"x": (files["bad"], files["good"])}, {"x": qrels}, 10)[method]
-    dense_is_right = tune({"x": (files["good"], files["bad"])}, {"x": qrels}, 10)[method]
-    if method == "convex":
-        assert lexical_is_right["parameter"] < 0.5 < dense_is_right["parameter"] + 0.5
-        assert lexical_is_right["parameter"] < dense_is_right["parameter"]
-    best = max(row["mean"] for row in dense_is_right["tried"])
-    assert dense_is_right["tried"][0].keys() == {"parameter", "mean", "x"}
-    assert (
-        next(row for row in dense_is_right["tried"] if row["parameter"] == dense_is_right["parameter"])["mean"] == best
-    )
-    assert dense_is_right["tuned_on"] == ["x"]
+    assert read_run(tmp_path / "top.parquet") == {"q": top}
+
+    def chosen(dense, lexical, relevant):
+        files = tmp_path / f"{dense}.parquet", tmp_path / f"{lexical}.parquet"
+        found = tune({"a": files}, {"a": {"q": {relevant: 1}}}, 30)
+        for row in found.values():
+            assert row["tuned_on"] == ["a"]
+            best = max(tried["mean"] for tried in row["tried"])
+            assert row["parameter"] == next(tried["parameter"] for tried in row["tried"] if tried["mean"] == best)
+        return {method: row["parameter"] for method, row in found.items()}
+
+    # 1 / (k + 1) + 1 / (k + 24) is above 2 / (k + 3) for k = 1 alone of the grid; a above 0.37 a + 0.9 (1 - a), where 0.37
+    # is the place of 0.5 between 0.21 and 1, from 0.6 on.
+    assert chosen("top", "down", "one") == {"rrf": 1, "convex": 0.6}
+    # What both know is first from k = 2 on, and while the other side weighs the more: not at 0, where "x" is.
+    assert chosen("top", "down", "both")["rrf"] == 2
+    assert chosen("down", "top", "one")["convex"] == 0.0
 
 
 def test_without_development_queries_the_usual_parameters_are_taken():
@@ -338,7 +369,8 @@ def test_evaluation_writes_runs_that_give_its_numbers_again(finished):
 
     place = finished.folder / "results/evaluation/default/sample-retrieval"
     run = {}
-    for query, document, rank, score in pl.read_parquet(place / "run.parquet").iter_rows():
+    for query, condition, document, rank, score in pl.read_parquet(place / "run.parquet").iter_rows():
+        assert condition == "headline"
         run.setdefault(query, {})[document] = score
         assert rank == len(run[query])
     qrels = {}

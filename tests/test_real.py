@@ -55,6 +55,8 @@ def test_the_workflow_runs_on_real_citations_and_takes_in_an_update(shared, tmp_
     overlay["pubmed"]["mirrors"] = [str(mirror)]
     overlay["training"]["selections"]["abstracts"]["citations"] = 256
     overlay["evaluation"]["benchmarks"] = ["pubmedqa", "biosses"]
+    # Hybrids tuned on nothing: SciFact and NFCorpus would be encoded whole.
+    overlay["evaluation"]["tuned_on"] = []
     (tmp_path / "real.yaml").write_text(yaml.safe_dump(overlay))
     workflow = Workflow(tmp_path)
     workflow.overlays = [tmp_path / "real.yaml"]

@@ -490,6 +490,39 @@ def test_benchmarks_come_and_go_without_training(copied):
     }
 
 
+@readme_row(
+    "files in the folder of a benchmark of your own",
+    "it is read again; its evaluations and comparison, summary, report and catalog; where its documents changed, the next "
+    "run makes selections that exclude it anew, and trains on them",
+)
+def test_a_benchmark_whose_files_change_is_read_again(copied):
+    read = "resources/benchmarks/sample-retrieval"
+    sample = copied.folder / "resources/sample"
+    shared = sample.resolve()
+    sample.unlink()
+    folder = shutil.copytree(shared, sample) / "benchmarks/sample-retrieval"
+    qrels = folder / "qrels/test.tsv"
+    qrels.write_text("".join(qrels.read_text().splitlines(keepends=True)[:-1]))
+    again = {"fetch_benchmark": 1, "embed_documents": 3, "embed_queries": 5, "evaluate_dense": 5, "evaluate_lexical": 2}
+    again |= {"tune_hybrids": 2, "evaluate_hybrid": 2, "evaluate_variant": 2, "overlap": 1, "compare_systems": 1}
+    assert copied.jobs("all") == again | {"summarize": 1} | SHOWN
+    copied.snakemake(f"{read}/test/qrels.parquet")
+    # Its documents are the same: what leaves them out stays.
+    assert not {"fetch_benchmark", "select", "train_node"} & copied.jobs("all").keys()
+    corpus = folder / "corpus.jsonl"
+    corpus.write_text(corpus.read_text().replace('"text": "', '"text": "Otherwise. ', 1))
+    assert copied.jobs("all") == again | {"summarize": 1} | SHOWN
+    copied.snakemake(f"{read}/documents.parquet")
+    planned = copied.jobs("all")
+    assert (planned["select"], planned["train_node"]) == (1, 2)
+    assert "fetch_benchmark" not in planned
+    # One that is gone is no reason to stop, nor to lose what is here.
+    shutil.rmtree(folder)
+    assert copied.jobs(f"{read}/documents.parquet") == {"fetch_benchmark": 1}
+    copied.snakemake(f"{read}/documents.parquet")
+    assert copied.jobs(f"{read}/documents.parquet") == {}
+
+
 @readme_row("a peer, a hybrid or a variant is added", "its evaluations; comparisons, summary, report and catalog")
 def test_systems_come_and_go_without_training(copied):
     peer = {"peers": {"other": {"path": "resources/sample/backbone", "pooling": "cls"}}}

@@ -36,6 +36,11 @@ def test_a_benchmark_that_a_selection_excludes_has_to_be_there(tmp_path, sample)
     )
 
 
+def test_nothing_to_time(tmp_path, sample):
+    content = {"evaluation": {"benchmarks": ["sample-pairs"]}}
+    fails(tmp_path, sample, content, "efficiency", "evaluation.efficiency.benchmark: null takes the first retrieval")
+
+
 def test_a_backbone_without_weights(tmp_path, sample):
     shutil.copytree(sample / "backbone", tmp_path / "bare")
     (tmp_path / "bare/model.safetensors").unlink()

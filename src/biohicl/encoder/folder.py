@@ -110,7 +110,8 @@ def read_settings(folder: Path) -> EncoderSettings:
         query_instruction=prompts.get("query") or "",
         passage_instruction=prompts.get("document") or prompts.get("passage") or "",
         similarity=said.get("similarity_fn_name") or "cosine",
-        sentence_instruction=prompts.get("sentence") or "",
+        # What sentence-transformers' encode, which knows of no kind, puts before a text.
+        sentence_instruction=prompts.get("sentence") or prompts.get(said.get("default_prompt_name")) or "",
     )
     return _checked(replace(settings, **_own_fields(folder)), folder)
 
@@ -167,10 +168,12 @@ def write_settings(settings: EncoderSettings, folder: Path, dimension: int) -> N
         (folder / "2_Normalize").mkdir(exist_ok=True)
     write_json({"max_seq_length": settings.max_length, "do_lower_case": False}, folder / "sentence_bert_config.json")
     prompts = {"query": settings.query_instruction, "document": settings.passage_instruction}
+    default = None
     if settings.sentence_instruction:
-        prompts["sentence"] = settings.sentence_instruction
+        default = "sentence"
+        prompts[default] = settings.sentence_instruction
     write_json(
-        {"prompts": prompts, "default_prompt_name": None, "similarity_fn_name": settings.similarity},
+        {"prompts": prompts, "default_prompt_name": default, "similarity_fn_name": settings.similarity},
         folder / "config_sentence_transformers.json",
     )
     own = {name: getattr(settings, name) for name in OWN_FIELDS}

@@ -25,10 +25,9 @@ import pyarrow.parquet as pq
 from biohicl.configuration.systems import LEXICAL
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.benchmarks import read_benchmark
-from biohicl.evaluation.evaluate import HEADLINE_CONDITION
 from biohicl.evaluation.fusion import read_run
 from biohicl.evaluation.metrics import per_query
-from biohicl.evaluation.retrieval import Run
+from biohicl.evaluation.retrieval import HEADLINE_CONDITION, Run
 from biohicl.evaluation.significance import Mean, Statistic, difference, estimate, value_of
 from biohicl.evaluation.similarity import statistics_of
 from biohicl.evaluation.sources import Pairs, Qrels

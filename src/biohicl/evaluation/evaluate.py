@@ -3,8 +3,8 @@
 Goes in: an encoder folder, vectors that :mod:`biohicl.encoder.vectors` wrote, ``bm25``, or finished runs; and a
 benchmark's folder. Comes out under ``output``:
 
-run.parquet        query_id, document_id, rank, score; for sentence pairs pair_id, similarity, score
-run.trec           the same for trec_eval and its like (retrieval only)
+run.parquet        query_id, condition, document_id, rank, score; for sentence pairs pair_id, similarity, score
+run.trec           its headline for trec_eval and its like (retrieval only)
 per_query.parquet  query_id, condition, metric, value (retrieval only)
 metrics.parquet    a row for each condition and metric; of a benchmark that could not be had, none
 
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -33,20 +33,24 @@ from biohicl.encoder.vectors import TEXTS_OF_A_SHARD, Vectors, encoder_folder, w
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.benchmarks import RECORD, Retrieval, joined, read_benchmark
 from biohicl.evaluation.compression import Compression, compressed_runs
-from biohicl.evaluation.fusion import fused_runs
+from biohicl.evaluation.fusion import fused_runs, read_run
 from biohicl.evaluation.metrics import per_query
-from biohicl.evaluation.retrieval import Run, bm25_runs, dense_runs, with_own, without_own
+from biohicl.evaluation.retrieval import HEADLINE_CONDITION, Own, Run, Ways, bm25_runs, both_ways, dense_runs
 from biohicl.evaluation.similarity import similarities, similarity_metrics
 from biohicl.evaluation.sources import Pairs
 from biohicl.storage import parquet_writer, read_json, whole_files, write_parquet
 
 BM25_DEFAULTS: Mapping[str, float] = {"k1": 1.5, "b": 0.75}
-HEADLINE_CONDITION = "headline"
 UNCOMPRESSED = Compression()
-Own = Literal["dropped", "kept"]
 
 RUN = pa.schema(
-    [("query_id", pa.string()), ("document_id", pa.string()), ("rank", pa.int32()), ("score", pa.float32())]
+    [
+        ("query_id", pa.string()),
+        ("condition", pa.string()),
+        ("document_id", pa.string()),
+        ("rank", pa.int32()),
+        ("score", pa.float32()),
+    ]
 )
 PAIR_RUN = pa.schema([("pair_id", pa.string()), ("similarity", pa.float32()), ("score", pa.float64())])
 PER_QUERY = pa.schema(
@@ -129,7 +133,7 @@ def evaluate(
         queries = made("queries", _in_shards([*content.queries.values()]), folder / f"{split}.npy", ids=names)
         runs = vector_runs(documents, queries, content, run_depth)
         index_bytes = UNCOMPRESSED.index_bytes(documents.record["dimension"])
-    return write_run_scores(runs, content, naming, output, run_depth, own_document, index_bytes=index_bytes)
+    return write_run_scores(both_ways(runs, run_depth), content, naming, output, own_document, index_bytes)
 
 
 def evaluate_vectors(
@@ -151,11 +155,11 @@ def evaluate_vectors(
         _check_rows(files[0], 2 * len(content.ids))
         return write_pair_scores(similarities(files[0]), content, naming, output)
     if nothing:
-        return write_run_scores((), content, naming, output, depth, own_document)
+        return write_run_scores((), content, naming, output, own_document)
     documents, queries = files
     runs = vector_runs(documents, queries, content, depth, compression)
     index_bytes = compression.index_bytes(documents.record["dimension"])
-    return write_run_scores(runs, content, naming, output, depth, own_document, index_bytes=index_bytes)
+    return write_run_scores(both_ways(runs, depth), content, naming, output, own_document, index_bytes)
 
 
 def evaluate_hybrid(
@@ -176,8 +180,12 @@ def evaluate_hybrid(
     parameter = read_json(tuned)[method]["parameter"]
     # An encoder that could not be had has an empty run: BM25 alone is no hybrid.
     queries = list(content.queries) if pq.read_metadata(dense).num_rows else []
-    runs = fused_runs(dense, lexical, queries, method, parameter, depth)
-    return write_run_scores(runs, content, naming, output, depth, own_document, own_is_there=False)
+    ways = {
+        way: fused_runs(read_run(dense, condition), read_run(lexical, condition), queries, method, parameter, depth)
+        for way, condition in _conditions(content, own_document).items()
+    }
+    blocks = (dict(zip(ways, runs, strict=True)) for runs in zip(*ways.values(), strict=True))
+    return write_run_scores(blocks, content, naming, output, own_document)
 
 
 def vector_runs(
@@ -203,44 +211,36 @@ def lexical_runs(content: Retrieval, bm25: Mapping[str, float], depth: int) -> I
 
 
 def write_run_scores(
-    runs: Iterable[Run],
+    runs: Iterable[Ways],
     content: Retrieval,
     naming: Naming,
     output: Path,
-    depth: int,
     own: Own = "dropped",
-    own_is_there: bool = True,
     index_bytes: float | None = None,
 ) -> list[dict[str, Any]]:
     """Writes the four files from ``runs``, blocks of queries; returns the rows of metrics.parquet.
 
-    ``own_is_there``: whether a query's own document is still among its documents, so that it can be dropped and kept.
+    ``own``: which way is the headline. The other is read where a query has a document's id.
     """
-    ids = set(content.document_ids)
-    has_own = any(query in ids for query in content.queries)
-    ways = {"dropped": without_own, "kept": with_own}
-    other: Own = "kept" if own == "dropped" else "dropped"
-    conditions = {HEADLINE_CONDITION: ways[own]}
-    if has_own and own_is_there:
-        conditions[f"own document {other}"] = ways[other]
+    conditions = _conditions(content, own)
     values: dict[tuple[str, str], dict[str, float]] = {
-        (condition, metric): {} for condition in conditions for metric in METRICS["retrieval"]
+        (condition, metric): {} for condition in conditions.values() for metric in METRICS["retrieval"]
     }
     with whole_files(*(output / name for name in FILES)) as (run_file, trec_file, per_query_file, metrics_file):
         with parquet_writer(run_file, RUN, {}, 100_000) as rows, trec_file.open("w", encoding="utf-8") as trec:
             for found in runs:
-                for condition, way in conditions.items():
-                    run = way(found, depth)
+                for way, condition in conditions.items():
+                    run = found[way]
                     for metric, of_query in per_query(run, content.qrels).items():
                         values[condition, metric].update(of_query)
+                    rows.write(_run_table(run, condition))
                     if condition == HEADLINE_CONDITION:
-                        rows.write(_run_table(run))
                         _write_trec(run, naming.system, trec)
         write_parquet(_per_query_table(values), per_query_file)
+        ways = {condition: way if len(conditions) > 1 else None for way, condition in conditions.items()}
         metrics = [
             _row(naming, "retrieval", condition, metric, float(np.mean(list(of_query.values()))), len(of_query))
-            | {"own_document": None if not has_own else own if condition == HEADLINE_CONDITION else other}
-            | {"pool": len(ids), "index_bytes": index_bytes}
+            | {"own_document": ways[condition], "pool": content.documents.num_rows, "index_bytes": index_bytes}
             for (condition, metric), of_query in values.items()
             if of_query
         ]
@@ -259,6 +259,15 @@ def write_pair_scores(found: np.ndarray, pairs: Pairs, naming: Naming, output: P
         write_parquet(run, run_file)
         write_parquet(pa.Table.from_pylist(metrics, METRICS_TABLE), metrics_file)
     return metrics
+
+
+def _conditions(content: Retrieval, own: Own) -> dict[Own, str]:
+    """What it is called that a query's own document is dropped or kept; one of both where no query has one."""
+    conditions: dict[Own, str] = {own: HEADLINE_CONDITION}
+    other: Own = "kept" if own == "dropped" else "dropped"
+    if not content.queries.keys().isdisjoint(content.document_ids):
+        conditions[other] = f"own document {other}"
+    return conditions
 
 
 def _check_rows(vectors: Vectors, count: int) -> None:
@@ -282,12 +291,14 @@ def _row(naming: Naming, kind: str, condition: str, metric: str, value: float, n
     return named | {"split": split, "condition": condition, "metric": metric, "value": value, "n": n}
 
 
-def _run_table(run: Run) -> pa.Table:
-    rows = [(query, *pair, rank) for query in run for rank, pair in enumerate(run[query], start=1)]
-    columns = list(zip(*rows, strict=True)) if rows else [(), (), (), ()]
-    return pa.table(
-        {"query_id": columns[0], "document_id": columns[1], "rank": columns[3], "score": columns[2]}, schema=RUN
-    )
+def _run_table(run: Run, condition: str) -> pa.Table:
+    rows = [
+        (query, condition, document, rank, score)
+        for query, pairs in run.items()
+        for rank, (document, score) in enumerate(pairs, start=1)
+    ]
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(RUN)
+    return pa.table(dict(zip(RUN.names, columns, strict=True)), schema=RUN)
 
 
 def _write_trec(run: Run, system: str, stream: IO[str]) -> None:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.metrics import per_query
-from biohicl.evaluation.retrieval import QUERIES_OF_A_BLOCK, Run, ranked
+from biohicl.evaluation.retrieval import HEADLINE_CONDITION, QUERIES_OF_A_BLOCK, Run, ranked
 from biohicl.evaluation.sources import Qrels
 
 # What is tried, and what is taken where no development queries are at hand: Cormack's k, and both alike.
@@ -54,12 +54,11 @@ def joint(dense: Pairs, lexical: Pairs, method: str, parameter: float) -> dict[s
 
 
 def fused_runs(
-    dense: Path, lexical: Path, queries: Sequence[str], method: str, parameter: float, depth: int
+    dense: Run, lexical: Run, queries: Sequence[str], method: str, parameter: float, depth: int
 ) -> Iterator[Run]:
-    """Joint runs of ``queries``, from two run.parquet."""
-    runs = read_run(dense), read_run(lexical)
+    """Joint runs of ``queries``, block by block."""
     for start in range(0, len(queries), QUERIES_OF_A_BLOCK):
-        yield _joint_run(*runs, queries[start : start + QUERIES_OF_A_BLOCK], method, parameter, depth)
+        yield _joint_run(dense, lexical, queries[start : start + QUERIES_OF_A_BLOCK], method, parameter, depth)
 
 
 def tune(runs: Mapping[str, tuple[Path, Path]], qrels: Mapping[str, Qrels], depth: int) -> dict[str, dict[str, Any]]:
@@ -87,10 +86,11 @@ def tune(runs: Mapping[str, tuple[Path, Path]], qrels: Mapping[str, Qrels], dept
     return chosen
 
 
-def read_run(file: Path) -> Run:
+def read_run(file: Path, condition: str = HEADLINE_CONDITION) -> Run:
     """Query id to documents and scores, by rank."""
     try:
-        table = pq.read_table(file, columns=["query_id", "document_id", "score"])
+        columns = ["query_id", "document_id", "score"]
+        table = pq.read_table(file, columns=columns, filters=pc.field("condition") == condition)
     except (FileNotFoundError, pa.ArrowInvalid) as error:
         raise BioHiCLError(f"{file}: not a run of a retrieval benchmark: {str(error).splitlines()[0]}") from None
     run: Run = {query: [] for query in pc.unique(table["query_id"]).to_pylist()}

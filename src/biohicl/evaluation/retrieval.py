@@ -9,9 +9,9 @@ order, so that a run does not depend on the order of the corpus. Scores are comp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,16 @@ Vectors = npt.NDArray[np.float32]
 Keys = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.uint32]
 Run = dict[str, list[tuple[str, float]]]
+# What becomes of a document that has the query's own id, and the runs of the same queries either way.
+Own = Literal["dropped", "kept"]
+Ways = Mapping[Own, Run]
 
 # Of one block: its vectors, and its keys (eight bytes for a query and a document).
 BLOCK_VECTORS_BYTES = 64 << 20
 BLOCK_KEYS_BYTES = 128 << 20
 QUERIES_OF_A_BLOCK = 256
+# The name of what tables show, among the conditions that a system is scored under.
+HEADLINE_CONDITION = "headline"
 LOW_HALF = np.uint64(0xFFFFFFFF)
 SIGN = np.uint32(1 << 31)
 
@@ -110,6 +115,12 @@ def bm25_runs(
             run = {}
     if run:
         yield run
+
+
+def both_ways(runs: Iterable[Run], depth: int) -> Iterator[Ways]:
+    """Runs of ``depth`` documents, without and with the queries' own ones, of runs that are one document deeper."""
+    for run in runs:
+        yield {"dropped": without_own(run, depth), "kept": with_own(run, depth)}
 
 
 def without_own(run: Run, depth: int) -> Run:

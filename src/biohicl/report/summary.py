@@ -21,7 +21,7 @@ import polars as pl
 from biohicl.configuration.systems import LEXICAL
 from biohicl.encoder.fetching import why_unavailable
 from biohicl.errors import BioHiCLError
-from biohicl.evaluation.evaluate import HEADLINE_CONDITION
+from biohicl.evaluation.retrieval import HEADLINE_CONDITION
 from biohicl.evaluation.significance import holm
 from biohicl.report.columns import in_columns
 from biohicl.storage import read_json, whole_files, write_parquet
