@@ -1,6 +1,7 @@
 """What the tests share: the generated sample, one run of the whole workflow on it, and the real data if it is there."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -75,9 +76,23 @@ class Workflow:
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.root / "Snakefile"), "--cores", "2"]
         command += ["--profile", str(self.root / "profiles/default"), *words]
         command += ["--configfile", *map(str, [*self.overlays, *overlays])]
-        done = subprocess.run(
-            command, cwd=self.folder, capture_output=True, text=True, timeout=timeout, env=clean_environment()
+        # In a session of its own, so that its jobs end with it where a test is stopped or takes too long.
+        started = subprocess.Popen(
+            command,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=clean_environment(),
+            start_new_session=True,
         )
+        try:
+            said = started.communicate(timeout=timeout)
+        except BaseException:
+            os.killpg(started.pid, signal.SIGKILL)
+            started.communicate()
+            raise
+        done = subprocess.CompletedProcess(command, started.returncode, *said)
         done.output = done.stdout + done.stderr
         if check:
             assert done.returncode == 0, done.output[-6000:]

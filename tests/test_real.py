@@ -36,7 +36,7 @@ def test_every_column_of_every_record_equals_the_reference_reading(shared, tmp_p
     assert assert_equal_to_reference(parsed(path, tmp_path), path) == expected
 
 
-@pytest.mark.real(270)
+@pytest.mark.real(430)
 def test_the_workflow_runs_on_real_citations_and_takes_in_an_update(shared, tmp_path):
     """The overlay of the README, with fewer citations and the two small benchmarks; NLM's update file comes later."""
     source, mirror = shared / "data/nlm/pubmed", tmp_path / "mirror"
