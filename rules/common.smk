@@ -238,11 +238,15 @@ def source_of_benchmark(wildcards):
 
 
 def own_files_of_benchmark(wildcards):
-    """The files of a folder that the user names: where they change, it is read again. Those that are missing are no
-    inputs: a benchmark that cannot be had stops nothing."""
+    """Size and time of the files in a folder that the user names: where they change, it is read again.
+
+    No inputs: a benchmark that cannot be had stops nothing, and those with test judgements would stand above what is
+    chosen on others of the same folder.
+    """
     block = configuration.benchmark_source(CONFIG["benchmarks"][wildcards.benchmark])
     names = files_of(block["layout"], list(splits_of(block).values())) if block["path"] else []
-    return [str(file) for file in (Path(block["path"], name) for name in names) if file.is_file()]
+    found = [(file, file.stat()) for file in (Path(block["path"], name) for name in names) if file.is_file()]
+    return as_json({file.name: [stat.st_size, stat.st_mtime_ns] for file, stat in found})
 
 
 def encoder_block(name):

@@ -102,8 +102,6 @@ rule fetch_mesh:
 # again (`attempt`).
 rule fetch_benchmark:
     """A retrieval benchmark: documents, and queries with judgements of its two splits."""
-    input:
-        own_files_of_benchmark,
     output:
         # Kept until they are made anew: where that fails, they stay.
         documents=update("resources/benchmarks/{benchmark}/documents.parquet"),
@@ -126,6 +124,8 @@ rule fetch_benchmark:
         downloads=1,
     params:
         settings=source_of_benchmark,
+        # Not in the command: where it changes, the job runs again.
+        own_files=own_files_of_benchmark,
         folder=lambda wildcards: f"resources/benchmarks/{wildcards.benchmark}",
         attempt=attempt("resources/benchmarks/{benchmark}"),
     shell:
