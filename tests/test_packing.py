@@ -336,6 +336,7 @@ def test_mean_of_long_texts_is_exact_enough():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a compiler that torch finds")
+@pytest.mark.long(30)
 def test_compiled_equals_plain_over_other_lengths():
     import shutil
 

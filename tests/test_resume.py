@@ -112,7 +112,10 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(made, tmp_path, unint
     assert not [path for path in log.parent.iterdir() if path.name.startswith(("step-", "best-", "."))]
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long(30))],
+)
 def test_an_interrupted_training_writes_a_checkpoint_and_goes_on(made, tmp_path, uninterrupted, number, status):
     process = started(made, tmp_path, "stopped")
     wait_for_steps(process, tmp_path / "stopped/checkpoints/log.jsonl", 4)
@@ -270,7 +273,13 @@ def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_before(tmp_path):
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["step-00000004"]
 
 
-@pytest.mark.parametrize("changes", [{"trainable__method": "full", "trainable__dropout": 0.0}, {"patience": 2}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trainable__method": "full", "trainable__dropout": 0.0},
+        pytest.param({"patience": 2}, marks=pytest.mark.long(25)),
+    ],
+)
 def test_other_kinds_of_training_resume_to_the_same_bits(made, tmp_path, changes):
     """All weights instead of adapters; and a training that ends early, its patience restored."""
     block = block_of(made, schedule__max_steps=12, **{key: value for key, value in changes.items() if "__" in key})

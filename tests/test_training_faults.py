@@ -146,6 +146,7 @@ def test_a_selection_without_usable_headings_is_an_error_and_few_of_them_get_tit
         replace(one.data.headings, direct=silent)
 
 
+@pytest.mark.long(30)
 def test_settings_by_hand_are_completed_and_checked(made, tmp_path, run_biohicl):
     """As config.yaml's: a few keys are enough, JSON numbers with an exponent are numbers, and mistakes are one line."""
     words = command(made, tmp_path / "node", tmp_path / "settings.json")[3:]

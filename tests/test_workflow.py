@@ -183,6 +183,7 @@ def test_an_update_parses_one_file_and_neither_trains_nor_evaluates(mirrored):
     "a PubMed file that NLM has issued again, once `snakemake refresh` has seen it",
     "`fetch_pubmed` and `parse_pubmed` of that file; the merge, report and catalog",
 )
+@pytest.mark.long(50)
 def test_a_file_issued_again_is_parsed_again(mirrored):
     """Also where the file itself was deleted once it was parsed, and where it had left the listing meanwhile."""
     name, articles = "pubmed99n0003", mirrored.folder / "results/pubmed/articles/pubmed99n0003.parquet"
@@ -217,6 +218,7 @@ def test_a_lost_table_is_made_again(copied):
     assert copied.jobs("all")["parse_pubmed"] == 1
 
 
+@pytest.mark.long(40)
 def test_a_new_year_replaces_the_corpus_and_leaves_the_models(mirrored):
     """The README's yearly recipe. 99 is the last year that two digits have, so 98 plays the one after it."""
     results, mirror = mirrored.folder / "results", mirrored.mirror
@@ -440,6 +442,7 @@ def test_changing_a_node_runs_it_and_what_starts_from_it(copied):
     assert "train_node" not in copied.jobs("train", overlays=unread)
 
 
+@pytest.mark.long(25)
 def test_backbones_that_read_alike_share_their_tokens(copied):
     """A second backbone whose texts are the same tokens has none made, and who shares them fetches nothing anew."""
     node = {"start": "twin", "selection": "abstracts", "losses": {"title_abstract": {}}, "max_length": 96}
@@ -573,6 +576,7 @@ def test_what_is_tuned_sees_no_test_split(copied):
     assert not [line for line in inputs if "/test/" in line or "/test." in line or "qrels," in line]
 
 
+@pytest.mark.long(60)
 def test_what_cannot_be_had_is_named_first_left_out_and_blocks_nothing(copied):
     """A benchmark's folder and a peer's weights that are not there: the rest is scored, and each run tries again."""
     content = {
