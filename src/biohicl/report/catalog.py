@@ -108,7 +108,7 @@ VIEWS: dict[str, View] = {
         "results/evaluation/{name}/run.parquet",
         "retrieval",
         {"system": 3, "benchmark": 2},
-        "ranked documents of each query",
+        "ranked documents of each query; condition headline is what tables show",
     ),
     "pairs": View(
         "results/evaluation/{name}/run.parquet",
