@@ -34,7 +34,7 @@ demo: $(STAMP)  ## run the whole workflow on the built-in sample, and show the s
 	@echo "Ask:       $(BIN)/biohicl sql \"select title, year from citations limit 5\""
 	@echo "Then:      README.md, 'Your own data'"
 
-test: $(STAMP)  ## run the tests (15 to 20 minutes on 2 cores)
+test: $(STAMP)  ## run the tests (some 20 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not real and not long and not faults" $(PYTEST)
 
 test-faults: $(STAMP)  ## run the PubMed parser on thousands of broken and drawn files (PYTEST="--seeds 0:40" names which)
