@@ -80,6 +80,8 @@ def training_options(training):
         options.append("--compile" if training["compile"] else "--no-compile")
     if training["deterministic"]:
         options.append("--deterministic")
+    if training["precision"] is not None:
+        options.append(f"--precision {training['precision']}")
     return " ".join(options)
 
 

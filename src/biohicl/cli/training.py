@@ -80,7 +80,7 @@ def _add_train(commands: Subcommands) -> None:
         named = {
             name: getattr(options, name) for name in ("start", "tokens", "labels", "hierarchy", "label_counts", "terms")
         }
-        how = ("device", "chunk_tokens", "compiled", "deterministic", "checkpoint_minutes")
+        how = ("device", "chunk_tokens", "compiled", "deterministic", "precision", "checkpoint_minutes")
         train(
             Inputs(**named),
             _checked(options.settings),
@@ -135,6 +135,11 @@ def _add_train(commands: Subcommands) -> None:
     )
     parser.add_argument(
         "--deterministic", action="store_true", help="the same bits each time on a GPU too; on a CPU they always are"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        help="what the model computes in; weights, pooling and losses are float32 (default: bfloat16 on a GPU)",
     )
     device_option(parser)
 

@@ -13,11 +13,15 @@ systems      the systems under test, and what each is compared with
 
 from biohicl.configuration.derived import (
     LABEL_LOSSES,
+    ancestry_of,
     chain_of,
     file_numbers,
+    has_negatives,
     needs_label_counts,
     node_settings,
+    parents_of,
     reads_labels,
+    selections_of,
 )
 from biohicl.configuration.reading import load, resolve, resolve_node
 from biohicl.configuration.systems import (
@@ -26,7 +30,6 @@ from biohicl.configuration.systems import (
     benchmark_source,
     headline_of,
     seed_groups,
-    selections_of,
     systems_of,
 )
 
@@ -34,13 +37,16 @@ __all__ = [
     "LABEL_LOSSES",
     "LEXICAL",
     "System",
+    "ancestry_of",
     "benchmark_source",
     "chain_of",
     "file_numbers",
+    "has_negatives",
     "headline_of",
     "load",
     "needs_label_counts",
     "node_settings",
+    "parents_of",
     "reads_labels",
     "resolve",
     "resolve_node",

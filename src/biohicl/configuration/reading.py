@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from biohicl.configuration.derived import with_mixtures
 from biohicl.configuration.references import check_finite, check_node, check_references
 from biohicl.configuration.schema import ConfigKeyError, Key, check_schema, dotted, kind_of
 from biohicl.errors import BioHiCLError
@@ -44,7 +45,7 @@ def resolve(config: Mapping[str, Any], schema_file: str | Path, files: Sequence[
     except ConfigKeyError as problem:
         place = _place_of(problem.key, files)
         raise BioHiCLError(f"{place}{dotted(problem.key)}: {problem.message}") from None
-    return completed
+    return with_mixtures(completed)
 
 
 def resolve_node(block: Mapping[str, Any], schema_file: str | Path) -> dict[str, Any]:
@@ -93,18 +94,24 @@ def _dereferenced(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[st
     return merged
 
 
-def _object_schema(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
-    """The branch of an ``anyOf`` that describes a mapping (the other is null), or the schema itself."""
+def _object_schema(schema: Mapping[str, Any], root: Mapping[str, Any], value: Any) -> dict[str, Any]:
+    """The branch that describes ``value``, a mapping: of an ``anyOf`` (the other is null), or of an ``allOf`` the first
+    whose condition on a key holds; without either, the schema itself."""
     followed = _dereferenced(schema, root)
     for branch in followed.get("anyOf", ()):
         candidate = _dereferenced(branch, root)
         if candidate.get("type") == "object":
-            return candidate
+            return _object_schema(candidate, root, value)
+    for branch in followed.get("allOf", ()):
+        ((key, wanted),) = branch["if"]["properties"].items()
+        default = _dereferenced(followed["properties"][key], root).get("default")
+        if isinstance(value, Mapping) and value.get(key, default) == wanted["const"]:
+            return _dereferenced(branch["then"], root)
     return followed
 
 
 def _with_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    schema = _object_schema(schema, root)
+    schema = _object_schema(schema, root, value)
     if schema.get("type") == "number" and isinstance(value, int) and not isinstance(value, bool):
         # 1 and 1.0 are the same setting: nothing reruns for the spelling.
         return float(value)

@@ -6,7 +6,18 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from biohicl.configuration.derived import chain_of
+from biohicl.configuration.derived import (
+    LABEL_LOSSES,
+    PARENTS,
+    QUERY_LOSSES,
+    ancestry_of,
+    chain_of,
+    has_negatives,
+    mixtures_of,
+    parents_of,
+    reads_labels,
+    selections_of,
+)
 from biohicl.configuration.schema import ConfigKeyError, Key, nearest
 from biohicl.configuration.systems import METRICS
 
@@ -25,35 +36,157 @@ def check_references(config: dict[str, Any]) -> None:
     check_finite(config, ())
     _check_pubmed_files(config["pubmed"])
     _check_names(config)
-    backbones, nodes, benchmarks = config["backbones"], config["nodes"], config["benchmarks"]
-    selections = config["training"]["selections"]
-    for name, selection in selections.items():
+    nodes, benchmarks = config["nodes"], config["benchmarks"]
+    _check_selections(config["training"], benchmarks)
+    for name in nodes:
+        _check_parents(config, name)
+    for name, node in nodes.items():
+        if node["step"] == "train":
+            check_node(node, ("nodes", name))
+            _check_labels(config, name)
+        _check_length(config, name)
+    for place, name in enumerate(config["models"]):
+        _known(("models", place), name, nodes, "node")
+        if nodes[name]["step"] == "encode":
+            raise ConfigKeyError(("models", place), f"'{name}' makes vectors for a teacher, and no model")
+    _check_tokens_of(config)
+    _check_benchmarks(benchmarks)
+    _check_development(config)
+    _check_evaluation(config)
+
+
+def _check_selections(training: Mapping[str, Any], benchmarks: Mapping[str, Any]) -> None:
+    kinds = ("selections", "concepts", "pairs")
+    for kind in kinds:
+        for name, block in training[kind].items():
+            others = [other for other in kinds if other != kind and name in training[other]]
+            if others:
+                raise ConfigKeyError(
+                    ("training", kind, name), f"training.{others[0]} has one of this name too; rename one"
+                )
+            for place, benchmark in enumerate(block.get("exclude_benchmarks", ())):
+                _known(("training", kind, name, "exclude_benchmarks", place), benchmark, benchmarks, "benchmark")
+    for name, selection in training["selections"].items():
         years = selection["years"]
-        for place, benchmark in enumerate(selection["exclude_benchmarks"]):
-            key = ("training", "selections", name, "exclude_benchmarks", place)
-            _known(key, benchmark, benchmarks, "benchmark")
         if years and years[0] > years[1]:
             raise ConfigKeyError(
                 ("training", "selections", name, "years"),
                 f"found {years[0]} to {years[1]}, a range upside down; write [{years[1]}, {years[0]}]",
             )
-    for name, node in nodes.items():
-        _known(("nodes", name, "start"), node["start"], [*backbones, *nodes], "backbone or node")
-        _known(("nodes", name, "selection"), node["selection"], selections, "selection")
-        _check_no_circle(config, name)
-        check_node(node, ("nodes", name))
-        backbone = chain_of(config, name)[-1]
-        longest = backbones[backbone]["max_length"]
-        if longest is not None and node["max_length"] > longest:
+    for name, block in training["pairs"].items():
+        if not block["benchmarks"] and not block["files"]:
+            raise ConfigKeyError(("training", "pairs", name), "names neither benchmarks nor files to take pairs from")
+        for place, benchmark in enumerate(block["benchmarks"]):
+            key = ("training", "pairs", name, "benchmarks", place)
+            _known(key, benchmark, benchmarks, "benchmark")
+            if benchmarks[benchmark]["training"] is None:
+                raise ConfigKeyError(key, f"benchmarks.{benchmark} names no split to train on (its key training)")
+
+
+def _check_parents(config: Mapping[str, Any], name: str) -> None:
+    """What a node is made from exists, makes a model (or vectors, for a teacher), and has one backbone."""
+    backbones, nodes = config["backbones"], config["nodes"]
+    node = nodes[name]
+    models = [*backbones, *(other for other in nodes if nodes[other]["step"] != "encode")]
+    for key in PARENTS[node["step"]]:
+        value = node[key]
+        for place, parent in enumerate([value] if isinstance(value, str) else value or ()):
+            at: Key = ("nodes", name, key) if isinstance(value, str) else ("nodes", name, key, place)
+            if key == "teacher":
+                _known(at, parent, [other for other in nodes if nodes[other]["step"] == "encode"], "encode node")
+            else:
+                _known(at, parent, models, "backbone or node")
+    _check_no_circle(config, name)
+    ends = {parent: chain_of(config, parent)[-1] for parent in parents_of(node) if parent != node.get("teacher")}
+    for parent, backbone in ends.items():
+        if backbone != next(iter(ends.values())) and node["step"] != "select":
             raise ConfigKeyError(
-                ("nodes", name, "max_length"),
-                f"found {node['max_length']}, but its backbone {backbone} reads {longest} tokens",
+                ("nodes", name, "of"),
+                f"{parent} comes from {backbone}, and {next(iter(ends))} from {next(iter(ends.values()))}: weights of "
+                "different backbones have no mean",
             )
-    for place, name in enumerate(config["models"]):
-        _known(("models", place), name, nodes, "node")
-    _check_tokens_of(config)
-    _check_benchmarks(benchmarks)
-    _check_evaluation(config)
+    if node["step"] == "average" and isinstance(node["share"], list):
+        taken = [mixture for mixture in mixtures_of(name, node) if mixture in nodes or mixture in backbones]
+        if taken:
+            raise ConfigKeyError(("nodes", taken[0]), f"is the name of a mixture of {name}; rename one of them")
+    if node["step"] == "average" and node["with"] is None and node["share"] != 1:
+        raise ConfigKeyError(("nodes", name, "with"), "names nothing that the rest of `share` is taken from")
+    if node["step"] == "average" and node["snapshots"]:
+        for place, parent in enumerate(node["of"]):
+            if parent in backbones or not nodes[parent].get("schedule", {}).get("snapshots"):
+                raise ConfigKeyError(
+                    ("nodes", name, "of", place), f"{parent} keeps no snapshots (schedule.snapshots of a training)"
+                )
+
+
+def _check_labels(config: Mapping[str, Any], name: str) -> None:
+    """What a training asks of its selection is there: headings, queries, a teacher's vectors of the same texts."""
+    training, node = config["training"], config["nodes"][name]
+    known = [selection for kind in ("selections", "concepts", "pairs") for selection in training[kind]]
+    _known(("nodes", name, "selection"), node["selection"], known, "selection")
+    if node["selection"] in training["pairs"] and reads_labels(node):
+        asks = next((loss for loss in node["losses"] if loss in LABEL_LOSSES), "mask_above, negatives or related")
+        raise ConfigKeyError(
+            ("nodes", name, "selection"),
+            f"{node['selection']} has no MeSH headings, and {asks} of this node reads some",
+        )
+    if ("teacher_vectors" in node["losses"]) != (node["teacher"] is not None):
+        said = "names none" if node["teacher"] is None else f"names {node['teacher']}, and no loss reads its vectors"
+        raise ConfigKeyError(("nodes", name, "teacher"), f"{said}: losses.teacher_vectors and teacher go together")
+    if node["teacher"] and config["nodes"][node["teacher"]]["selection"] != node["selection"]:
+        raise ConfigKeyError(
+            ("nodes", name, "teacher"),
+            f"{node['teacher']} encodes {config['nodes'][node['teacher']]['selection']}, and this node reads "
+            f"{node['selection']}",
+        )
+
+
+def _check_length(config: Mapping[str, Any], name: str) -> None:
+    node = config["nodes"][name]
+    backbone = chain_of(config, name)[-1]
+    longest = config["backbones"][backbone]["max_length"]
+    if longest is not None and node.get("max_length", 0) > longest:
+        raise ConfigKeyError(
+            ("nodes", name, "max_length"),
+            f"found {node['max_length']}, but its backbone {backbone} reads {longest} tokens",
+        )
+
+
+def _check_development(config: Mapping[str, Any]) -> None:
+    """What chooses is there where something is chosen, and has nothing to do with what scores or trains."""
+    development, benchmarks, nodes = config["development"], config["benchmarks"], config["nodes"]
+    for kind in ("retrieval", "similarity"):
+        allowed = [name for name, block in benchmarks.items() if block["kind"] == kind]
+        for place, name in enumerate(development[kind]):
+            _known(("development", kind, place), name, allowed, f"{kind} benchmark")
+            if kind == "retrieval" and benchmarks[name]["development"] is None:
+                raise ConfigKeyError(
+                    ("development", kind, place), f"benchmarks.{name} names no development split; take it out"
+                )
+            if kind == "similarity" and name in config["evaluation"]["benchmarks"]:
+                raise ConfigKeyError(
+                    ("development", kind, place), f"{name} is among evaluation.benchmarks: what chooses must not score"
+                )
+    needed = ancestry_of(config, *config["models"])
+    for name in needed:
+        node = nodes[name]
+        if node["step"] != "select" and not (node["step"] == "average" and isinstance(node["share"], list)):
+            continue
+        if not development["retrieval"]:
+            raise ConfigKeyError(("nodes", name), "chooses by development.retrieval, and that names no benchmark")
+        of_pairs = {
+            benchmark
+            for selection in selections_of(config, name)
+            for benchmark in config["training"]["pairs"].get(selection, {}).get("benchmarks", ())
+        }
+        for place, benchmark in enumerate(development["retrieval"]):
+            block = benchmarks[benchmark]
+            if benchmark in of_pairs and block["training"] == block["development"]:
+                raise ConfigKeyError(
+                    ("development", "retrieval", place),
+                    f"{name} would choose by the split '{block['development']}' of {benchmark} among models that were "
+                    "trained on it",
+                )
 
 
 def check_node(node: Mapping[str, Any], key: Key) -> None:
@@ -69,10 +202,14 @@ def check_node(node: Mapping[str, Any], key: Key) -> None:
             (*key, "development", "citations"), f"found 0, but development.model: {development['model']} needs some"
         )
     _check_shares(node["losses"], (*key, "losses"))
+    if has_negatives(node) and not QUERY_LOSSES & node["losses"].keys():
+        raise ConfigKeyError(
+            (*key, "negatives"), f"are of queries, and no loss has some ({', '.join(sorted(QUERY_LOSSES))})"
+        )
 
 
 def _check_shares(losses: Mapping[str, Any], key: Key) -> None:
-    shares = {name: losses[name]["share"] for name in ("title_abstract", "heading_abstract") if name in losses}
+    shares = {name: block["share"] for name, block in losses.items() if name in QUERY_LOSSES}
     if sum(shares.values()) > 1 + 1e-9:
         raise ConfigKeyError(
             key,
@@ -117,6 +254,14 @@ def _check_benchmarks(benchmarks: Mapping[str, Any]) -> None:
         if block["sha256"] is not None and block["path"] is not None:
             raise ConfigKeyError(
                 ("benchmarks", name, "sha256"), "is of what `url` gives, and `path` is given; write null"
+            )
+        if block["training"] is not None and (kind == "similarity" or block["layout"] not in (None, "beir")):
+            raise ConfigKeyError(
+                ("benchmarks", name, "training"), "only retrieval in BEIR's layout has a split to train on; write null"
+            )
+        if block["training"] == block["split"]:
+            raise ConfigKeyError(
+                ("benchmarks", name, "training"), "is the split that scores it: nothing may train on it"
             )
         if block["development"] == block["split"]:
             raise ConfigKeyError(
@@ -243,8 +388,17 @@ def _known(key: Key, name: str, allowed: Iterable[str], what: str) -> None:
 
 
 def _check_no_circle(config: Mapping[str, Any], name: str) -> None:
-    seen = [name]
-    while (start := config["nodes"][seen[-1]]["start"]) in config["nodes"]:
-        if start in seen:
-            raise ConfigKeyError(("nodes", name, "start"), f"goes in a circle: {' -> '.join([*seen, start])}")
-        seen.append(start)
+    """An error where a node is made from itself: names the way round."""
+
+    def follow(way: list[str]) -> None:
+        node = config["nodes"].get(way[-1])
+        for key in PARENTS[node["step"]] if node else ():
+            value = node[key]
+            for parent in [value] if isinstance(value, str) else value or ():
+                if parent == name:
+                    first = next(k for k in PARENTS[config["nodes"][name]["step"]] if config["nodes"][name][k])
+                    raise ConfigKeyError(("nodes", name, first), f"goes in a circle: {' -> '.join([*way, parent])}")
+                if parent not in way:
+                    follow([*way, parent])
+
+    follow([name])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from biohicl.configuration.derived import chain_of
+from biohicl.configuration.derived import PARENTS, chain_of, parents_of
 
 LEXICAL = "bm25"
 # What a benchmark of each kind is measured by; the first is the score table's where a benchmark names none.
@@ -55,20 +55,15 @@ def systems_of(config: Mapping[str, Any]) -> dict[str, System]:
     return {system.name: system for system in systems}
 
 
-def selections_of(config: Mapping[str, Any], system: str) -> list[str]:
-    """The selections that a model, and the models that it starts from, were trained on; none for others."""
-    nodes = [name for name in chain_of(config, system) if name in config["nodes"]]
-    return list(dict.fromkeys(config["nodes"][name]["selection"] for name in nodes))
-
-
 def seed_groups(config: Mapping[str, Any]) -> dict[str, list[str]]:
     """Models that differ in nothing but seeds, by the name of the first; those without a second are left out."""
 
     def recipe(name: str) -> Any:
         if name not in config["nodes"]:
             return name
-        block = {key: value for key, value in config["nodes"][name].items() if key not in ("seed", "start")}
-        return [block, recipe(config["nodes"][name]["start"])]
+        node = config["nodes"][name]
+        block = {key: value for key, value in node.items() if key not in ("seed", *PARENTS[node["step"]])}
+        return [block, *(recipe(parent) for parent in parents_of(node))]
 
     groups: dict[str, list[str]] = {}
     for model in config["models"]:

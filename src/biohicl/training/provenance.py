@@ -14,10 +14,13 @@ import biohicl
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "pyarrow")
 
 
-def manifest(node: str, settings: Mapping[str, Any], inputs: Mapping[str, str], **facts: Any) -> dict[str, Any]:
+def manifest(
+    node: str, settings: Mapping[str, Any], inputs: Mapping[str, str], forward: str, **facts: Any
+) -> dict[str, Any]:
     """Settings, SHA-256 of every input (``inputs``, by name), versions, thread count and commit.
 
-    No times and no paths: the same training writes the same manifest anywhere.
+    ``forward``: what the transformer computed in. No times and no paths: the same training writes the same manifest
+    anywhere.
     """
     import torch
 
@@ -29,7 +32,7 @@ def manifest(node: str, settings: Mapping[str, Any], inputs: Mapping[str, str], 
         "threads": torch.get_num_threads(),
         "dtype": {
             "weights": "float32",
-            "forward": "bfloat16 on a GPU, float32 elsewhere",
+            "forward": forward,
             "pooling": "float32",
             "similarity": "float32",
             "targets": "float32",

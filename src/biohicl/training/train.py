@@ -58,6 +58,8 @@ class Options:
     compiled: bool | None = None
     # On a GPU: the same bits each time, at some cost.
     deterministic: bool = False
+    # What the forward pass computes in, bfloat16 or float32; None: bfloat16 on a GPU.
+    precision: str | None = None
     checkpoint_minutes: float = 10.0
 
 
@@ -116,7 +118,8 @@ class Training:
         check_tokens(data, inputs, model, self.tokenizer, self.encoder)
         self.trainable = Trainable(model, settings["trainable"], settings["losses"])
         torch.manual_seed(settings["seed"] + ranks.rank)
-        self.model = TextModel(model, self.encoder.pooling, pad_id_of(self.tokenizer))
+        mixed = None if options.precision is None else options.precision == "bfloat16"
+        self.model = TextModel(model, self.encoder.pooling, pad_id_of(self.tokenizer), mixed=mixed)
         self.is_held_out = held_out(data.pmids, settings["development"]["citations"], settings["seed"])
         self.data, self.plan = data, self._planned(data)
         self.preparer = Preparer(
@@ -166,6 +169,7 @@ class Training:
             "chunk_tokens": self.options.chunk_tokens,
             "compiled": self.model.is_compiled,
             "deterministic": self.options.deterministic,
+            "precision": self.model.precision,
             **_versions(),
         }
 
@@ -446,7 +450,7 @@ class Training:
             self.inputs.start.name,
             self.log,
             self.judge.rows(),
-            manifest(self.name, self.settings, self.hashes, **facts),
+            manifest(self.name, self.settings, self.hashes, self.model.precision, **facts),
         )
         self.checkpoints.clear()
 
