@@ -200,6 +200,8 @@ EVERY = {
     "mul_sup_con": (losses.mul_sup_con, {"temperature": 0.02}),
     "title_abstract": (losses.title_abstract, {"temperature": 0.02, "mask_above": 0.3}),
     "heading_abstract": (losses.heading_abstract, {"temperature": 0.02}),
+    "query_text": (losses.query_text, {"temperature": 0.02, "mask_above": None}),
+    "soft_targets by perplexity": (losses.soft_targets, {"temperature": 0.05, "target_perplexity": 2.0}),
 }
 
 
@@ -230,6 +232,63 @@ def test_the_order_of_citations_does_not_matter(name):
     order = torch.randperm(9, generator=torch.Generator().manual_seed(0))
     shuffled = loss(one[order], other[order], target[order][:, order], **settings)
     assert shuffled.item() == pytest.approx(loss(one, other, target, **settings).item(), rel=1e-12)
+
+
+def test_hard_negatives_are_wrong_answers_and_no_queries():
+    """The cross-entropy over all columns, and of each text that has a query over the queries, in plain numbers."""
+    (texts, _), (queries, _) = batch(9, 4), batch(6, 5)
+    wide = torch.rand(6, 9, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    wide[2, 7] = 2.0
+    for mask_above in (0.4, None):
+        logits = [[q @ t / 0.05 for t in texts] for q in queries]
+        hidden = [[i != j and wide[i, j] > (mask_above or 1.0) for j in range(9)] for i in range(6)]
+        rows, columns = [], []
+        for i in range(6):
+            among = [logits[i][j] for j in range(9) if not hidden[i][j]]
+            rows.append(torch.stack(among).logsumexp(0) - logits[i][i])
+            asking = [logits[j][i] for j in range(6) if not hidden[j][i]]
+            columns.append(torch.stack(asking).logsumexp(0) - logits[i][i])
+        expected = (sum(rows) + sum(columns)) / 12
+        found = losses.query_text(queries, texts, wide, 0.05, mask_above)
+        assert found.item() == pytest.approx(expected.item(), rel=1e-9)
+    assert losses.query_text(queries, texts, torch.zeros(6, 9), 0.05, None) > losses.query_text(
+        queries, texts[:6], torch.zeros(6, 6), 0.05, None
+    ), "more wrong answers are harder"
+
+
+@pytest.mark.parametrize("perplexity", [1.5, 4.0, 12.0])
+def test_targets_of_any_scale_are_as_sharp_as_asked(perplexity):
+    draw = torch.Generator().manual_seed(int(perplexity))
+    target = torch.rand(30, 30, generator=draw, dtype=torch.float64) ** 3
+    others = ~torch.eye(30, dtype=torch.bool)
+    for scaled in (target, 0.2 * target, 0.5 + 0.1 * target):
+        found = losses.temperatures(scaled, others, perplexity)
+        for row in range(30):
+            chances = torch.softmax((scaled[row][others[row]] / found[row]).double(), 0)
+            entropy = -(chances * chances.clamp(min=1e-300).log()).sum()
+            assert entropy.exp().item() == pytest.approx(perplexity, rel=1e-3)
+    vectors, _ = batch(30, 3)
+    by_scale = [
+        losses.soft_targets(vectors, vectors, t, 0.05, target_perplexity=perplexity) for t in (target, 9 * target)
+    ]
+    assert by_scale[0].item() == pytest.approx(by_scale[1].item(), rel=1e-3)
+
+
+def test_a_row_that_cannot_be_as_sharp_stays_finite():
+    """All equal: no temperature tells them apart. And no others at all."""
+    others = ~torch.eye(4, dtype=torch.bool)
+    assert torch.isfinite(losses.temperatures(torch.ones(4, 4), others, 1.5)).all()
+    assert torch.isfinite(losses.temperatures(torch.zeros(1, 1), torch.zeros(1, 1, dtype=torch.bool), 1.5)).all()
+
+
+def test_the_distance_to_the_teacher_is_one_minus_the_cosine():
+    one, _ = batch(5, 3)
+    other, _ = batch(5, 4)
+    expected = sum(
+        1 - sum(a * b for a, b in zip(*pair, strict=True)) for pair in zip(one.tolist(), other.tolist(), strict=True)
+    )
+    assert losses.teacher_vectors(one, other, torch.zeros(5, 5)).item() == pytest.approx(expected / 5, rel=1e-12)
+    assert losses.teacher_vectors(one, one, torch.zeros(5, 5)).abs() < 1e-12
 
 
 def test_contrastive_pulls_positives_and_pushes_negatives():
@@ -282,7 +341,7 @@ def test_the_configuration_knows_every_loss_and_which_read_labels():
     from conftest import ROOT
 
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-    known = schema["$defs"]["node"]["properties"]["losses"]["properties"]
+    known = schema["$defs"]["train"]["properties"]["losses"]["properties"]
     assert set(known) == set(losses.LOSSES)
-    asking = {name for name, loss in losses.LOSSES.items() if loss.target != "masked"}
+    asking = {name for name, loss in losses.LOSSES.items() if loss.target not in ("masked", "teacher")}
     assert asking == set(configuration.LABEL_LOSSES)

@@ -78,7 +78,11 @@ def _add_train(commands: Subcommands) -> None:
 
             torch.set_num_threads(options.threads)
         named = {
-            name: getattr(options, name) for name in ("start", "tokens", "labels", "hierarchy", "label_counts", "terms")
+            name: getattr(options, name)
+            for name in (
+                *("start", "tokens", "labels", "hierarchy", "label_counts", "terms"),
+                *("queries", "negatives", "teacher"),
+            )
         }
         how = ("device", "chunk_tokens", "compiled", "deterministic", "precision", "checkpoint_minutes")
         train(
@@ -99,10 +103,15 @@ def _add_train(commands: Subcommands) -> None:
     )
     parser.add_argument("--start", type=Path, required=True, metavar="DIR", help="backbone or node to start from")
     parser.add_argument("--tokens", type=Path, required=True, help="the table that biohicl tokens made")
-    parser.add_argument("--labels", type=Path, required=True, help="the table that biohicl labels made")
-    parser.add_argument("--hierarchy", type=Path, required=True, help="the release's hierarchy, that the labels are of")
+    parser.add_argument("--labels", type=Path, help="the table that biohicl labels made; for losses that read labels")
+    parser.add_argument("--hierarchy", type=Path, help="the release's hierarchy, that the labels are of")
     parser.add_argument("--label-counts", type=Path, help="the table that count-labels made; for labels.weight corpus")
     parser.add_argument("--terms", type=Path, help="the release's table of MeSH terms; for losses.heading_abstract")
+    parser.add_argument("--queries", type=Path, help="the table that query-tokens made; for losses.query_text")
+    parser.add_argument("--negatives", type=Path, help="the table that biohicl negatives made; for negatives")
+    parser.add_argument(
+        "--teacher", type=Path, metavar="DIR", help="the folder that biohicl encode made; for losses.teacher_vectors"
+    )
     parser.add_argument(
         "--settings",
         type=settings,

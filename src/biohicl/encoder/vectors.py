@@ -31,10 +31,11 @@ from biohicl.storage import read_json, sha256_of, whole_files, write_json
 
 # Some 80 seconds of all-MiniLM-L6-v2 on two cores: what a kill costs at most.
 TEXTS_OF_A_SHARD = 2048
-# What of a folder makes the vectors. A node's manifest and logs tell of its training, and its adapter is merged.
+# What of a folder makes the vectors. A node's manifest and logs tell of its training, its adapter is merged, and
+# snapshots are weights that it had on the way.
 SUFFIXES = (".json", ".safetensors", ".txt", ".model")
 # Instructions are part of the texts as they are encoded, and a new one for queries encodes no document again.
-NOT_PART = ("manifest.json", "config_sentence_transformers.json")
+NOT_PART = ("manifest.json", "choice.json", "config_sentence_transformers.json", "adapter", "snapshots")
 # To be raised where this package comes to encode the same texts otherwise: old vectors are not reused then.
 WAY = 1
 
@@ -116,7 +117,8 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
         inside = file.relative_to(folder)
-        if file.suffix in SUFFIXES and file.name not in NOT_PART and inside.parts[0] != "adapter" and file.is_file():
+        is_part = file.suffix in SUFFIXES and file.name not in NOT_PART and inside.parts[0] not in NOT_PART
+        if is_part and file.is_file():
             digest.update(f"{inside.as_posix()} {sha256_of(file)}\n".encode())
     return digest.hexdigest()
 

@@ -4,7 +4,9 @@ Goes in: data, plan, the model's way of batching. Comes out: :class:`Batch`: tok
 and the targets of its losses, on the device.
 
 Each citation of a batch is read once, as one text: its abstract where its title is to find it (``title_abstract``),
-else title and abstract. Beside that, it has one query at most: its title, or some of its headings.
+without the words of its own query where that is (``query_text``), else title and abstract. Beside that, it has one
+query at most: its title, some of its headings, or one of its own queries. Hard negatives of a query are texts of other
+citations, read as its own is; they belong to no citation of the batch, and are read for their loss alone.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import torch
 from torch import Tensor
 
 from biohicl.encoder.packing import Packed, Padded, TextModel
+from biohicl.errors import BioHiCLError
 from biohicl.training.data import TrainingData
 from biohicl.training.losses import LOSSES
 from biohicl.training.plan import Plan
@@ -38,16 +41,21 @@ class Orders(NamedTuple):
     chunked: Tensor  # this process's items, of all items, in the order of its chunks
     titles: Tensor  # as ``Batch.titles``
     headings: Tensor  # as ``Batch.headings``
+    queries: Tensor  # as ``Batch.queries``
+    negatives: Mapping[str, Tensor]  # by loss, its hard negatives among the items
+    taught: Tensor  # the items that the teacher has vectors of
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch. An item is a token list: first the texts, one a citation, then the titles, then the other queries."""
+    """One batch. An item is a token list: first the texts, one a citation, then titles, queries of headings, queries of
+    the texts' own, and hard negatives."""
 
     step: int
     rows: Places  # (B,) citations
     titles: Places  # which of the rows have a title to find them
     headings: Places  # which of the rows have a query of headings
+    queries: Places  # which of the rows have one of their own
     dealt: Sequence[Places]  # the items that each process embeds, in its order
     chunks: Sequence[tuple[Places, Packed | Padded]]  # this process's: places in its order, and their tokens
     orders: Orders
@@ -77,65 +85,152 @@ class Preparer:
         self.losses: Mapping[str, Mapping[str, Any]] = settings["losses"]
         self.seed: int = settings["seed"]
         self.positive_above: float = settings["schedule"]["positive_above"]
+        self.negatives: Mapping[str, Any] = settings.get("negatives", {})
         self.query_tokens = query_tokens
         self.rank, self.world = rank, world
         self.chunk_tokens = chunk_tokens
         self.device: torch.device = model.model.device
 
-    def roles(self, rows: Places, draw: np.random.Generator) -> tuple[Places, Places]:
-        """Which of ``rows`` have a title to find them, and which a query of headings."""
-        shares = {
-            name: self.losses[name]["share"] for name in ("title_abstract", "heading_abstract") if name in self.losses
-        }
+    def roles(self, rows: Places, draw: np.random.Generator) -> tuple[Places, Places, Places]:
+        """Which of ``rows`` have a title to find them, which a query of headings, and which one of their own."""
+        shares = {name: block["share"] for name, block in self.losses.items() if "share" in block}
         order = draw.permutation(len(rows))
-        headed = np.zeros(0, dtype=np.int64)
-        titles = round(shares.get("title_abstract", 0.0) * len(rows))
-        if "heading_abstract" in shares and self.data.headings is not None:
-            able = order[self.data.headings.usable[rows[order]]]
-            wanted = round(shares["heading_abstract"] * len(rows))
-            headed = able[:wanted]
+        titles = round(shares.get("title_abstract", shares.get("teacher_vectors", 0.0)) * len(rows))
+        taken = np.zeros(0, dtype=np.int64)
+        found = {}
+        for name, able in (("heading_abstract", self.data.headings), ("query_text", self.data.queries)):
+            wanted = round(shares.get(name, 0.0) * len(rows)) if able is not None else 0
+            free = order[~np.isin(order, taken)]
+            found[name] = free[able.usable[rows[free]]][:wanted] if able is not None else taken[:0]
+            taken = np.concatenate([taken, found[name]])
             if titles:
-                # Citations without headings to ask for them have their titles.
-                titles += wanted - len(headed)
-        titled = order[~np.isin(order, headed)][:titles]
-        return np.sort(titled), np.sort(headed)
+                # Citations that such a query cannot be made for have their titles.
+                titles += wanted - len(found[name])
+        titled = order[~np.isin(order, taken)][:titles]
+        return np.sort(titled), np.sort(found["heading_abstract"]), np.sort(found["query_text"])
 
     def prepare(self, step: int, chunk_tokens: int | None = None) -> Batch:
         """The batch of a step, counted from 1; with ``chunk_tokens``, in chunks of so many."""
         rows = self.plan.batch(step)
         draw = np.random.Generator(np.random.PCG64([self.seed, 1_000_003, step]))
-        titled, headed = self.roles(rows, draw)
+        titled, headed, asked = self.roles(rows, draw)
         tokens = self.data.tokens
-        has_title = np.zeros(len(rows), dtype=bool)
-        has_title[titled] = True
-        items: list[Any] = [
-            tokens["passage" if is_titled else "document"].rows(np.array([row]))[0]
-            for row, is_titled in zip(rows, has_title, strict=True)
-        ]
+        views = np.full(len(rows), "document", dtype=object)
+        views[titled] = "passage"
+        items: list[Any] = [tokens[view].rows(np.array([row]))[0] for row, view in zip(rows, views, strict=True)]
         items += tokens["query"].rows(rows[titled])
         drawn: list[npt.NDArray[np.int32]] = []
         if len(headed) and self.data.headings is not None:
             queries = [self.data.headings.draw(int(row), draw) for row in rows[headed]]
             drawn = [ids for ids, _ in queries]
             items += self.query_tokens([text for _, text in queries])
+        own: list[int] = []
+        if len(asked) and self.data.queries is not None:
+            own = [self.data.queries.draw(int(row), draw) for row in rows[asked]]
+            items += self.data.queries.tokens.rows(np.array(own))
+            for place, query in zip(asked, own, strict=True):
+                # A text that has a query of its own is read as that leaves it, and belongs to no view.
+                row, views[place] = np.array([rows[place]]), "left"
+                document, passage = (tokens[view].rows(row)[0] for view in ("document", "passage"))
+                items[place] = self.data.queries.left_of(query, document, passage)
+        hard = self._hard_negatives(
+            rows, {"title_abstract": titled, "heading_abstract": headed, "query_text": asked}, draw
+        )
+        extras: dict[str, Places] = {}
+        for name, found in hard.items():
+            extras[name] = np.arange(len(items), len(items) + len(found))
+            items += tokens["passage" if name == "title_abstract" else "document"].rows(found)
+        taught, vectors = self._taught(rows, views, titled)
         lengths = np.array([len(item) for item in items])
         dealt = _dealt(lengths, self.world)
         chunks = [
             (places, self.model.batch([items[item] for item in dealt[self.rank][places]]).to(self.device))
             for places in self.model.in_chunks(lengths[dealt[self.rank]], chunk_tokens or self.chunk_tokens)
         ]
-        orders = self._orders(dealt, [places for places, _ in chunks], titled, headed)
+        orders = self._orders(dealt, [places for places, _ in chunks], titled, headed, asked, extras, taught)
         started = time.perf_counter()
-        targets = self._targets(rows, headed, orders.titles, drawn)
+        places = {"title_abstract": titled, "heading_abstract": headed, "query_text": asked}
+        targets = self._targets(rows, places, hard, drawn, own)
+        if vectors is not None:
+            targets["teacher_vectors"] = vectors
         positives = self._positives(targets)
         seconds = time.perf_counter() - started
         tokens_of_all = int(lengths.sum())
-        return Batch(step, rows, titled, headed, dealt, chunks, orders, targets, positives, tokens_of_all, seconds)
+        return Batch(
+            step, rows, titled, headed, asked, dealt, chunks, orders, targets, positives, tokens_of_all, seconds
+        )
 
-    def _orders(self, dealt: Sequence[Places], chunked: Sequence[Places], titled: Places, headed: Places) -> Orders:
+    def _hard_negatives(
+        self, rows: Places, places: Mapping[str, Places], draw: np.random.Generator
+    ) -> dict[str, Places]:
+        """By loss, the rows of the selection that its queries get as wrong answers, each once.
+
+        Of each query's nearest, by each source, twice as many as it gets are drawn from. Those with too much SimL to
+        the query's own text, or of the same number, are none of its.
+        """
+        counts = {name: self.negatives[name] for name in self.data.negatives}
+        if not counts:
+            return {}
+        found: dict[str, Places] = {}
+        for loss, own in places.items():
+            if loss not in self.losses or not len(own):
+                continue
+            pairs = [
+                (int(row), int(other))
+                for source, count in counts.items()
+                for row in rows[own]
+                for other in _drawn(self.data.negatives[source].rows(np.array([row]))[0], count, draw)
+            ]
+            one, other = (np.array(side, dtype=np.int64) for side in (zip(*pairs, strict=True) if pairs else ((), ())))
+            kept = self.data.numbers[one] != self.data.numbers[other]
+            if self.data.targets is not None and len(one):
+                kept &= self.data.targets.similarity_of_pairs(one, other) <= self.negatives["max_similarity"]
+            found[loss] = np.unique(other[kept])
+        return found
+
+    def _taught(self, rows: Places, views: npt.NDArray[np.object_], titled: Places) -> tuple[Places, Tensor | None]:
+        """The items, texts and titles, that the teacher has vectors of, and these vectors, of length 1."""
+        none: Places = np.zeros(0, dtype=np.int64)
+        if "teacher_vectors" not in self.losses:
+            return none, None
+        teacher = self.data.teacher
+        parts = [(view, np.flatnonzero(views == view), rows[views == view]) for view in ("document", "passage")]
+        parts.append(("query", len(rows) + np.arange(len(titled)), rows[titled]))
+        parts = [part for part in parts if part[0] in teacher]
+        items = np.concatenate([none, *(places for _, places, _ in parts)])
+        if not len(items):
+            raise BioHiCLError(
+                f"losses.teacher_vectors: the teacher has vectors of {' and '.join(teacher)}, and this training reads "
+                "none of these: give the loss a share of titles, or the encode node the views document and query"
+            )
+        found = np.concatenate([teacher[view][own] for view, _, own in parts]).astype(np.float32)
+        found /= np.linalg.norm(found, axis=1, keepdims=True).clip(min=1e-12)
+        return items, torch.from_numpy(found).to(self.device)
+
+    def _orders(
+        self,
+        dealt: Sequence[Places],
+        chunked: Sequence[Places],
+        titled: Places,
+        headed: Places,
+        asked: Places,
+        extras: Mapping[str, Places],
+        taught: Places,
+    ) -> Orders:
+        def moved(order: Places) -> Tensor:
+            return torch.from_numpy(order).to(self.device)
+
         places = np.concatenate(chunked)
-        orders = np.argsort(places), np.argsort(np.concatenate(dealt)), dealt[self.rank][places], titled, headed
-        return Orders(*(torch.from_numpy(order).to(self.device) for order in orders))
+        return Orders(
+            dealt=moved(np.argsort(places)),
+            items=moved(np.argsort(np.concatenate(dealt))),
+            chunked=moved(dealt[self.rank][places]),
+            titles=moved(titled),
+            headings=moved(headed),
+            queries=moved(asked),
+            negatives={name: moved(extra) for name, extra in extras.items()},
+            taught=moved(taught),
+        )
 
     def _positives(self, targets: Mapping[str, Tensor]) -> dict[str, float]:
         similarity = targets.get("similarity")
@@ -150,23 +245,60 @@ class Preparer:
         }
 
     def _targets(
-        self, rows: Places, headed: Places, titles: Tensor, drawn: Sequence[npt.NDArray[np.int32]]
+        self,
+        rows: Places,
+        places: Mapping[str, Places],
+        hard: Mapping[str, Places],
+        drawn: Sequence[npt.NDArray[np.int32]],
+        own: Sequence[int],
     ) -> dict[str, Tensor]:
         targets: dict[str, Tensor] = {}
+        for name, settings in self.losses.items():
+            if LOSSES[name].target == "masked":
+                texts = np.concatenate([rows[places[name]], hard.get(name, rows[:0])])
+                target = self._masking(
+                    texts, len(places[name]), settings["mask_above"], own if name == "query_text" else ()
+                )
+                if target is not None:
+                    targets[name] = target
+            elif LOSSES[name].target == "carried" and drawn and self.data.headings is not None:
+                texts = np.concatenate([rows[places[name]], hard.get(name, rows[:0])])
+                targets[name] = torch.from_numpy(self.data.headings.carried(texts, drawn)).to(self.device)
         if self.data.targets is None:
             return targets
         similarity = self.data.targets.of(rows, self.device)
         targets["similarity"] = similarity
-        for name, settings in self.losses.items():
+        for name in self.losses:
             if LOSSES[name].target == "similarity":
                 targets[name] = similarity
             elif LOSSES[name].target == "shared_labels":
                 targets[name] = self.data.targets.shared_labels(rows, self.device)
-            elif LOSSES[name].target == "carried" and drawn and self.data.headings is not None:
-                targets[name] = torch.from_numpy(self.data.headings.carried(rows[headed], drawn)).to(self.device)
-            elif LOSSES[name].target == "masked" and settings["mask_above"] is not None:
-                targets[name] = similarity[titles][:, titles]
         return targets
+
+    def _masking(self, texts: Places, count: int, mask_above: float | None, own: Sequence[int]) -> Tensor | None:
+        """(Q, Q + N): SimL of the first ``count`` of ``texts`` with all, where a loss masks by it; None: no mask.
+
+        2, which any threshold masks: a text of the same number, one that has the query among its own, and a hard
+        negative that is too similar to the query's own text (it is one of another query).
+        """
+        if not count:
+            return None
+        numbers = self.data.numbers[texts]
+        is_other = np.ones((count, len(texts)), dtype=bool)
+        is_other[np.arange(count), np.arange(count)] = False
+        right = (numbers[:count, None] == numbers[None, :]) & is_other
+        if self.data.queries is not None and len(own):
+            right |= self.data.queries.shared(texts, own) & is_other
+        reads_similarity = mask_above is not None or len(texts) > count
+        if not reads_similarity and not right.any():
+            return None
+        target = torch.zeros(count, len(texts), device=self.device)
+        if reads_similarity and self.data.targets is not None:
+            similarity = self.data.targets.of(texts, self.device)[:count]
+            if mask_above is not None:
+                target = similarity.clone()
+            target[:, count:] = torch.where(similarity[:, count:] > self.negatives["max_similarity"], 2.0, 0.0)
+        return torch.where(torch.from_numpy(right).to(self.device), 2.0, target)
 
     def ahead(self, first: int, last: int) -> Iterator[tuple[Batch, float]]:
         """The batches of steps ``first`` to ``last``, and the seconds that the step waited for each.
@@ -217,11 +349,18 @@ def _hand_over(batch: Batch, device: torch.device) -> None:
     """What another stream made, made safe for the current one."""
     current = torch.cuda.current_stream(device)
     current.wait_event(batch.ready)
-    tensors = [*batch.targets.values(), *batch.orders]
+    orders = batch.orders
+    tensors = [*batch.targets.values(), *orders.negatives.values(), *(o for o in orders if isinstance(o, Tensor))]
     for _, chunk in batch.chunks:
         tensors += [value for value in vars(chunk).values() if isinstance(value, Tensor)]
     for tensor in tensors:
         tensor.record_stream(current)
+
+
+def _drawn(nearest: npt.NDArray[np.int32], count: int, draw: np.random.Generator) -> npt.NDArray[np.int32]:
+    """``count`` of the first twice as many, in their order."""
+    some = nearest[: 2 * count]
+    return some if len(some) <= count else np.asarray(draw.choice(some, count, replace=False))
 
 
 def _dealt(lengths: npt.NDArray[np.integer], world: int) -> list[Places]:

@@ -5,6 +5,7 @@ Goes in: plain tensors and a state that JSON can hold. Comes out, under the fold
 previous/        where other settings began anew: the last checkpoint and log of those before
 step-NNNNNNNN/   the last checkpoint: weights, optimizer and generators as safetensors, ``state.json``
 best-NNNNNNNN/   the best weights so far by the chosen measure, where one is chosen
+snapshot-NNNNNNNN/  the model's weights after a step that the node keeps
 log.jsonl        a line a step and a line a measure, with times; it stays when the training is done
 tensorboard/     the same for TensorBoard
 
@@ -22,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -30,6 +31,9 @@ from safetensors import SafetensorError
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
 from biohicl.storage import read_json, whole_directory, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Tensors = Mapping[str, torch.Tensor]
 # Where one says by what a training runs.
@@ -138,6 +142,21 @@ class Checkpoints:
             if but is None or old.name != f"best-{but:08}":
                 shutil.rmtree(old)
 
+    def save_snapshot(self, step: int, model: PreTrainedModel) -> None:
+        """Writes the weights of a whole model, for the node's folder; a training that goes on from before it writes
+        the same again."""
+        with whole_directory(self.snapshot(step)) as folder:
+            model.save_pretrained(folder)
+            for path in folder.iterdir():
+                if ".safetensors" in path.name:
+                    _to_disk(path)
+                else:
+                    path.unlink()
+
+    def snapshot(self, step: int) -> Path:
+        """Where the snapshot of a step is kept."""
+        return self.folder / f"snapshot-{step:08}"
+
     def set_aside(self) -> None:
         """Moves a training's checkpoint and log to ``previous/``, in place of what lay there."""
         aside = self.folder / "previous"
@@ -149,7 +168,7 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Removes all checkpoints; what was logged stays."""
-        for kind in ("step", "best"):
+        for kind in ("step", "best", "snapshot"):
             for folder in self._steps(kind):
                 shutil.rmtree(folder)
 

@@ -1,14 +1,14 @@
 """What training reads: tokens and labels of a selection, row for row.
 
-Goes in: the tokens, labels and hierarchy tables, and where a loss asks for them label counts and the terms of MeSH.
-Comes out: :class:`TrainingData`.
+Goes in: the tokens table, and where a loss asks for them labels and hierarchy, label counts, the terms of MeSH, the
+texts' own queries, hard negatives, and a teacher's vectors. Comes out: :class:`TrainingData`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from biohicl.mesh.similarity import METHODS
 from biohicl.mesh.weights import weighting
 from biohicl.ragged import Ragged
 from biohicl.storage import sha256_of
+from biohicl.training.own_queries import OwnQueries
 from biohicl.training.queries import HeadingQueries, read_names
 from biohicl.training.targets import Targets
 from biohicl.training.tokens import READING_KEY, VIEWS, fingerprint_of
@@ -43,14 +44,20 @@ READ_OF_AN_ENCODER = (
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files that a node is trained from. ``label_counts`` and ``terms`` are there where a setting needs them."""
+    """The files that a node is trained from; all but two are there where a setting needs them.
+
+    ``teacher``: the folder of an encode node.
+    """
 
     start: Path
     tokens: Path
-    labels: Path
-    hierarchy: Path
+    labels: Path | None = None
+    hierarchy: Path | None = None
     label_counts: Path | None = None
     terms: Path | None = None
+    queries: Path | None = None
+    negatives: Path | None = None
+    teacher: Path | None = None
 
     def hashes(self) -> dict[str, str]:
         """By name, the SHA-256 of what a model depends on.
@@ -63,53 +70,131 @@ class Inputs:
             "hierarchy": self.hierarchy,
             "label_counts": self.label_counts,
             "terms": self.terms,
+            "queries": self.queries,
+            "negatives": self.negatives,
         }
         weights = sorted(self.start.glob("*.safetensors"))
         reading = sorted(path for pattern in READ_OF_AN_ENCODER for path in self.start.glob(pattern))
         hashes = {"start": _of_files(weights, self.start), "start_settings": _of_files(reading, self.start)}
+        if self.teacher is not None:
+            hashes["teacher"] = _of_files(sorted(self.teacher.glob("*.npy")), self.teacher)
         return hashes | {name: sha256_of(path) for name, path in tables.items() if path is not None}
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """A selection, ready: token lists by view, and what the labels say (None: no setting asks).
+    """A selection, ready: token lists by view, and what else a setting asks for (None: none does).
 
-    ``reading``: the fingerprint of how the tokens were made; None in tables of before that was noted.
+    ``numbers`` (n,): PMIDs of citations, numbers of descriptors, which several texts may describe, or rows of pairs;
+    ``called``: which of these, in words. ``negatives``: hard ones by source, as rows. ``teacher``: vectors (n, d) by
+    view. ``reading``: the fingerprint of how the tokens were made; None in tables of before that was noted.
     """
 
-    pmids: npt.NDArray[np.int32]
+    numbers: npt.NDArray[np.int64]
     tokens: Mapping[str, Ragged]
     targets: Targets | None
     headings: HeadingQueries | None
     reading: str | None = None
+    called: str = "PMIDs"
+    queries: OwnQueries | None = None
+    negatives: Mapping[str, Ragged] = field(default_factory=dict)
+    teacher: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.pmids)
+        return len(self.numbers)
+
+    @property
+    def has_titles(self) -> bool:
+        """Whether a text's title is a query for it; labelled documents have queries of their own."""
+        return self.called != "rows"
 
 
 def read_training_data(inputs: Inputs, settings: Mapping[str, Any]) -> TrainingData:
     """Reads what a node with these ``settings`` (its block of config.yaml) is trained on."""
-    token_table = pq.read_table(inputs.tokens, columns=["pmid", "version", *VIEWS])
+    token_table = pq.read_table(inputs.tokens)
+    keys = [name for name in token_table.column_names if name not in VIEWS]
     for view in VIEWS:
         if token_table[view].null_count or not pa.types.is_list(token_table[view].type):
             raise BioHiCLError(
                 f"{inputs.tokens}: its column {view} does not hold a list of tokens in every row; make it again: "
                 "biohicl tokens"
             )
-    pmids, token_lists = token_table["pmid"].to_numpy(), {view: Ragged.of(token_table[view]) for view in VIEWS}
+    numbers, called = _numbers(token_table)
+    token_lists = {view: Ragged.of(token_table[view]) for view in VIEWS}
     reading = (token_table.schema.metadata or {}).get(READING_KEY.encode(), b"").decode() or None
+    labels = _label_data(inputs, settings, token_table.select(keys))
+    return TrainingData(
+        numbers,
+        token_lists,
+        *labels,
+        reading,
+        called,
+        _own_queries(inputs, settings, token_table.select(keys), reading),
+        _negatives(inputs, settings, token_table.select(keys)),
+        {},
+    )
+
+
+def _numbers(table: pa.Table) -> tuple[npt.NDArray[np.int64], str]:
+    """What each row is of, as a number, and what these numbers are called."""
+    if "pmid" in table.column_names:
+        return table["pmid"].to_numpy().astype(np.int64), "PMIDs"
+    if "descriptor_ui" in table.column_names:
+        numbers = [int(ui[1:]) for ui in table["descriptor_ui"].to_pylist()]
+        return np.array(numbers, dtype=np.int64), "descriptors D"
+    return np.arange(table.num_rows, dtype=np.int64), "rows"
+
+
+def _own_queries(inputs: Inputs, settings: Mapping[str, Any], keys: pa.Table, reading: str | None) -> OwnQueries | None:
+    block = settings["losses"].get("query_text")
+    if block is None:
+        return None
+    if inputs.queries is None:
+        raise BioHiCLError("losses.query_text reads the texts' own queries; name their table of tokens with --queries")
+    table = pq.read_table(inputs.queries)
+    _check_rows(inputs.queries, table, inputs.tokens, keys)
+    own = (table.schema.metadata or {}).get(READING_KEY.encode(), b"").decode() or None
+    if own != reading:
+        raise BioHiCLError(f"{inputs.queries} and {inputs.tokens} are of different tokenizers or instructions")
+    return OwnQueries.of(table, block["kinds"])
+
+
+def _negatives(inputs: Inputs, settings: Mapping[str, Any], keys: pa.Table) -> dict[str, Ragged]:
+    counts = {name: settings.get("negatives", {}).get(name, 0) for name in ("bm25", "siblings")}
+    wanted = [name for name, count in counts.items() if count]
+    if not wanted:
+        return {}
+    if inputs.negatives is None:
+        raise BioHiCLError("negatives of a node are rows of a table; name it with --negatives")
+    table = pq.read_table(inputs.negatives)
+    _check_rows(inputs.negatives, table, inputs.tokens, keys)
+    found = {name: Ragged.of(table[name]) for name in wanted}
+    for name, rows in found.items():
+        if len(rows.values) and not 0 <= rows.values.min() <= rows.values.max() < len(rows):
+            raise BioHiCLError(f"{inputs.negatives}: its column {name} names rows that the selection does not have")
+    return found
+
+
+def _check_rows(file: Path, table: pa.Table, tokens: Path, keys: pa.Table) -> None:
+    for key in keys.column_names:
+        if key not in table.column_names or not table[key].equals(keys[key]):
+            raise BioHiCLError(f"{tokens} and {file} are not of the same selection: their {key} columns differ")
+
+
+def _label_data(
+    inputs: Inputs, settings: Mapping[str, Any], keys: pa.Table
+) -> tuple[Targets | None, HeadingQueries | None]:
+    """What the labels say, and queries of headings, where a setting asks for them."""
     label_settings = node_settings(settings).get("labels")
     if label_settings is None:
-        return TrainingData(pmids, token_lists, None, None, reading)
+        return None, None
+    if inputs.labels is None or inputs.hierarchy is None:
+        raise BioHiCLError("this node's losses read labels; name their tables with --labels and --hierarchy")
     nodes = read_nodes(inputs.hierarchy)
     wants_headings = "heading_abstract" in settings["losses"]
     column = METHODS[label_settings["similarity"]].labels
-    table = _label_table(inputs, nodes, ["direct", "closed"] if wants_headings else [column])
-    for key in ("pmid", "version"):
-        if not token_table[key].equals(table[key]):
-            raise BioHiCLError(
-                f"{inputs.tokens} and {inputs.labels} are not of the same selection: their {key} columns differ"
-            )
+    table = _label_table(inputs.labels, inputs.hierarchy, nodes, ["direct", "closed"] if wants_headings else [column])
+    _check_rows(inputs.labels, table, inputs.tokens, keys)
     sets = {
         name: LabelSets.of(table[name], table[f"{name}_kinds"])
         for name in ("direct", "closed")
@@ -130,9 +215,7 @@ def read_training_data(inputs: Inputs, settings: Mapping[str, Any]) -> TrainingD
         names = read_names(inputs.terms, nodes)
         most = settings["losses"]["heading_abstract"]["headings"]
         headings = HeadingQueries(sets["direct"], sets["closed"], weights.nodes, names, most)
-    return TrainingData(
-        pmids, token_lists, Targets(sets[column], weights, label_settings["similarity"]), headings, reading
-    )
+    return Targets(sets[column], weights, label_settings["similarity"]), headings
 
 
 def check_tokens(
@@ -146,7 +229,8 @@ def check_tokens(
         )
     known = model.get_input_embeddings().weight.shape[0]
     positions = positions_of(inputs.start)
-    for view, lists in data.tokens.items():
+    own = {} if data.queries is None else {"queries": data.queries.tokens}
+    for view, lists in {**data.tokens, **own}.items():
         if len(lists.values) and not 0 <= lists.values.min() <= lists.values.max() < known:
             raise BioHiCLError(
                 f"{inputs.tokens}: token {lists.values.max()} of column {view} is none of the {known:,} that "
@@ -168,13 +252,13 @@ def _of_files(files: list[Path], folder: Path) -> str:
     return hashlib.sha256(listed.encode()).hexdigest()
 
 
-def _label_table(inputs: Inputs, nodes: Nodes, columns: list[str]) -> pa.Table:
-    kinds = [f"{column}_kinds" for column in columns]
-    table = pq.read_table(inputs.labels, columns=["pmid", "version", *columns, *kinds])
+def _label_table(labels: Path, hierarchy: Path, nodes: Nodes, columns: list[str]) -> pa.Table:
+    known = pq.read_schema(labels).names
+    unread = {f"{name}{ending}" for name in ("direct", "closed") if name not in columns for ending in ("", "_kinds")}
+    table = pq.read_table(labels, columns=[name for name in known if name not in unread])
     made_with = (table.schema.metadata or {}).get(HIERARCHY_KEY.encode(), b"").decode()
     if made_with != nodes.fingerprint:
         raise BioHiCLError(
-            f"{inputs.labels}: its ids are of another hierarchy than {inputs.hierarchy}; make them again: "
-            "biohicl labels"
+            f"{labels}: its ids are of another hierarchy than {hierarchy}; make them again: biohicl labels"
         )
     return table

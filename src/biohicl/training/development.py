@@ -42,8 +42,7 @@ def measure(model: TextModel, data: TrainingData, rows: npt.NDArray[np.integer],
 
     with torch.inference_mode():
         titles, abstracts = (
-            normalize(model.embed_all(data.tokens[view].rows(rows), TOKENS_AT_A_TIME), dim=-1)
-            for view in ("query", "passage")
+            normalize(model.embed_all(lists, TOKENS_AT_A_TIME), dim=-1) for lists in _asked_and_found(data, rows)
         )
         scores = (titles @ abstracts.T).cpu().numpy()
         similarity = (abstracts @ abstracts.T).cpu().numpy()
@@ -58,6 +57,15 @@ def measure(model: TextModel, data: TrainingData, rows: npt.NDArray[np.integer],
         varies = target.min() < target.max() and found.min() < found.max()
         correlation = float(spearmanr(found, target).statistic) if varies else 0.0
     return Measures(step, float((1 / ranks).mean()), float(similarity[pairs].mean()), correlation)
+
+
+def _asked_and_found(
+    data: TrainingData, rows: npt.NDArray[np.integer]
+) -> tuple[list[npt.NDArray[np.int32]], list[npt.NDArray[np.int32]]]:
+    """Titles and their abstracts, as tokens; of labelled documents, which have queries, their first and the text."""
+    if data.has_titles or data.queries is None:
+        return data.tokens["query"].rows(rows), data.tokens["passage"].rows(rows)
+    return data.queries.tokens.rows(data.queries.first[rows]), data.tokens["document"].rows(rows)
 
 
 class Judge:

@@ -18,13 +18,14 @@ STEPS_OF_NOTHING = 3
 
 
 def not_finite(
-    step: int, pmids: npt.NDArray[np.integer], terms: Mapping[str, float], loss: float, norm: float
+    step: int, called: str, numbers: npt.NDArray[np.integer], terms: Mapping[str, float], loss: float, norm: float
 ) -> BioHiCLError:
-    """The loss or its gradient is NaN or infinite. ``pmids``: of the whole batch, the first of which are named."""
-    named = ", ".join(str(pmid) for pmid in pmids[:PMIDS_NAMED])
+    """The loss or its gradient is NaN or infinite. ``numbers``: of the whole batch, the first of which are named, by
+    what they are ``called`` (PMIDs)."""
+    named = ", ".join(str(number) for number in numbers[:PMIDS_NAMED])
     return BioHiCLError(
         f"the loss is {loss} and its gradient's norm {norm} at step {step} ({_values(terms)}); the batch begins with "
-        f"PMIDs {named}. Lower schedule.learning_rate"
+        f"{called} {named}. Lower schedule.learning_rate"
     )
 
 

@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, softmax, softplus
 
+# Of a range of 18.4 of a logarithm.
+HALVINGS = 25
 # What SigLIP starts from (arXiv 2303.15343): a scale of 10, learned as its logarithm, and a bias that makes the many
 # unrelated pairs cheap.
 SIGLIP_START = {"log_scale": 2.302585092994046, "bias": -10.0}
@@ -70,12 +72,21 @@ def contrastive(
     return _mean_where(terms - torch.log(target.clamp(min=1e-12)), positives)
 
 
-def soft_targets(one: Tensor, other: Tensor, target: Tensor, temperature: float, target_temperature: float) -> Tensor:
+def soft_targets(
+    one: Tensor,
+    other: Tensor,
+    target: Tensor,
+    temperature: float,
+    target_temperature: float = 0.0,
+    target_perplexity: float | None = None,
+) -> Tensor:
     """Mean over anchors i of the cross-entropy, over the others j != i,
 
         - sum_j softmax_j(SimL_ij / target_temperature) log softmax_j(SimE_ij / temperature)
 
-    Anchors that share no label with any other are left out: their target would be noise.
+    Anchors that share no label with any other are left out: their target would be noise. With ``target_perplexity``
+    each anchor has the temperature that gives its target that perplexity (:func:`temperatures`), so that similarities
+    of different scales ask for equally sharp answers.
 
     Source: X-CLR (arXiv 2407.18134).
     """
@@ -85,10 +96,35 @@ def soft_targets(one: Tensor, other: Tensor, target: Tensor, temperature: float,
     if similarity.shape[0] < 3:
         return similarity.sum() * 0.0
     hidden = _lowest(similarity)
-    wanted = softmax(torch.where(others, target / target_temperature, hidden), dim=1)
+    scale: Tensor | float = target_temperature
+    if target_perplexity is not None:
+        scale = temperatures(target, others, target_perplexity)
+    wanted = softmax(torch.where(others, target / scale, hidden), dim=1)
     found = log_softmax(torch.where(others, similarity, hidden), dim=1)
     per_anchor = -torch.where(others, wanted * found, 0.0).sum(dim=1)
     return _mean_where(per_anchor, anchors)
+
+
+def temperatures(target: Tensor, others: Tensor, perplexity: float) -> Tensor:
+    """(B, 1): for each row the t at which softmax(target / t) over ``others`` has the perplexity exp(entropy).
+
+    Found by halving between 1e-4 and 1e4, to 1e-6 of its logarithm. A row cannot be sharper than its ties for the
+    highest value, nor flatter than all of its others: such a one gets an end of that range.
+
+    Source: the perplexity of t-SNE (van der Maaten and Hinton 2008), for rows of similarities.
+    """
+    low = target.new_full((len(target), 1), -9.21)
+    high = -low
+    shifted = target - torch.where(others, target, _lowest(target)).amax(dim=1, keepdim=True)
+    wanted = torch.tensor(perplexity, device=target.device).log()
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        logits = torch.where(others, shifted / middle.exp(), _lowest(target))
+        logarithms = log_softmax(logits, dim=1)
+        entropy = -torch.where(others, logarithms.exp() * logarithms, 0.0).sum(dim=1, keepdim=True)
+        is_flat = entropy > wanted
+        low, high = torch.where(is_flat, low, middle), torch.where(is_flat, middle, high)
+    return ((low + high) / 2).exp()
 
 
 def cosent(one: Tensor, other: Tensor, target: Tensor, scale: float) -> Tensor:
@@ -144,8 +180,17 @@ def mul_sup_con(one: Tensor, other: Tensor, target: Tensor, temperature: float) 
 
 
 def title_abstract(one: Tensor, other: Tensor, target: Tensor, temperature: float, mask_above: float | None) -> Tensor:
-    """InfoNCE of titles (``one``) and their abstracts: see :func:`info_nce`."""
-    return info_nce(one, other, None if mask_above is None else target > mask_above, temperature)
+    """InfoNCE of titles (T, d) and abstracts (T + N, d), the last N of them hard negatives: see :func:`info_nce`.
+
+    ``target`` (T, T + N) is SimL; where it is above ``mask_above``, the abstract is no wrong answer. Above 1 stands for
+    that at any ``mask_above``.
+    """
+    return info_nce(one, other, target > (1.0 if mask_above is None else mask_above), temperature)
+
+
+def query_text(one: Tensor, other: Tensor, target: Tensor, temperature: float, mask_above: float | None) -> Tensor:
+    """InfoNCE of texts' own queries (Q, d) and the texts (Q + N, d): as :func:`title_abstract`."""
+    return title_abstract(one, other, target, temperature, mask_above)
 
 
 def heading_abstract(one: Tensor, other: Tensor, target: Tensor, temperature: float) -> Tensor:
@@ -160,7 +205,8 @@ def heading_abstract(one: Tensor, other: Tensor, target: Tensor, temperature: fl
 def info_nce(queries: Tensor, texts: Tensor, masked: Tensor | None, temperature: float) -> Tensor:
     """Each query finds its own text among all, and each text its query: the mean of both cross-entropies.
 
-    ``masked`` (B, B): true where text j is no wrong answer to query i, and is left out; a query's own text never is.
+    ``queries`` (Q, d), ``texts`` (Q + N, d): query i has text i; the last N are no query's, and wrong answers alone.
+    ``masked`` (Q, Q + N): true where text j is no wrong answer to query i, and is left out; a query's own never is.
 
     Source: van den Oord et al. 2018 (arXiv 1807.03748), symmetric as in CLIP (arXiv 2103.00020).
     """
@@ -168,13 +214,21 @@ def info_nce(queries: Tensor, texts: Tensor, masked: Tensor | None, temperature:
     if masked is not None:
         scaled = torch.where(masked & _others(scaled), _lowest(scaled), scaled)
     rows = log_softmax(scaled, dim=1).diagonal()
-    columns = log_softmax(scaled, dim=0).diagonal()
+    columns = log_softmax(scaled[:, : len(queries)], dim=0).diagonal()
     return -(rows.mean() + columns.mean()) / 2
+
+
+def teacher_vectors(one: Tensor, other: Tensor, target: Tensor) -> Tensor:
+    """Mean of 1 - cosine of the vectors ``one`` (n, d) and the teacher's of the same texts, ``other`` (n, d).
+
+    Source: this project's reading of the self-distillation of BioLORD-2023 (arXiv 2311.16075).
+    """
+    return (1 - (one * other).sum(dim=1)).mean()
 
 
 def _others(similarity: Tensor) -> Tensor:
     """True for pairs of two different citations."""
-    return ~torch.eye(similarity.shape[0], dtype=torch.bool, device=similarity.device)
+    return ~torch.eye(*similarity.shape, dtype=torch.bool, device=similarity.device)
 
 
 def _without_diagonal(square: Tensor) -> Tensor:
@@ -193,8 +247,8 @@ def _mean_where(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, values, 0.0).sum() / count.clamp(min=1)
 
 
-Rows = Literal["texts", "titles", "headings"]
-Target = Literal["similarity", "shared_labels", "carried", "masked"]
+Rows = Literal["texts", "titles", "headings", "queries", "taught"]
+Target = Literal["similarity", "shared_labels", "carried", "masked", "teacher"]
 
 
 @dataclass(frozen=True)
@@ -202,9 +256,11 @@ class Loss:
     """What the trainer has to know of a loss."""
 
     value: Callable[..., Tensor]
-    # What `one` holds: the texts again, titles, or queries made of headings.
+    # What `one` holds: the texts again, titles, queries made of headings, the texts' own queries, or all that the
+    # teacher has vectors of.
     rows: Rows
-    # What `target` holds: SimL, the weights of MulSupCon, who carries a query's headings, or SimL where it masks.
+    # What `target` holds: SimL, the weights of MulSupCon, who carries a query's headings, SimL where it masks, or (as
+    # `other`) the teacher's vectors.
     target: Target
     # Scalars that are learned beside the model, and where they start.
     learned: Mapping[str, float] = field(default_factory=dict)
@@ -220,4 +276,6 @@ LOSSES: Mapping[str, Loss] = {
     "mul_sup_con": Loss(mul_sup_con, "texts", "shared_labels"),
     "title_abstract": Loss(title_abstract, "titles", "masked"),
     "heading_abstract": Loss(heading_abstract, "headings", "carried"),
+    "query_text": Loss(query_text, "queries", "masked"),
+    "teacher_vectors": Loss(teacher_vectors, "taught", "teacher"),
 }

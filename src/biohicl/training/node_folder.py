@@ -1,12 +1,13 @@
 """The folder of a node: the model as sentence-transformers loads it, what it was made from, and how that went.
 
 Goes in: what a training has when it is done. Comes out, whole or not at all: merged weights, tokenizer and settings,
-the LoRA adapter in ``adapter/``, ``training_log.parquet`` (a row a step), ``development.parquet`` (a row a measure on
-held-out citations) and ``manifest.json``.
+the LoRA adapter in ``adapter/``, weights along the way in ``snapshots/<step>/``, ``training_log.parquet`` (a row a
+step), ``development.parquet`` (a row a measure on held-out citations) and ``manifest.json``.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,17 +36,21 @@ def write_node(
     log: Sequence[Mapping[str, Any]],
     measures: Sequence[Mapping[str, Any]],
     manifest: Mapping[str, Any],
+    snapshots: Mapping[int, Path] | None = None,
 ) -> None:
     """Writes the folder ``output``; the model trains no more after it.
 
     ``start``: the name of what it was trained from. ``log``: a mapping a step. ``measures``: one a measure.
+    ``snapshots``: by step, the folder with the weights that the model had then.
     """
     dimension = trainable.model.config.hidden_size
     with whole_directory(output) as folder:
         trainable.save(folder, start)
         tokenizer.save_pretrained(folder)
-        # Trained in fp32, whatever the start's own weights are computed in.
-        write_settings(replace(encoder, dtype="float32"), folder, dimension)
+        # Trained in fp32, whatever the start's own weights are computed in, and by cosines.
+        write_settings(replace(encoder, dtype="float32", normalize=True, similarity="cosine"), folder, dimension)
+        for step, snapshot in (snapshots or {}).items():
+            shutil.copytree(snapshot, folder / "snapshots" / str(step))
         write_parquet(pa.Table.from_pylist([dict(row) for row in log]), folder / "training_log.parquet")
         rows = pa.Table.from_pylist([dict(row) for row in measures], schema=DEVELOPMENT)
         write_parquet(rows, folder / "development.parquet")

@@ -48,6 +48,12 @@ class Plan:
         return hashlib.sha256(self.batches.values.tobytes() + self.batches.offsets.tobytes()).hexdigest()
 
 
+def snapshot_steps(steps: int, wanted: int) -> list[int]:
+    """The steps after which a snapshot is kept: ``wanted`` at most, evenly from the middle on, not the last."""
+    found = {round(steps / 2 * (1 + number / wanted)) for number in range(wanted)}
+    return sorted(step for step in found if 0 < step < steps)
+
+
 def held_out(pmids: npt.NDArray[np.integer], wanted: int, seed: int) -> npt.NDArray[np.bool_]:
     """(n,): the ``wanted`` citations whose hashed PMIDs come first, or a tenth of all where that is less."""
     count = min(wanted, len(pmids) // LARGEST_SHARE_HELD_OUT)

@@ -22,6 +22,9 @@ from biohicl.training.batches import Batch
 from biohicl.training.losses import LOSSES
 from biohicl.training.ranks import Ranks
 
+# Keys of a loss's block that say what it reads, not what it computes.
+NOT_OF_THE_FORMULA = ("weight", "share", "headings", "kinds")
+
 
 class Step:
     """The losses of a node over a model that one or several processes hold."""
@@ -71,17 +74,24 @@ class Step:
 
     def terms(self, items: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Each loss of the embeddings of all items (n, d), before its weight."""
-        size = len(batch.rows)
-        texts, titles = items[:size], items[size : size + len(batch.titles)]
-        queries = items[size + len(batch.titles) :]
+        counts = [len(rows) for rows in (batch.rows, batch.titles, batch.headings, batch.queries)]
+        texts, titles, headings, queries = items[: sum(counts)].split(counts)
+        asking = {
+            "titles": (titles, batch.orders.titles),
+            "headings": (headings, batch.orders.headings),
+            "queries": (queries, batch.orders.queries),
+        }
         terms: dict[str, Tensor] = {}
         for name, settings in self.losses.items():
-            own = {key: value for key, value in settings.items() if key not in ("weight", "share", "headings")}
+            own = {key: value for key, value in settings.items() if key not in NOT_OF_THE_FORMULA}
             one, other = texts, texts
-            if LOSSES[name].rows != "texts":
-                is_of_titles = LOSSES[name].rows == "titles"
-                one, place = (titles, batch.orders.titles) if is_of_titles else (queries, batch.orders.headings)
+            if LOSSES[name].rows == "taught":
+                one, other = items[batch.orders.taught], batch.targets[name]
+            elif LOSSES[name].rows != "texts":
+                one, place = asking[LOSSES[name].rows]
                 other = texts[place]
+                if name in batch.orders.negatives:
+                    other = torch.cat([other, items[batch.orders.negatives[name]]])
             if len(one) == 0:
                 terms[name] = items.sum() * 0.0
                 continue

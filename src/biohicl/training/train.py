@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from biohicl.encoder.embed import pick_device
@@ -33,7 +34,7 @@ from biohicl.training.development import Judge, Measures, measure
 from biohicl.training.interruption import Interruption
 from biohicl.training.node_folder import write_node
 from biohicl.training.optimizer import new_optimizer, optimizer_state, restore_optimizer, set_rate
-from biohicl.training.plan import Plan, held_out, plan_batches
+from biohicl.training.plan import Plan, held_out, plan_batches, snapshot_steps
 from biohicl.training.provenance import manifest
 from biohicl.training.ranks import Ranks
 from biohicl.training.step import Step
@@ -120,8 +121,9 @@ class Training:
         torch.manual_seed(settings["seed"] + ranks.rank)
         mixed = None if options.precision is None else options.precision == "bfloat16"
         self.model = TextModel(model, self.encoder.pooling, pad_id_of(self.tokenizer), mixed=mixed)
-        self.is_held_out = held_out(data.pmids, settings["development"]["citations"], settings["seed"])
-        self.data, self.plan = data, self._planned(data)
+        self.data = data
+        self.is_held_out = self._held_out(data)
+        self.plan = self._planned(data)
         self.preparer = Preparer(
             data, self.plan, settings, self.model, self._query_tokens, ranks.rank, ranks.world, options.chunk_tokens
         )
@@ -132,6 +134,7 @@ class Training:
                 "schedule.batch_size (or batch_tokens), or take fewer processes (training.gpus)"
             )
         self.step = Step(self.model, self.trainable.parameters, self.trainable.learned, settings["losses"], ranks)
+        self.snapshots = snapshot_steps(len(self.plan), settings["schedule"].get("snapshots", 0))
         self.optimizer = new_optimizer(self.trainable, settings["schedule"])
         self.hashes = inputs.hashes()
         self.judge = Judge(settings["development"], [])
@@ -142,9 +145,22 @@ class Training:
 
     # --- before the first step ----------------------------------------------------------------------
 
+    def _readable(self, data: TrainingData) -> npt.NDArray[np.bool_]:
+        """(n,): which texts a loss can read: where all that is read are texts with queries of their own, these."""
+        if data.queries is not None and self.settings["losses"].keys() == {"query_text"}:
+            return data.queries.usable
+        return np.ones(len(data), dtype=bool)
+
+    def _held_out(self, data: TrainingData) -> npt.NDArray[np.bool_]:
+        readable = np.flatnonzero(self._readable(data))
+        chosen = np.zeros(len(data), dtype=bool)
+        wanted = self.settings["development"]["citations"]
+        chosen[readable] = held_out(data.numbers[readable], wanted, self.settings["seed"])
+        return chosen
+
     def _planned(self, data: TrainingData) -> Plan:
         tokens = data.tokens["document"].lengths() + data.tokens["query"].lengths()
-        rows = np.flatnonzero(~self.is_held_out)
+        rows = np.flatnonzero(self._readable(data) & ~self.is_held_out)
         plan = plan_batches(rows, tokens, data.targets, self.settings["schedule"], self.settings["seed"])
         wanted = self.settings["schedule"]["related"]
         if wanted and self.ranks.is_first:
@@ -282,7 +298,8 @@ class Training:
             [*self.trainable.parameters, *self.trainable.scalars], self.settings["schedule"]["clip"]
         ).item()
         if not (np.isfinite(loss) and np.isfinite(norm)):
-            raise failures.not_finite(batch.step, self.data.pmids[batch.rows], terms, loss, norm)
+            named = self.data.called, self.data.numbers[batch.rows]
+            raise failures.not_finite(batch.step, *named, terms, loss, norm)
         self.idle = self.idle + 1 if norm == 0 else 0
         if self.idle >= failures.STEPS_OF_NOTHING:
             raise failures.nothing_to_learn(terms)
@@ -290,6 +307,8 @@ class Training:
         epoch = int(self.plan.epochs[batch.step - 1])
         row = {"step": batch.step, "epoch": epoch, "learning_rate": rate, "loss": loss, **terms}
         row |= {"gradient_norm": norm, "citations": len(batch.rows), "tokens": batch.tokens, **batch.positives}
+        if batch.step in self.snapshots and self.ranks.is_first:
+            self.checkpoints.save_snapshot(batch.step, self.trainable.merged())
         if watch is not None:
             self.log.append(row)
             seconds = time.perf_counter() - started + waited
@@ -451,6 +470,7 @@ class Training:
             self.log,
             self.judge.rows(),
             manifest(self.name, self.settings, self.hashes, self.model.precision, **facts),
+            {step: self.checkpoints.snapshot(step) for step in self.snapshots if step <= len(self.log)},
         )
         self.checkpoints.clear()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,6 +75,13 @@ class Trainable:
             for name, own in self.learned.items():
                 for key, value in own.items():
                     value.copy_(state[f"loss.{name}.{key}"])
+
+    def merged(self) -> PreTrainedModel:
+        """A copy of the model as it is now, adapters merged; the model itself trains on."""
+        if self.adapted is None:
+            return copy.deepcopy(self.model)
+        merged: PreTrainedModel = copy.deepcopy(self.adapted).merge_and_unload()
+        return merged
 
     def save(self, folder: Path, start: str) -> PreTrainedModel:
         """Writes the merged model, and the adapter in ``adapter/``; the model trains no more after it."""
