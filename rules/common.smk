@@ -269,10 +269,44 @@ def attempt(folder):
 
 def tokens_of_node(wildcards):
     """A node reads the tokens of the backbone at the end of its chain, or of the one that these are shared with."""
-    block = CONFIG["nodes"][wildcards.node]
-    backbone = configuration.chain_of(CONFIG, wildcards.node)[-1]
+    return f"results/training/tokens/{reading_of_node(wildcards.node)}.parquet"
+
+
+def reading_of_node(node):
+    """Of which tokenizer, of what length and of which selection its tokens are."""
+    block = CONFIG["nodes"][node]
+    backbone = configuration.chain_of(CONFIG, node)[-1]
     owner = CONFIG["backbones"][backbone]["tokens_of"] or backbone
-    return f"results/training/tokens/{owner}-{block['max_length']}/{block['selection']}.parquet"
+    return f"{owner}-{block['max_length']}/{block['selection']}"
+
+
+def labels_of_node(wildcards):
+    """Of citations and of concepts; labelled pairs have no headings."""
+    selection = CONFIG["nodes"][wildcards.node]["selection"]
+    return [] if selection in CONFIG["training"]["pairs"] else f"results/training/labels/{selection}.parquet"
+
+
+def hierarchy_of_node(wildcards):
+    return f"{TRAINING_RELEASE}/hierarchy.parquet" if labels_of_node(wildcards) else []
+
+
+def queries_of_node(wildcards):
+    """Only where the node reads the texts' own queries."""
+    if "query_text" not in CONFIG["nodes"][wildcards.node]["losses"]:
+        return []
+    return f"results/training/query_tokens/{reading_of_node(wildcards.node)}.parquet"
+
+
+def negatives_of_node(wildcards):
+    """Only where the node's queries get hard negatives."""
+    block = CONFIG["nodes"][wildcards.node]
+    return f"results/training/negatives/{block['selection']}.parquet" if configuration.has_negatives(block) else []
+
+
+def teacher_of_node(wildcards):
+    """The vectors of its teacher, where it has one."""
+    teacher = CONFIG["nodes"][wildcards.node]["teacher"]
+    return f"results/teachers/{teacher}" if teacher else []
 
 
 def label_counts_of_node(wildcards):
@@ -294,7 +328,15 @@ def terms_of_node(wildcards):
 
 def tables_of_training(wildcards, input):
     """Options for the tables that not every node reads."""
-    given = {"--label-counts": input.counts, "--terms": input.terms}
+    given = {
+        "--labels": input.labels,
+        "--hierarchy": input.hierarchy,
+        "--label-counts": input.counts,
+        "--terms": input.terms,
+        "--queries": input.queries,
+        "--negatives": input.negatives,
+        "--teacher": input.teacher,
+    }
     return " ".join(f"{option} {path}" for option, path in given.items() if path)
 
 

@@ -133,10 +133,13 @@ rule train_node:
     input:
         start=lambda wildcards: encoder_folder(CONFIG["nodes"][wildcards.node]["start"]),
         tokens=tokens_of_node,
-        labels=lambda wildcards: f"results/training/labels/{CONFIG['nodes'][wildcards.node]['selection']}.parquet",
-        hierarchy=f"{TRAINING_RELEASE}/hierarchy.parquet",
+        labels=labels_of_node,
+        hierarchy=hierarchy_of_node,
         counts=label_counts_of_node,
         terms=terms_of_node,
+        queries=queries_of_node,
+        negatives=negatives_of_node,
+        teacher=teacher_of_node,
     output:
         directory("results/models/{node}"),
     log:
@@ -154,7 +157,7 @@ rule train_node:
         tables=tables_of_training,
     shell:
         "$TRAINING_LAUNCHER biohicl --threads {threads} train --start {input.start} --tokens {input.tokens} "
-        "--labels {input.labels} --hierarchy {input.hierarchy} {params.tables} --settings {params.settings:q} "
+        "{params.tables} --settings {params.settings:q} "
         "--checkpoints results/training/checkpoints/{wildcards.node} $TRAINING_OPTIONS --output {output} > {log} 2>&1"
 
 

@@ -3,6 +3,9 @@
 import json
 import sys
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from biohicl.training.checkpoints import Checkpoints
@@ -78,3 +81,41 @@ def training(made, block, tmp_path, options=CPU, ranks=None, **over):
     return Training(
         inputs_of(made, **over), block, "node", Checkpoints(tmp_path / "checkpoints"), options, ranks or Ranks(0, 1)
     )
+
+
+def own_tables(made, folder, seed=0):
+    """Query tokens and hard negatives for the selection of `made`, as their commands write them, drawn at random.
+
+    Text i has i % 3 queries: a span of its document, and then a name; row 5 shares a query with row 7.
+    """
+    tokens = pq.read_table(inputs_of(made).tokens)
+    keys = tokens.select(["pmid", "version"])
+    draw = np.random.default_rng(seed)
+    queries, kinds, starts, ends = [], [], [], []
+    for row, document in enumerate(tokens["document"].to_pylist()):
+        start = int(draw.integers(1, len(document) // 2))
+        end = int(draw.integers(start + 1, len(document)))
+        count = row % 3
+        queries.append([[2, *document[start:end], 3], [2, 40 + row % 900, 3]][:count])
+        kinds.append([0, 3][:count])
+        starts.append([start, 0][:count])
+        ends.append([end, 0][:count])
+    queries[5], kinds[5], starts[5], ends[5] = [[2, 77, 78, 3]], [4], [0], [0]
+    queries[7], kinds[7], starts[7], ends[7] = [[2, 77, 78, 3]], [4], [0], [0]
+    asked = {
+        "kinds": pa.array(kinds, pa.list_(pa.uint8())),
+        "queries": pa.array(queries, pa.list_(pa.list_(pa.int32()))),
+        "starts": pa.array(starts, pa.list_(pa.int32())),
+        "ends": pa.array(ends, pa.list_(pa.int32())),
+    }
+    near = {
+        name: pa.array(
+            [draw.integers(0, keys.num_rows, 12).tolist() for _ in range(keys.num_rows)], pa.list_(pa.int32())
+        )
+        for name in ("bm25", "siblings")
+    }
+    paths = folder / "query_tokens.parquet", folder / "negatives.parquet"
+    for path, columns in zip(paths, (asked, near), strict=True):
+        table = pa.table({**{name: keys[name] for name in keys.column_names}, **columns})
+        pq.write_table(table.replace_schema_metadata(tokens.schema.metadata), path)
+    return {"queries": paths[0], "negatives": paths[1]}

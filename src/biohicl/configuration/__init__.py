@@ -5,12 +5,14 @@ with every default filled in, or a :class:`~biohicl.errors.BioHiCLError` whose m
 what is allowed, and the nearest valid name.
 
 reading      files, overlays, defaults; where a key stands in a file
+ablations    small trainings that differ in one thing each, written out as nodes
 schema       what the schema says of a value, in words
 references   what one key says of another
 derived      what follows from a checked configuration for nodes and files
 systems      the systems under test, and what each is compared with
 """
 
+from biohicl.configuration.ablations import cells_of, nodes_of_cell
 from biohicl.configuration.derived import (
     LABEL_LOSSES,
     ancestry_of,
@@ -39,6 +41,7 @@ __all__ = [
     "System",
     "ancestry_of",
     "benchmark_source",
+    "cells_of",
     "chain_of",
     "file_numbers",
     "has_negatives",
@@ -46,6 +49,7 @@ __all__ = [
     "load",
     "needs_label_counts",
     "node_settings",
+    "nodes_of_cell",
     "parents_of",
     "reads_labels",
     "resolve",

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from biohicl.configuration.ablations import with_ablations
 from biohicl.configuration.derived import with_mixtures
 from biohicl.configuration.references import check_finite, check_node, check_references
 from biohicl.configuration.schema import ConfigKeyError, Key, check_schema, dotted, kind_of
@@ -38,8 +39,9 @@ def resolve(config: Mapping[str, Any], schema_file: str | Path, files: Sequence[
     ``files`` are the YAML files it came from: an error names the one, and the line, that holds the key.
     """
     schema = yaml.safe_load(Path(schema_file).read_text(encoding="utf-8"))
-    completed = _with_defaults(_plain(config), schema, schema)
     try:
+        written_out = with_ablations(_plain(config), _plain, _overlay)
+        completed = _with_defaults(written_out, schema, schema)
         check_schema(completed, schema)
         check_references(completed)
     except ConfigKeyError as problem:

@@ -1,0 +1,72 @@
+"""Small trainings that differ from a base in one thing each, written out as nodes.
+
+Goes in: a configuration as it was merged, before defaults. Comes out: the same with a node for each training, and for a
+checked configuration which nodes belong to which cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import product
+from typing import Any
+
+from biohicl.configuration.schema import ConfigKeyError, nearest
+
+BASE = "base"
+PREFIX = "ablation"
+SEEDS = (1, 2, 3)
+# A node's settings over another's: nested mappings are merged, null takes out.
+Overlay = Callable[[dict[str, Any], Mapping[str, Any]], None]
+
+
+def cells_of(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """By the name of each cell, the levels of the factors in which it differs from the base, which comes first."""
+    block = config.get("ablations") or {}
+    if block.get("of") is None:
+        return {}
+    factors = block.get("factors") or {}
+    changes: list[dict[str, str]] = [{}]
+    if block.get("grid", "one") == "one":
+        changes += [{factor: level} for factor, levels in factors.items() for level in levels]
+    else:
+        choices = ([None, *levels] for levels in factors.values())
+        combined = (dict(zip(factors, chosen, strict=True)) for chosen in product(*choices))
+        changes = [{factor: level for factor, level in each.items() if level is not None} for each in combined]
+    return {".".join(f"{factor}.{level}" for factor, level in each.items()) or BASE: each for each in changes}
+
+
+def nodes_of_cell(config: Mapping[str, Any], cell: str) -> dict[int, str]:
+    """By seed, the nodes of a cell."""
+    seeds = config["ablations"].get("seeds", SEEDS)
+    return {seed: f"{PREFIX}.{cell}.{seed}" for seed in seeds}
+
+
+def with_ablations(config: dict[str, Any], copy: Callable[[Any], Any], overlay: Overlay) -> dict[str, Any]:
+    """``config``, not completed yet, with the nodes of its cells."""
+    block, nodes = config.get("ablations"), config.get("nodes")
+    if not isinstance(block, dict) or not isinstance(nodes, dict) or block.get("of") is None:
+        return config
+    base = nodes.get(block["of"])
+    if not isinstance(base, dict) or base.get("step", "train") != "train":
+        trained = [
+            name for name, node in nodes.items() if isinstance(node, dict) and node.get("step", "train") == "train"
+        ]
+        raise ConfigKeyError(
+            ("ablations", "of"), f"'{block['of']}' is not a training of `nodes`{nearest(str(block['of']), trained)}"
+        )
+    made = dict(nodes)
+    for cell, levels in cells_of(config).items():
+        for seed, name in nodes_of_cell(config, cell).items():
+            if name in nodes:
+                raise ConfigKeyError(("nodes", name), "is the name of a training of `ablations`; rename it")
+            node = copy(base)
+            overlay(node, block.get("with") or {})
+            for factor, level in levels.items():
+                change = block["factors"][factor][level]
+                if not isinstance(change, dict):
+                    raise ConfigKeyError(
+                        ("ablations", "factors", factor, level), "a mapping of a node's keys is needed"
+                    )
+                overlay(node, change)
+            made[name] = {**node, "seed": seed}
+    return {**config, "nodes": made}

@@ -1,0 +1,200 @@
+"""What the recipes' batches hold beside texts and titles: own queries, hard negatives, a teacher's vectors."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from biohicl.errors import BioHiCLError
+from biohicl.training.own_queries import KINDS
+from biohicl.training.plan import snapshot_steps
+from trainings import CPU, EVERY_LOSS, node, own_tables, run, training
+
+ASKING = {
+    "title_abstract": {"weight": 1.0, "temperature": 0.05, "share": 0.4, "mask_above": None},
+    "heading_abstract": {"weight": 1.0, "temperature": 0.05, "share": 0.3, "headings": 2},
+    "query_text": {"weight": 1.0, "temperature": 0.05, "share": 0.3, "mask_above": None, "kinds": None},
+}
+HARD = {"bm25": 2, "siblings": 1, "max_similarity": 0.4}
+
+
+@pytest.fixture
+def asking(made, tmp_path):
+    block = node(made[1], losses=ASKING, negatives=HARD, schedule__batch_size=30)
+    return training(made, block, tmp_path, **own_tables(made, tmp_path))
+
+
+def items_of(batch):
+    """The token lists of a batch, in the order of its items."""
+    count = sum(len(dealt) for dealt in batch.dealt)
+    lists = [None] * count
+    for places, packed in batch.chunks:
+        for place, item in zip(packed.places.tolist(), batch.dealt[0][places].tolist(), strict=True):
+            lists[item] = packed.ids[0, packed.offsets[place] : packed.offsets[place + 1]].tolist()
+    return lists
+
+
+def test_a_text_with_a_query_of_its_own_is_read_without_the_query(asking):
+    own, tokens = asking.data.queries, asking.data.tokens
+    spans = names = 0
+    for step in range(1, 6):
+        batch = asking.preparer.prepare(step)
+        lists = items_of(batch)
+        asked = lists[len(batch.rows) + len(batch.titles) + len(batch.headings) :][: len(batch.queries)]
+        assert len(batch.queries) == 9
+        for place, query in zip(batch.queries, asked, strict=True):
+            row = int(batch.rows[place])
+            candidates = [int(number) for number in range(own.first[row], own.first[row + 1])]
+            number = next(n for n in candidates if own.tokens.rows([n])[0].tolist() == query)
+            document = tokens["document"].rows([row])[0].tolist()
+            if KINDS[own.kinds[number]] == "synonym":
+                names += 1
+                assert lists[place] == tokens["passage"].rows([row])[0].tolist()
+            else:
+                start, end = own.spans[number]
+                spans += end > start
+                assert lists[place] == document[:start] + document[end:]
+        for place in set(range(len(batch.rows))) - set(batch.queries.tolist()):
+            view = "passage" if place in batch.titles else "document"
+            assert lists[place] == tokens[view].rows([int(batch.rows[place])])[0].tolist()
+    assert spans > 3
+    assert names > 3
+
+
+def test_hard_negatives_are_the_nearest_of_the_batch_and_none_is_right(asking):
+    data = asking.data
+    wanted = data.targets.of(np.arange(len(data)), torch.device("cpu")).numpy()
+    masked = 0
+    for step in range(1, 4):
+        batch = asking.preparer.prepare(step)
+        lists = items_of(batch)
+        for loss, places in (("title_abstract", batch.titles), ("query_text", batch.queries)):
+            extras = batch.orders.negatives[loss].tolist()
+            own = batch.rows[places]
+            near = {
+                int(n) for row in own for source in ("bm25", "siblings") for n in data.negatives[source].rows([row])[0]
+            }
+            view = "passage" if loss == "title_abstract" else "document"
+            by_tokens = {tuple(data.tokens[view].rows([n])[0].tolist()): n for n in near}
+            rows = np.array([by_tokens[tuple(lists[item])] for item in extras])
+            assert len(extras) > len(own), "about three a query"
+            target = batch.targets[loss].numpy()
+            assert target.shape == (len(own), len(own) + len(rows))
+            for i, row in enumerate(own):
+                for j, other in enumerate(rows, start=len(own)):
+                    is_right = row == other or wanted[row, other] > HARD["max_similarity"]
+                    assert (target[i, j] > 1) == is_right
+                    masked += is_right
+            assert not (target[:, : len(own)] > 1).any(), "no two texts of one citation here"
+        carried = batch.targets["heading_abstract"]
+        assert carried.shape[1] == len(batch.headings) + len(batch.orders.negatives["heading_abstract"])
+    assert masked > 0, "a negative of one query is right for another at times"
+
+
+def test_texts_that_share_a_labelled_query_are_no_wrong_answers(asking):
+    shared = asking.data.queries.shared(np.array([7, 4, 5]), [int(asking.data.queries.first[5])])
+    assert shared.tolist() == [[True, False, True]]
+    target = asking.preparer._masking(
+        np.array([5, 7, 4]), 3, None, [int(asking.data.queries.first[row]) for row in (5, 7, 4)]
+    )
+    assert (target > 1).tolist() == [[False, True, False], [True, False, False], [False] * 3]
+
+
+def test_texts_of_one_number_are_no_wrong_answers(asking):
+    """Two descriptions of one descriptor."""
+    asking.data.numbers[11] = asking.data.numbers[12]
+    target = asking.preparer._masking(np.array([11, 3, 12]), 3, None, ())
+    assert (target > 1).tolist() == [[False, False, True], [False] * 3, [True, False, False]]
+
+
+@pytest.mark.parametrize("losses", ["asking", "every"])
+def test_the_gradients_of_chunks_are_those_of_the_whole(made, tmp_path, losses):
+    chosen = (
+        ASKING
+        if losses == "asking"
+        else {
+            **EVERY_LOSS,
+            "title_abstract": {**EVERY_LOSS["title_abstract"], "share": 0.4},
+            "heading_abstract": {**EVERY_LOSS["heading_abstract"], "share": 0.3},
+            "query_text": {**ASKING["query_text"], "mask_above": 0.5},
+        }
+    )
+    block = node(made[1], losses=chosen, negatives=HARD, schedule__batch_size=24)
+    one = training(made, block, tmp_path, **own_tables(made, tmp_path))
+    found = []
+    for chunk in (None, 300):
+        one.optimizer.zero_grad()
+        one.step.gradients(one.preparer.prepare(2, chunk), cached=chunk is not None)
+        found.append({n: p.grad.clone() for n, p in one.model.model.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys()
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_only_texts_with_queries_are_planned_where_nothing_else_is_read(made, tmp_path):
+    block = node(
+        made[1],
+        losses={"query_text": {**ASKING["query_text"], "share": 1.0, "kinds": ["labelled"]}},
+        schedule__batch_size=2,
+        development__citations=0,
+        schedule__epochs=1,
+    )
+    one = training(made, block, tmp_path, **own_tables(made, tmp_path))
+    assert sorted(one.plan.batch(1).tolist()) == [5, 7]
+    assert len(one.plan) == 1
+
+
+def test_tables_of_another_selection_or_reading_are_refused(made, tmp_path):
+    import pyarrow.parquet as pq
+
+    block = node(made[1], losses=ASKING, negatives=HARD)
+    tables = own_tables(made, tmp_path)
+    with pytest.raises(BioHiCLError, match="name their table of tokens with --queries"):
+        training(made, block, tmp_path)
+    with pytest.raises(BioHiCLError, match="name it with --negatives"):
+        training(made, block, tmp_path, queries=tables["queries"])
+    table = pq.read_table(tables["queries"])
+    pq.write_table(table.slice(1), tmp_path / "other.parquet")
+    with pytest.raises(BioHiCLError, match="are not of the same selection: their pmid columns differ"):
+        training(made, block, tmp_path, **{**tables, "queries": tmp_path / "other.parquet"})
+    pq.write_table(table.replace_schema_metadata({"biohicl.reading": "x"}), tmp_path / "other.parquet")
+    with pytest.raises(BioHiCLError, match="of different tokenizers or instructions"):
+        training(made, block, tmp_path, **{**tables, "queries": tmp_path / "other.parquet"})
+
+
+def test_snapshots_are_the_models_that_were(made, tmp_path):
+    """A training that ends at the snapshot's step gives the same weights; and the plan is not disturbed by keeping them."""
+    from safetensors.torch import load_file
+
+    block = node(made[1], schedule__max_steps=8, schedule__snapshots=2, development__citations=0)
+    whole = run(made, tmp_path / "whole", block)
+    assert sorted(path.name for path in (whole / "snapshots").iterdir()) == ["4", "6"]
+    plain = run(made, tmp_path / "plain", node(made[1], schedule__max_steps=8, development__citations=0))
+    last, kept = load_file(plain / "model.safetensors"), load_file(whole / "model.safetensors")
+    assert all(torch.equal(last[name], kept[name]) for name in last)
+    four, six = (load_file(whole / f"snapshots/{step}/model.safetensors") for step in (4, 6))
+    assert four.keys() == kept.keys()
+    moved = [name for name in kept if not torch.equal(four[name], six[name])]
+    assert moved
+    name = max(moved, key=lambda n: (kept[n] - four[n]).abs().max().item())
+    assert (kept[name] - six[name]).norm() < (kept[name] - four[name]).norm(), "on the way from one to the other"
+    manifest = json.loads((whole / "manifest.json").read_text())
+    assert manifest["settings"]["schedule"]["snapshots"] == 2
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted", "expected"),
+    [(100, 0, []), (100, 1, [50]), (100, 4, [50, 62, 75, 88]), (2, 3, [1]), (1, 2, []), (7, 50, [4, 5, 6])],
+)
+def test_snapshots_are_spread_over_the_second_half(steps, wanted, expected):
+    assert snapshot_steps(steps, wanted) == expected
+
+
+def test_the_measures_of_development_ask_with_titles(made, asking):
+    assert asking.data.has_titles
+    assert asking.data.called == "PMIDs"
+    pmids = pl.read_parquet(made[0] / "results/training/selections/abstracts.parquet")["pmid"]
+    assert asking.data.numbers.tolist() == pmids.to_list()
+    assert CPU.precision is None
