@@ -159,6 +159,9 @@ def encoder_folder(name):
 CHAINS = [configuration.chain_of(CONFIG, model) for model in CONFIG["models"]]
 NODES = list(dict.fromkeys(name for chain in CHAINS for name in reversed(chain[:-1])))
 BACKBONES = list(dict.fromkeys(chain[-1] for chain in CHAINS))
+# The cells of `ablations`: by name, the nodes by seed.
+ABLATIONS = {cell: configuration.nodes_of_cell(CONFIG, cell) for cell in configuration.cells_of(CONFIG)}
+ABLATION_NODES = [node for nodes in ABLATIONS.values() for node in nodes.values()]
 COUNTED = [LABEL_COUNTS] if any(configuration.needs_label_counts(CONFIG["nodes"][node]) for node in NODES) else []
 SELECTIONS = list(dict.fromkeys(CONFIG["nodes"][node]["selection"] for node in NODES))
 # The systems under test, by how they are scored, and the benchmarks, those that nothing names included.

@@ -1,4 +1,4 @@
-# Which label weighting is right: a study of its own, not part of `all`.
+# Studies of their own, not part of `all`: which label weighting is right, and what each part of a recipe is worth.
 
 
 rule label_study:
@@ -30,3 +30,38 @@ rule label_study:
         "python -m biohicl --threads {threads} label-study --release {params.release} --pubmed results/pubmed "
         "--label-counts {input.counts} {params.screening} --settings {params.settings:q} --output results/label_study > {log} 2>&1 "
         "&& cat results/label_study/auc.txt"
+
+
+# Each training is a node like any other: what is finished stays, and a new level trains itself alone.
+rule ablations:
+    """results/ablations: what each part of a recipe is worth, over several seeds."""
+    input:
+        per_query=expand(
+            "results/development/{node}/{benchmark}/per_query.parquet",
+            node=ABLATION_NODES,
+            benchmark=CONFIG["development"]["retrieval"],
+        ),
+        pairs=expand(
+            "results/development/{node}/{benchmark}/metrics.parquet",
+            node=ABLATION_NODES,
+            benchmark=CONFIG["development"]["similarity"],
+        ),
+        nodes=expand("results/models/{node}", node=ABLATION_NODES),
+    output:
+        expand("results/ablations/{table}.parquet", table=["ablations", "trainings"]),
+        "results/ablations/ablations.svg",
+        "results/ablations/ablations.txt",
+    log:
+        "logs/ablations.log",
+    benchmark:
+        "benchmarks/ablations.tsv"
+    conda:
+        "../envs/tables.yaml"
+    params:
+        cells=lambda wildcards: as_json(ABLATIONS, sort_keys=False),
+        retrieval=CONFIG["development"]["retrieval"],
+        similarity=CONFIG["development"]["similarity"],
+    shell:
+        "python -m biohicl ablations --cells {params.cells:q} --scores results/development --models results/models "
+        "--retrieval {params.retrieval} --similarity {params.similarity} --output results/ablations > {log} 2>&1 "
+        "&& cat results/ablations/ablations.txt"

@@ -9,7 +9,7 @@ from biohicl.cli.arguments import Subcommands, command, settings, share
 
 
 def add_commands(commands: Subcommands) -> None:
-    """Adds labels, count-labels, label-study."""
+    """Adds labels, count-labels, label-study, ablations."""
 
     def labels(options: argparse.Namespace) -> None:
         from biohicl.training.labels import write_labels
@@ -74,6 +74,26 @@ def add_commands(commands: Subcommands) -> None:
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="for auc, units, zeros .parquet, auc.svg and auc.txt"
+    )
+    _add_ablations(commands)
+
+
+def _add_ablations(commands: Subcommands) -> None:
+    def ablations(options: argparse.Namespace) -> None:
+        from biohicl.study.ablations import write_ablations
+
+        write_ablations(
+            options.cells, options.scores, options.models, options.retrieval, options.similarity, options.output
+        )
+
+    parser = command(commands, "ablations", ablations, "What each part of a recipe is worth, from finished trainings")
+    parser.add_argument("--cells", type=settings, required=True, help="by cell, its nodes by seed, as JSON or a file")
+    parser.add_argument("--scores", type=Path, required=True, metavar="DIR", help="folder of <node>/<benchmark>/")
+    parser.add_argument("--models", type=Path, required=True, metavar="DIR", help="folder of the nodes")
+    parser.add_argument("--retrieval", nargs="+", required=True, metavar="NAME", help="development.retrieval")
+    parser.add_argument("--similarity", nargs="*", default=[], metavar="NAME", help="development.similarity")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="for ablations, trainings .parquet, .svg and .txt"
     )
 
 

@@ -1,0 +1,168 @@
+"""Ablations: cells written out as nodes, and gains with an error that knows of queries and of seeds."""
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from biohicl import configuration
+from biohicl.errors import BioHiCLError
+from biohicl.evaluation.evaluate import METRICS_TABLE, PER_QUERY
+from biohicl.study.ablations import gain_of, write_ablations
+from test_configuration import load
+
+OVERLAY = """
+ablations:
+  of: default
+  with: {max_length: 128, schedule: {epochs: 1}}
+  seeds: [5, 9]
+  factors:
+    ancestors: {flat: {labels: {similarity: flat_cosine}}}
+    loss: {mse: {losses: {soft_targets: null, mse: {}}}, none: {losses: {soft_targets: null}}}
+"""
+
+
+def test_each_level_is_a_node_that_differs_from_the_base_in_it_alone(tmp_path):
+    config = load(tmp_path, OVERLAY)
+    cells = configuration.cells_of(config)
+    assert list(cells) == ["base", "ancestors.flat", "loss.mse", "loss.none"]
+    assert configuration.nodes_of_cell(config, "loss.mse") == {5: "ablation.loss.mse.5", 9: "ablation.loss.mse.9"}
+    base, flat = (config["nodes"][f"ablation.{cell}.9"] for cell in ("base", "ancestors.flat"))
+    assert base["max_length"] == 128
+    assert base["seed"] == 9
+    assert flat == {**base, "labels": {**base["labels"], "similarity": "flat_cosine"}}
+    assert list(config["nodes"]["ablation.loss.mse.5"]["losses"]) == ["title_abstract", "heading_abstract", "mse"]
+    assert "soft_targets" in config["nodes"]["default"]["losses"], "the node itself stays"
+    assert config["nodes"]["default"]["max_length"] == 512
+
+
+def test_a_whole_grid_is_every_combination(tmp_path):
+    cells = configuration.cells_of(load(tmp_path, f"{OVERLAY}  grid: all\n"))
+    assert list(cells) == [
+        *("base", "loss.mse", "loss.none"),
+        *("ancestors.flat", "ancestors.flat.loss.mse", "ancestors.flat.loss.none"),
+    ]
+
+
+MISTAKES = {
+    "ablations: {of: defualt}": "ablations.of: 'defualt' is not a training of `nodes`; did you mean 'default'?",
+    "ablations: {of: default, factors: {loss: {mse: {losses: {msee: {}}}}}}": "nodes.ablation.loss.mse.1.losses.msee: unknown key",
+    "ablations: {of: default, factors: {loss: {mse: 3}}}": "ablations.factors.loss.mse: a mapping of a node's keys is needed",
+    "ablations: {of: default, seeds: [1, 1]}": "ablations.seeds: found a list [1, 1], but each entry may stand there once only",
+    "ablations: {ofx: default}": "ablations.ofx: unknown key; did you mean 'of'?",
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES)
+def test_a_mistake_is_one_line(tmp_path, text):
+    with pytest.raises(BioHiCLError) as caught:
+        load(tmp_path, text)
+    assert MISTAKES[text] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_interval_holds_the_true_gain_as_often_as_it_says():
+    """Queries and seeds are both drawn from many: of 300 experiments, about 95 % hold what all of them have in common."""
+    draw = np.random.default_rng(0)
+    held = {"both": 0, "queries alone": 0}
+    for _ in range(300):
+        of_query = draw.normal(0.01, 0.2, (1, 150))
+        gains = {"one": of_query + draw.normal(0, 0.02, (4, 1)) + draw.normal(0, 0.05, (4, 150))}
+        found = gain_of(gains)
+        held["both"] += found.low <= 0.01 <= found.high
+        held["queries alone"] += abs(found.value - 0.01) <= 1.96 * found.of_queries
+        assert found.low < found.value < found.high
+    assert 0.91 < held["both"] / 300 < 0.99
+    assert held["queries alone"] / 300 < 0.92, "without the seeds it would promise too much"
+
+
+def test_the_parts_of_the_error_are_those_of_their_definitions():
+    draw = np.random.default_rng(1)
+    gains = {"a": draw.normal(0.02, 0.3, (3, 80)), "b": draw.normal(-0.01, 0.1, (3, 40))}
+    found = gain_of(gains)
+    by_seed = (gains["a"].mean(axis=1) + gains["b"].mean(axis=1)) / 2
+    assert found.value == pytest.approx(by_seed.mean())
+    assert found.of_seeds == pytest.approx(stats.sem(by_seed))
+    parts = [gains[name].mean(axis=0).var() / gains[name].shape[1] for name in ("a", "b")]
+    assert found.of_queries == pytest.approx(sum(parts) ** 0.5 / 2, rel=0.05)
+    single = gain_of({"a": gains["a"][:1]})
+    assert single.of_seeds is None
+    assert single.high - single.value == pytest.approx(1.99 * single.of_queries, rel=0.01)
+    assert found.detectable > found.high - found.value
+
+
+def scores(folder, node, by_query, ap):
+    for name, values in by_query.items():
+        rows = [
+            {"query_id": q, "condition": "headline", "metric": m, "value": v}
+            for q, v in values.items()
+            for m in ("nDCG@10", "MAP")
+        ]
+        path = folder / "development" / node / name / "per_query.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pl.DataFrame(
+            rows, schema={name: pl.Float64 if name == "value" else pl.String for name in PER_QUERY.names}
+        ).write_parquet(path)
+    row = dict.fromkeys(METRICS_TABLE.names) | {"system": node, "metric": "AP", "value": ap}
+    (folder / "development" / node / "pairs").mkdir()
+    pl.DataFrame([row]).write_parquet(folder / "development" / node / "pairs" / "metrics.parquet")
+    (folder / "models" / node).mkdir(parents=True)
+    measures = [{"step": s, "mrr": m, "mean_similarity": 0.1, "correlation": None} for s, m in ((0, 0.9), (9, 0.8))]
+    pl.DataFrame(measures, schema_overrides={"correlation": pl.Float64}).write_parquet(
+        folder / "models" / node / "development.parquet"
+    )
+
+
+def study(folder, output="ablations"):
+    cells = {"base": {"1": "base.1", "2": "base.2"}, "better": {"1": "better.1", "2": "better.2"}}
+    arguments = cells, folder / "development", folder / "models", ["one", "two"], ["pairs"], folder / output
+    write_ablations(*arguments)
+    return pl.read_parquet(folder / output / "ablations.parquet"), (folder / output / "ablations.txt").read_text()
+
+
+@pytest.fixture
+def scored(tmp_path):
+    draw = np.random.default_rng(2)
+    for node, gain in (("base.1", 0.0), ("base.2", 0.0), ("better.1", 0.1), ("better.2", 0.104)):
+        own = {
+            name: {f"q{n}": 0.4 + 0.001 * n + gain + draw.normal(0, 0.01) for n in range(40)} for name in ("one", "two")
+        }
+        scores(tmp_path, node, own, 0.9 - gain)
+    return tmp_path
+
+
+def test_a_gain_is_paired_by_seed_and_query_and_told_in_words(scored):
+    table, text = study(scored)
+    base, better = table.rows(named=True)
+    assert base["value"] is None
+    assert better["value"] == pytest.approx(0.102, abs=0.005)
+    assert 0 < better["low"] < better["value"] < better["high"]
+    assert better["development"] - base["development"] == pytest.approx(better["value"])
+    assert better["pairs AP"] == pytest.approx(0.798)
+    assert better["held-out citations mrr"] == pytest.approx(0.8), "the last measure"
+    assert "held-out citations correlation" not in table.columns
+    line = next(line for line in text.splitlines() if line.startswith("better"))
+    assert f"{better['value']:+.4f} [{better['low']:+.4f}, {better['high']:+.4f}]" in line
+    assert "0.7980" in line
+    svg = (scored / "ablations" / "ablations.svg").read_text()
+    assert svg.count("<use") >= 1
+    study(scored, "again")
+    for name in ("ablations.parquet", "ablations.svg", "ablations.txt"):
+        assert (scored / "ablations" / name).read_bytes() == (scored / "again" / name).read_bytes()
+
+
+def test_what_cannot_be_compared_is_an_error(scored):
+    file = scored / "development/better.1/two/per_query.parquet"
+    whole = pl.read_parquet(file)
+    whole.filter(pl.col("query_id") != "q3").write_parquet(file)
+    with pytest.raises(BioHiCLError, match="two: two trainings were scored on different queries"):
+        study(scored)
+    whole.clear().write_parquet(file)
+    with pytest.raises(BioHiCLError, match="the development split of two could not be had"):
+        study(scored)
+    file.unlink()
+    with pytest.raises(BioHiCLError, match=r"per_query.parquet: no such file; run the workflow's target ablations"):
+        study(scored)
+    with pytest.raises(BioHiCLError, match=r"ablations.of names no node"):
+        write_ablations({}, scored, scored, ["one"], [], scored / "none")
+    assert not (scored / "ablations").exists() or not list((scored / "ablations").glob("ablations.*"))
