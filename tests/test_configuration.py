@@ -271,3 +271,5 @@ def test_settings_that_no_training_reads_are_no_settings(tmp_path):
     by_corpus = settings_of("biohicl-base", "{labels: {weight: corpus}}")
     assert settings_of("biohicl-base", "{labels: {weight: corpus, depth: max}}") == by_corpus
     assert settings_of("biohicl-base", "{labels: {weight: corpus, smoothing: 3}}") != by_corpus
+    for settings in (plain, paper, by_corpus, settings_of("default", "{negatives: {bm25: 2}}")):
+        assert configuration.node_settings(settings) == settings, "a manifest's settings are settings"

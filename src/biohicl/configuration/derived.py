@@ -93,20 +93,22 @@ def reads_labels(node: Mapping[str, Any]) -> bool:
 
 def has_negatives(node: Mapping[str, Any]) -> bool:
     """Whether the queries of a node's training get hard negatives."""
-    return bool(node["negatives"]["bm25"] or node["negatives"]["siblings"])
+    negatives = node.get("negatives", {})
+    return bool(negatives.get("bm25") or negatives.get("siblings"))
 
 
 def node_settings(node: Mapping[str, Any]) -> dict[str, Any]:
     """A node's block without what cannot change what it makes: keys that nothing reads, as they stand.
 
-    Of labels those that no loss, or no weight, reads; and what was not there in earlier versions and is not used.
+    Of labels those that no loss, or no weight, reads; and what earlier versions did not have and is not used. Of its own
+    result it is that result.
     """
     unused = {"labels"}
     if node["step"] == "train":
         unused |= {"negatives"} if not has_negatives(node) else set()
-        unused |= {"teacher"} if node["teacher"] is None else set()
+        unused |= {"teacher"} if node.get("teacher") is None else set()
     settings = {key: value for key, value in node.items() if key not in unused}
-    if node["step"] == "train" and not node["schedule"]["snapshots"]:
+    if node["step"] == "train" and not node["schedule"].get("snapshots"):
         settings["schedule"] = {key: value for key, value in node["schedule"].items() if key != "snapshots"}
     if node["step"] == "train":
         settings["losses"] = {name: _used_of_loss(block) for name, block in node["losses"].items()}
