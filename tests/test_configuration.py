@@ -271,3 +271,11 @@ def test_settings_that_no_training_reads_are_no_settings(tmp_path):
     by_corpus = settings_of("biohicl-base", "{labels: {weight: corpus}}")
     assert settings_of("biohicl-base", "{labels: {weight: corpus, depth: max}}") == by_corpus
     assert settings_of("biohicl-base", "{labels: {weight: corpus, smoothing: 3}}") != by_corpus
+
+
+def test_settings_without_what_is_not_used_are_settings_again():
+    """A training is given them, and asks once more what it reads."""
+    config = configuration.load([ROOT / "config.yaml"], SCHEMA)
+    for node in config["nodes"].values():
+        settings = configuration.node_settings(node)
+        assert configuration.node_settings(settings) == settings

@@ -92,8 +92,9 @@ def reads_labels(node: Mapping[str, Any]) -> bool:
 
 
 def has_negatives(node: Mapping[str, Any]) -> bool:
-    """Whether the queries of a node's training get hard negatives."""
-    return bool(node["negatives"]["bm25"] or node["negatives"]["siblings"])
+    """Whether the queries of a node's training get hard negatives; a block that names none is as one of 0."""
+    negatives = node.get("negatives") or {"bm25": 0, "siblings": 0}
+    return bool(negatives["bm25"] or negatives["siblings"])
 
 
 def node_settings(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,9 +105,9 @@ def node_settings(node: Mapping[str, Any]) -> dict[str, Any]:
     unused = {"labels"}
     if node["step"] == "train":
         unused |= {"negatives"} if not has_negatives(node) else set()
-        unused |= {"teacher"} if node["teacher"] is None else set()
+        unused |= {"teacher"} if node.get("teacher") is None else set()
     settings = {key: value for key, value in node.items() if key not in unused}
-    if node["step"] == "train" and not node["schedule"]["snapshots"]:
+    if node["step"] == "train" and not node["schedule"].get("snapshots"):
         settings["schedule"] = {key: value for key, value in node["schedule"].items() if key != "snapshots"}
     if node["step"] == "train":
         settings["losses"] = {name: _used_of_loss(block) for name, block in node["losses"].items()}
