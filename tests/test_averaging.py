@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import string
 
 import numpy as np
 import pyarrow as pa
@@ -20,26 +19,14 @@ from biohicl.errors import BioHiCLError
 from biohicl.training.averaging import write_average
 from biohicl.training.teacher import keys_of, read_teacher, write_teacher
 from biohicl.training.tokens import TOKENS, write_tokens
-from encoders import save_encoder, small_model
+from encoders import letters_tokenizer, save_encoder, small_model
 
-WORDS = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    *string.ascii_lowercase,
-    *(f"##{c}" for c in string.ascii_lowercase),
-]
 TITLES = [f"effect of {word} on mice" for word in ("aspirin", "heparin", "statin", "insulin", "warfarin")] * 4
 
 
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tokenizer")
-    (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n")
-    transformers.BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
-    return folder
+    return letters_tokenizer(tmp_path_factory.mktemp("letters") / "tokenizer")
 
 
 @pytest.fixture
@@ -170,11 +157,8 @@ def test_what_does_not_belong_together_is_named(encoder, tokenizer, tmp_path):
     write_settings(EncoderSettings("mean", False, 64), plain, 32)
     cases["plain: its normalize is False"] = plain
     swapped = encoder("swapped", 2)
-    (swapped / "vocab.txt").unlink(missing_ok=True)
-    other = tmp_path / "other-tokenizer"
-    other.mkdir()
-    (other / "vocab.txt").write_text("\n".join([*WORDS[:5], *WORDS[:4:-1]]) + "\n")
-    transformers.BertTokenizerFast(str(other / "vocab.txt")).save_pretrained(swapped)
+    for file in letters_tokenizer(tmp_path / "backwards", -1).iterdir():
+        shutil.copy(file, swapped)
     cases["swapped: its tokenizer is another one"] = swapped
     lacking = encoder("lacking", 2)
     tensors = weights(lacking)
