@@ -155,20 +155,47 @@ def encoder_folder(name):
     return f"results/models/{name}" if name in CONFIG["nodes"] else f"resources/backbones/{name}"
 
 
-# The models of `all`, with every node that they start from, and their backbones, each once and in order.
-CHAINS = [configuration.chain_of(CONFIG, model) for model in CONFIG["models"]]
-NODES = list(dict.fromkeys(name for chain in CHAINS for name in reversed(chain[:-1])))
-BACKBONES = list(dict.fromkeys(chain[-1] for chain in CHAINS))
+def nodes_by(*steps):
+    """The nodes of the configuration that are made by one of these steps, those that nothing needs included."""
+    return [name for name, node in CONFIG["nodes"].items() if node["step"] in steps]
+
+
+def judged_for(node):
+    """What a choice (a node with step select) is between, and last whose average precision it may not lose."""
+    block = CONFIG["nodes"][node]
+    return [*block["of"], block["against"] or configuration.chain_of(CONFIG, node)[-1]]
+
+
+# The models of `all`, with every node that they are made from, each after those that it is made from itself.
+ANCESTRY = configuration.ancestry_of(CONFIG, *CONFIG["models"])
+# Of these the models (nodes that encode are teachers' vectors), and those that were trained and have a log.
+NODES = [node for node in ANCESTRY if node not in nodes_by("encode")]
+TRAINED = [node for node in NODES if node in nodes_by("train")]
 # The cells of `ablations`: by name, the nodes by seed.
 ABLATIONS = {cell: configuration.nodes_of_cell(CONFIG, cell) for cell in configuration.cells_of(CONFIG)}
 ABLATION_NODES = [node for nodes in ABLATIONS.values() for node in nodes.values()]
-COUNTED = [LABEL_COUNTS] if any(configuration.needs_label_counts(CONFIG["nodes"][node]) for node in NODES) else []
-SELECTIONS = list(dict.fromkeys(CONFIG["nodes"][node]["selection"] for node in NODES))
+COUNTED = [LABEL_COUNTS] if any(configuration.needs_label_counts(CONFIG["nodes"][node]) for node in TRAINED) else []
+SELECTIONS = list(dict.fromkeys(CONFIG["nodes"][node]["selection"] for node in TRAINED))
 # The systems under test, by how they are scored, and the benchmarks, those that nothing names included.
 SYSTEMS = configuration.systems_of(CONFIG)
 DENSE = [name for name, system in SYSTEMS.items() if system.is_dense]
 VARIANTS = [name for name, system in SYSTEMS.items() if system.role == "variant"]
 HYBRIDS = [name for name, system in SYSTEMS.items() if system.role == "hybrid"]
+# What `development` shows: backbones, models, and what is chosen between for these.
+SHOWN = list(
+    dict.fromkeys(
+        [
+            *(name for name, system in SYSTEMS.items() if system.role in ("backbone", "model")),
+            *(name for node in NODES if node in nodes_by("select") for name in judged_for(node)),
+        ]
+    )
+)
+# All whose texts are encoded: what is chosen between, or compared by `ablations`, is scored on development sets alone.
+ENCODERS = list(
+    dict.fromkeys(
+        [*DENSE, *SHOWN, *ABLATION_NODES, *(name for node in nodes_by("select") for name in judged_for(node))]
+    )
+)
 RETRIEVAL_BENCHMARKS = [name for name, block in CONFIG["benchmarks"].items() if block["kind"] == "retrieval"]
 PAIR_BENCHMARKS = [name for name, block in CONFIG["benchmarks"].items() if block["kind"] == "similarity"]
 BENCHMARKS = CONFIG["evaluation"]["benchmarks"]
@@ -306,12 +333,6 @@ def negatives_of_node(wildcards):
     return f"results/training/negatives/{block['selection']}.parquet" if configuration.has_negatives(block) else []
 
 
-def teacher_of_node(wildcards):
-    """The vectors of its teacher, where it has one."""
-    teacher = CONFIG["nodes"][wildcards.node]["teacher"]
-    return f"results/teachers/{teacher}" if teacher else []
-
-
 def label_counts_of_node(wildcards):
     """Only where the node's losses weigh labels by the corpus."""
     return [LABEL_COUNTS] if configuration.needs_label_counts(CONFIG["nodes"][wildcards.node]) else []
@@ -329,6 +350,41 @@ def terms_of_node(wildcards):
     return [TERMS]
 
 
+def teacher_of_node(wildcards):
+    """The vectors that the node is trained towards, and their records; only where it has a teacher."""
+    teacher = CONFIG["nodes"][wildcards.node]["teacher"]
+    views = CONFIG["nodes"][teacher]["views"] if teacher else []
+    return [f"results/teachers/{teacher}/{view}.{kind}" for view in views for kind in ("npy", "json")]
+
+
+def average_options(wildcards, input):
+    block = CONFIG["nodes"][wildcards.node]
+    options = [f"--share {float(block['share'])}", "--snapshots" if block["snapshots"] else ""]
+    return " ".join([*options, *(f"--with {folder}" for folder in input.other)]).strip()
+
+
+def development_scores(systems):
+    """Metrics of these systems on all development sets."""
+    sets = [*CONFIG["development"]["retrieval"], *CONFIG["development"]["similarity"]]
+    return [f"results/development/{system}/{name}/metrics.parquet" for name in sets for system in systems]
+
+
+def development_options():
+    options = [f"--{kind} {' '.join(CONFIG['development'][kind])}" for kind in ("retrieval", "similarity")]
+    return " ".join(option for option in options if not option.endswith(" "))
+
+
+def choice_options(wildcards):
+    against = encoder_folder(judged_for(wildcards.node)[-1])
+    return f"--against {against} --max-loss {CONFIG['development']['max_loss']} {development_options()}"
+
+
+def shown_systems():
+    """Each system with the backbone that it is compared with; a backbone with none."""
+    backbones = {name: configuration.chain_of(CONFIG, name)[-1] for name in SHOWN}
+    return [name if backbone == name else f"{name}={backbone}" for name, backbone in backbones.items()]
+
+
 def tables_of_training(wildcards, input):
     """Options for the tables that not every node reads."""
     given = {
@@ -338,8 +394,9 @@ def tables_of_training(wildcards, input):
         "--terms": input.terms,
         "--queries": input.queries,
         "--negatives": input.negatives,
-        "--teacher": input.teacher,
     }
+    teacher = CONFIG["nodes"][wildcards.node]["teacher"]
+    given["--teacher"] = f"results/teachers/{teacher}" if teacher else None
     return " ".join(f"{option} {path}" for option, path in given.items() if path)
 
 
@@ -393,7 +450,9 @@ def task_on(system, benchmark):
 
 
 def vectors_of_queries(wildcards):
-    encoder = SYSTEMS[wildcards.system].of or wildcards.system
+    # What is only chosen between is no system of the score table.
+    system = SYSTEMS.get(wildcards.system)
+    encoder = (system and system.of) or wildcards.system
     return f"results/vectors/{encoder}/{wildcards.benchmark}/{split_of(wildcards)}.npy"
 
 
@@ -481,7 +540,8 @@ def announce_cost():
     print(f"No GPU here: {', '.join(sorted(planned))} will be trained on the CPU.", file=sys.stderr)
     for node in sorted(planned):
         block = CONFIG["nodes"][node]
-        count = CONFIG["training"]["selections"][block["selection"]]["citations"]
+        # Of concepts and of pairs it is not known how many there will be.
+        count = CONFIG["training"]["selections"].get(block["selection"], {}).get("citations")
         if isinstance(count, int):
             # LoRA on all-MiniLM-L6-v2 took 18 titles with abstracts of 128 tokens a second on 2 cores.
             minutes = count * block["schedule"]["epochs"] * block["max_length"] / 128 / 18 / 60

@@ -17,7 +17,7 @@ rule embed_documents:
     benchmark:
         "benchmarks/embed/{system}/{benchmark}/documents.tsv"
     wildcard_constraints:
-        system=one_of(DENSE),
+        system=one_of(ENCODERS),
         benchmark=one_of(RETRIEVAL_BENCHMARKS),
     conda:
         "../envs/models.yaml"
@@ -48,7 +48,7 @@ use rule embed_documents as embed_queries with:
     benchmark:
         "benchmarks/embed/{system}/{benchmark}/{split}.tsv"
     wildcard_constraints:
-        system=one_of(DENSE),
+        system=one_of(ENCODERS),
         benchmark=one_of(RETRIEVAL_BENCHMARKS),
     params:
         kind="queries",
@@ -68,7 +68,7 @@ use rule embed_documents as embed_sentences with:
     benchmark:
         "benchmarks/embed/{system}/{benchmark}/sentences.tsv"
     wildcard_constraints:
-        system=one_of(DENSE),
+        system=one_of(ENCODERS),
         benchmark=one_of(PAIR_BENCHMARKS),
     params:
         kind="sentences",
@@ -91,7 +91,7 @@ rule evaluate_dense:
     benchmark:
         "benchmarks/{stage}/{system}/{benchmark}.tsv"
     wildcard_constraints:
-        system=one_of(DENSE),
+        system=one_of(ENCODERS),
         benchmark=one_of(RETRIEVAL_BENCHMARKS),
     conda:
         "../envs/models.yaml"
@@ -220,6 +220,57 @@ rule evaluate_pairs:
         options=run_options,
     shell:
         "python -m biohicl --threads {threads} evaluate-vectors {input.vectors} {params.options} > {log} 2>&1"
+
+
+use rule evaluate_pairs as evaluate_development_pairs with:
+    """The same of pairs that choose, and therefore score nothing."""
+    wildcard_constraints:
+        stage="development",
+        system=one_of(ENCODERS),
+        benchmark=one_of(CONFIG["development"]["similarity"]),
+
+
+rule select_node:
+    """Of several models the one that is best on the development sets."""
+    input:
+        candidates=lambda wildcards: [encoder_folder(name) for name in CONFIG["nodes"][wildcards.node]["of"]],
+        metrics=lambda wildcards: development_scores(dict.fromkeys(judged_for(wildcards.node))),
+    output:
+        directory("results/models/{node}"),
+    log:
+        "logs/select_node/{node}.log",
+    benchmark:
+        "benchmarks/select_node/{node}.tsv"
+    wildcard_constraints:
+        node=one_of(nodes_by("select")),
+    conda:
+        "../envs/models.yaml"
+    params:
+        options=choice_options,
+    shell:
+        "python -m biohicl --threads {threads} choose {input.candidates} {params.options} --output {output} > {log} 2>&1"
+
+
+rule development:
+    """results/development.parquet and .txt: models beside their backbones on what chooses. Not part of all."""
+    input:
+        development_scores(SHOWN),
+    output:
+        table="results/development.parquet",
+        text="results/development.txt",
+    log:
+        "logs/development.log",
+    benchmark:
+        "benchmarks/development.tsv"
+    conda:
+        "../envs/models.yaml"
+    params:
+        systems=shown_systems(),
+        options=development_options(),
+        draws=f"--draws {CONFIG['evaluation']['draws']} --seed {CONFIG['evaluation']['seed']}",
+    shell:
+        "python -m biohicl --threads {threads} development {params.systems} {params.options} {params.draws} "
+        "--output {output.table} 2> {log} | tee {output.text}"
 
 
 rule overlap:

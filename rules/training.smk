@@ -146,6 +146,8 @@ rule train_node:
         "logs/train_node/{node}.log",
     benchmark:
         "benchmarks/train_node/{node}.tsv"
+    wildcard_constraints:
+        node=one_of(nodes_by("train")),
     conda:
         "../envs/models.yaml"
     threads: MODEL_THREADS
@@ -159,6 +161,58 @@ rule train_node:
         "$TRAINING_LAUNCHER biohicl --threads {threads} train --start {input.start} --tokens {input.tokens} "
         "{params.tables} --settings {params.settings:q} "
         "--checkpoints results/training/checkpoints/{wildcards.node} $TRAINING_OPTIONS --output {output} > {log} 2>&1"
+
+
+rule average_node:
+    """The mean of several models' weights, perhaps mixed with another's."""
+    input:
+        of=lambda wildcards: [encoder_folder(name) for name in CONFIG["nodes"][wildcards.node]["of"]],
+        other=lambda wildcards: [encoder_folder(name) for name in [CONFIG["nodes"][wildcards.node]["with"]] if name],
+    output:
+        directory("results/models/{node}"),
+    log:
+        "logs/average_node/{node}.log",
+    benchmark:
+        "benchmarks/average_node/{node}.tsv"
+    wildcard_constraints:
+        node=one_of(nodes_by("average")),
+    conda:
+        "../envs/models.yaml"
+    resources:
+        mem_mb=8000,
+    params:
+        options=average_options,
+    shell:
+        "python -m biohicl --threads {threads} average --of {input.of} {params.options} --output {output} > {log} 2>&1"
+
+
+rule encode_node:
+    """A teacher's vectors of a selection's texts; a killed job goes on where it was."""
+    input:
+        tokens=tokens_of_node,
+        encoder=lambda wildcards: encoder_folder(CONFIG["nodes"][wildcards.node]["encoder"]),
+    output:
+        # Kept until they are made anew: the same tokens are not encoded again.
+        vectors=update("results/teachers/{node}/{view}.npy"),
+        record=update("results/teachers/{node}/{view}.json"),
+    log:
+        "logs/encode_node/{node}/{view}.log",
+    benchmark:
+        "benchmarks/encode_node/{node}/{view}.tsv"
+    wildcard_constraints:
+        node=one_of(nodes_by("encode")),
+        view="document|query|passage",
+    conda:
+        "../envs/models.yaml"
+    threads: MODEL_THREADS
+    resources:
+        gpu=GPUS_OF_A_JOB,
+        mem_mb=16000,
+        # How, not what: as a resource it reruns nothing.
+        batch_size=CONFIG["evaluation"]["batch_size"],
+    shell:
+        "python -m biohicl --threads {threads} encode {input.encoder} {input.tokens} --views {wildcards.view} "
+        "--batch-size {resources.batch_size} --output results/teachers/{wildcards.node} > {log} 2>&1"
 
 
 rule train:

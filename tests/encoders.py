@@ -1,5 +1,7 @@
 """Small text encoders with random weights, one of each architecture that is asked for, and folders of them."""
 
+import string
+
 import torch
 import transformers
 
@@ -51,6 +53,15 @@ def small_model(name, seed=0, layers=None):
     config = CONFIGS[name]()
     config.num_hidden_layers = layers or config.num_hidden_layers
     return transformers.AutoModel.from_config(config).eval()
+
+
+def letters_tokenizer(folder, order=1):
+    """A folder with a tokenizer whose tokens are letters; ``order`` -1: under other numbers."""
+    folder.mkdir(parents=True)
+    letters = [*string.ascii_lowercase, *(f"##{letter}" for letter in string.ascii_lowercase)][::order]
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]) + "\n")
+    transformers.BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    return folder
 
 
 def save_encoder(model, tokenizer_of, folder, pooling="mean", max_length=64):

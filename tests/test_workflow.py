@@ -576,6 +576,99 @@ def test_what_is_tuned_sees_no_test_split(copied):
     assert not [line for line in inputs if "/test/" in line or "/test." in line or "qrels," in line]
 
 
+# A training, mixtures of its snapshots and its start, the best of several, and a training towards that one's vectors.
+RECIPE = {
+    "benchmarks": {"claims": {"kind": "similarity", "path": "resources/sample/benchmarks/sample-pairs"}},
+    "development": {"retrieval": ["sample-retrieval"], "similarity": ["claims"]},
+    "nodes": {
+        "first": {
+            **{"start": "sample-bert", "selection": "abstracts", "max_length": 96, "losses": {"title_abstract": {}}},
+            "schedule": {"snapshots": 2},
+        },
+        "mixture": {
+            **{"step": "average", "of": ["first"], "snapshots": True, "with": "sample-bert", "share": [0.25, 0.5, 1]},
+        },
+        "mean": {"step": "average", "of": ["first", "default"]},
+        "best": {"step": "select", "of": ["mixture", "mean", "sample-bert"], "against": "first"},
+        "teacher": {"step": "encode", "encoder": "best", "selection": "abstracts", "max_length": 96},
+        "student": {
+            **{"start": "mixture", "selection": "abstracts", "max_length": 96, "teacher": "teacher"},
+            "losses": {"title_abstract": {}, "teacher_vectors": {}},
+        },
+    },
+    "models": ["student", "best"],
+    "evaluation": {"hybrids": {"convex": None}, "variants": {"64d": None}},
+}
+STEPS = {"train_node": 3, "average_node": 4, "select_node": 2, "encode_node": 2}
+
+
+@pytest.fixture
+def unmade(tmp_path, sample):
+    """The recipe in a folder where nothing is made: a dry run shows all that a target needs."""
+    (tmp_path / "resources").mkdir()
+    (tmp_path / "resources/sample").symlink_to(sample)
+    return Workflow(tmp_path, overlay(tmp_path, RECIPE))
+
+
+def planned_inputs(workflow, *targets):
+    """Of each job that a dry run shows: its rule and its inputs."""
+    blocks = re.split(r"^\[.*\]\n", workflow.snakemake("--dry-run", *targets).output, flags=re.MULTILINE)[1:]
+    found = []
+    for block in blocks:
+        rule = re.match(r"(?:local)?(?:rule|checkpoint) (\w+):", block)
+        inputs = re.search(r"^ +input: (.*)$", block, flags=re.MULTILINE)
+        if rule:
+            found.append((rule[1], inputs[1].split(", ") if inputs else []))
+    return found
+
+
+def what_scores(jobs):
+    """What of their inputs is of test splits, or of the pairs of evaluation.benchmarks."""
+    test_split = re.compile(r"/test[/.]|^results/(evaluation|comparisons|summary)|qrels/|benchmarks/[\w-]+$")
+    pairs = re.compile(r"/sample-pairs/(pairs\.|sentences\.|run\.|metrics\.)")
+    return {(rule, name) for rule, inputs in jobs for name in inputs if test_split.search(name) or pairs.search(name)}
+
+
+def test_what_trains_and_chooses_sees_nothing_that_scores(unmade):
+    """Trainings, averages, choices and teachers, and whatever stands above them, down to the downloads."""
+    jobs = planned_inputs(unmade, "results/models/student", "results/models/best")
+    counts = {rule: [name for name, _ in jobs].count(rule) for rule in STEPS}
+    assert counts == STEPS
+    read = {name for _, inputs in jobs for name in inputs}
+    # It is the choice's way that is walked, to both kinds of development data.
+    assert "results/development/mixture.0.25/sample-retrieval/metrics.parquet" in read
+    assert "results/development/first/claims/metrics.parquet" in read
+    assert {
+        f"resources/benchmarks/{file}.parquet" for file in ("sample-retrieval/development/qrels", "claims/pairs")
+    } <= read
+    assert what_scores(jobs) == set()
+    # What is looked for is found where it is: in what scores the same model.
+    scored = what_scores(planned_inputs(unmade, "evaluate"))
+    assert {
+        ("evaluate_dense", f"resources/benchmarks/sample-retrieval/test/{name}.parquet")
+        for name in ("queries", "qrels")
+    } <= scored
+    assert ("embed_sentences", "resources/benchmarks/sample-pairs/pairs.parquet") in scored
+
+
+def test_what_is_only_chosen_between_is_not_scored(unmade):
+    """Candidates have development scores, and no place in the score table, the catalog or among the training logs."""
+    jobs = planned_inputs(unmade, "all", "development")
+    (scores,) = (inputs for rule, inputs in jobs if rule == "development")
+    systems = {name.split("/")[2] for name in scores}
+    mixtures = {f"mixture.{share}" for share in ("0.25", "0.5", "1")}
+    assert systems == {"sample-bert", "student", "best", "first", "mean", "mixture", *mixtures}
+    evaluated = {name.split("/")[2] for _, inputs in jobs for name in inputs if name.startswith("results/evaluation/")}
+    assert {"bm25", "sample-bert", "student", "best"} <= evaluated
+    assert not evaluated & {"first", "default", "mean", "mixture", *mixtures}
+    (catalog,) = (inputs for rule, inputs in jobs if rule == "write_catalog")
+    logged = {name for name in catalog if name.startswith("results/models/")}
+    assert logged == {"results/models/first", "results/models/default", "results/models/student"}
+    (report,) = (inputs for rule, inputs in jobs if rule == "write_report")
+    assert {"results/models/mean", "results/models/best"} <= set(report)
+    assert "results/models/teacher" not in report
+
+
 @pytest.mark.long(60)
 def test_what_cannot_be_had_is_named_first_left_out_and_blocks_nothing(copied):
     """A benchmark's folder and a peer's weights that are not there: the rest is scored, and each run tries again."""

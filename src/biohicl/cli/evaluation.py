@@ -7,17 +7,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from biohicl.cli.arguments import Subcommands, command, device_option, positive, settings
+from biohicl.cli.arguments import Subcommands, command, device_option, positive, settings, share
 
 
 def add_commands(commands: Subcommands) -> None:
-    """Adds embed, evaluate, evaluate-vectors, tune-hybrids, evaluate-hybrid, compare, measure."""
+    """Adds embed, evaluate, evaluate-vectors, tune-hybrids, evaluate-hybrid, choose, development, compare, measure."""
     for add in (
         _add_embed,
         _add_evaluate,
         _add_evaluate_vectors,
         _add_tune_hybrids,
         _add_evaluate_hybrid,
+        _add_choose,
+        _add_development,
         _add_compare,
         _add_measure,
     ):
@@ -172,6 +174,79 @@ def _add_evaluate_hybrid(commands: Subcommands) -> None:
     parser.add_argument("--benchmark", type=Path, required=True, metavar="DIR", help="the folder of its tables")
     _named_options(parser)
     _run_options(parser)
+
+
+def _add_choose(commands: Subcommands) -> None:
+    def choose(options: argparse.Namespace) -> None:
+        from biohicl.evaluation.choosing import Sets, write_choice
+
+        choice = write_choice(
+            options.candidates,
+            options.against,
+            options.scores,
+            Sets(options.retrieval, options.similarity),
+            options.max_loss,
+            options.output,
+        )
+        print(choice.chosen)
+
+    parser = command(
+        commands,
+        "choose",
+        choose,
+        "Take the best of several models on development sets, and print its name",
+        "The highest mean nDCG@10 of those that keep the average precision of --against but for --max-loss; where none "
+        "does, the one that loses least; the first of equal ones.",
+    )
+    parser.add_argument("candidates", nargs="+", type=Path, metavar="DIR", help="folders of backbones or nodes")
+    parser.add_argument("--against", type=Path, required=True, metavar="DIR", help="whose precision is to be kept")
+    _development_options(parser)
+    parser.add_argument("--max-loss", type=share, default=0.005, help="of average precision (default: 0.005)")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="for a copy of the chosen; replaced if there"
+    )
+
+
+def _add_development(commands: Subcommands) -> None:
+    def development(options: argparse.Namespace) -> None:
+        from biohicl.evaluation.choosing import Sets
+        from biohicl.evaluation.development import development_table
+        from biohicl.report.development import development_text
+        from biohicl.storage import write_parquet
+
+        pairs = (system.partition("=") for system in options.systems)
+        systems = {name: reference or None for name, _, reference in pairs}
+        sets = Sets(options.retrieval, options.similarity)
+        table = development_table(options.scores, systems, sets, options.draws, options.seed)
+        write_parquet(table, options.output)
+        print(development_text(table))
+
+    parser = command(
+        commands,
+        "development",
+        development,
+        "Development scores of models beside their backbones, as a table and as text",
+        "What decisions are read from: nothing of it scores anything.",
+    )
+    parser.add_argument(
+        "systems", nargs="+", metavar="SYSTEM[=BACKBONE]", help="its name, and that of what it is compared with"
+    )
+    _development_options(parser)
+    parser.add_argument("--draws", type=positive, default=10_000, help="of each interval (default: 10000)")
+    parser.add_argument("--seed", type=int, default=1, help="of the draws (default: 1)")
+    parser.add_argument("--output", type=Path, required=True, help="Parquet file")
+
+
+def _development_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        default=Path("results/development"),
+        metavar="DIR",
+        help="with SYSTEM/BENCHMARK/metrics.parquet (default: results/development)",
+    )
+    parser.add_argument("--retrieval", nargs="*", default=[], metavar="BENCHMARK", help="of nDCG@10")
+    parser.add_argument("--similarity", nargs="*", default=[], metavar="BENCHMARK", help="of average precision")
 
 
 def _add_compare(commands: Subcommands) -> None:

@@ -6,13 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from biohicl.cli.arguments import Subcommands, command, device_option, minutes, positive, settings
+from biohicl.cli.arguments import Subcommands, command, device_option, minutes, positive, settings, share
 
 
 def add_commands(commands: Subcommands) -> None:
-    """Adds freeze, select, overlap, tokens, train."""
+    """Adds freeze, select, overlap, tokens, train, average, encode."""
     _add_preparation(commands)
     _add_train(commands)
+    _add_average(commands)
+    _add_encode(commands)
 
 
 def _add_preparation(commands: Subcommands) -> None:
@@ -149,6 +151,67 @@ def _add_train(commands: Subcommands) -> None:
         "--precision",
         choices=("float32", "bfloat16"),
         help="what the model computes in; weights, pooling and losses are float32 (default: bfloat16 on a GPU)",
+    )
+    device_option(parser)
+
+
+def _add_average(commands: Subcommands) -> None:
+    def average(options: argparse.Namespace) -> None:
+        from biohicl.training.averaging import write_average
+
+        write_average(options.of, options.output, options.other, options.share, options.snapshots)
+
+    parser = command(
+        commands,
+        "average",
+        average,
+        "The mean of several models' weights, perhaps mixed with another's",
+        "Weights become SHARE x mean of --of + (1 - SHARE) x --with. All are of one architecture and read texts alike.",
+    )
+    parser.add_argument("--of", type=Path, nargs="+", required=True, metavar="DIR", help="backbones or nodes")
+    parser.add_argument("--with", dest="other", type=Path, metavar="DIR", help="the one that the mean is mixed with")
+    parser.add_argument("--share", type=share, default=1.0, help="of the mean, from 0 to 1 (default: 1)")
+    parser.add_argument(
+        "--snapshots", action="store_true", help="the snapshots of --of are in the mean too, each as a model of its own"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="the model's folder; replaced if there"
+    )
+
+
+def _add_encode(commands: Subcommands) -> None:
+    def encode(options: argparse.Namespace) -> None:
+        from biohicl.encoder.vectors import record_of
+        from biohicl.training.teacher import write_teacher
+
+        write_teacher(
+            options.encoder, options.tokens, options.views, options.output, options.batch_size, options.device
+        )
+        for view in options.views:
+            # Looked at just now, and found right: newer than what they were made from.
+            file = options.output / f"{view}.npy"
+            file.touch()
+            record_of(file).touch()
+
+    parser = command(
+        commands,
+        "encode",
+        encode,
+        "Encode a selection's tokens, for a training that has this encoder as its teacher",
+        "A killed run goes on where it was; the same tokens are not encoded twice.",
+    )
+    parser.add_argument("encoder", type=Path, metavar="ENCODER_DIR")
+    parser.add_argument("tokens", type=Path, metavar="TOKENS", help="the table that biohicl tokens made with it")
+    parser.add_argument(
+        "--views",
+        nargs="+",
+        choices=("document", "query", "passage"),
+        default=["query", "passage"],
+        help="columns of that table (default: query passage)",
+    )
+    parser.add_argument("--batch-size", type=positive, default=64, help="texts encoded at a time (default: 64)")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="for VIEW.npy and its record, VIEW.json"
     )
     device_option(parser)
 

@@ -1,10 +1,10 @@
 """Vectors of many texts on disk, made shard by shard, so that a kill costs one shard.
 
-Goes in: an encoder folder and blocks of texts. Comes out: OUTPUT.npy, float32 (n, d) in the texts' order, as the
-encoder gives them (numpy can map it into memory), and OUTPUT.json: of what, how and how fast it was made.
+Goes in: an encoder folder and blocks of texts, or of token lists. Comes out: OUTPUT.npy, float32 (n, d) in their order,
+as the encoder gives them (numpy can map it into memory), and OUTPUT.json: of what, how and how fast it was made.
 
-A shard's name is a hash of the encoder, of how it is used, and of the shard's texts. So what lies there from a killed
-run is right where its name is right, a changed text makes its own shard anew, and nothing is encoded twice.
+A shard's name is a hash of the encoder, of how it is used, and of the shard's texts or tokens. So what lies there from
+a killed run is right where its name is right, a changed text makes its own shard anew, and nothing is encoded twice.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from biohicl.encoder.embed import Encoder, Kind, pick_device, prepared
+from biohicl.encoder.embed import Encoder, Kind, Tokens, pick_device, prepared
 from biohicl.encoder.fetching import why_unavailable
 from biohicl.encoder.folder import Text, passage_folder, read_settings
 from biohicl.errors import BioHiCLError
@@ -35,7 +36,9 @@ TEXTS_OF_A_SHARD = 2048
 # snapshots are weights that it had on the way.
 SUFFIXES = (".json", ".safetensors", ".txt", ".model")
 # Instructions are part of the texts as they are encoded, and a new one for queries encodes no document again.
-NOT_PART = ("manifest.json", "choice.json", "config_sentence_transformers.json", "adapter", "snapshots")
+NOT_PART = ("manifest.json", "choice.json", "config_sentence_transformers.json")
+# Subfolders of a node with weights that are not those of the model.
+OTHER_WEIGHTS = ("adapter", "snapshots")
 # To be raised where this package comes to encode the same texts otherwise: old vectors are not reused then.
 WAY = 1
 
@@ -90,9 +93,13 @@ class UnitRows:
         return len(self.rows)
 
     def __getitem__(self, rows: slice) -> npt.NDArray[np.float32]:
-        block = self.rows[rows]
-        norms = np.linalg.norm(block, axis=1, keepdims=True)
-        return np.asarray(block / np.where(norms == 0, 1.0, norms), dtype=np.float32)
+        return of_unit_length(self.rows[rows])
+
+
+def of_unit_length(block: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The rows (n, d) brought to length 1; a zero vector stays."""
+    norms = np.linalg.norm(block, axis=1, keepdims=True)
+    return np.asarray(block / np.where(norms == 0, 1.0, norms), dtype=np.float32)
 
 
 def record_of(file: Path) -> Path:
@@ -117,8 +124,8 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
         inside = file.relative_to(folder)
-        is_part = file.suffix in SUFFIXES and file.name not in NOT_PART and inside.parts[0] not in NOT_PART
-        if is_part and file.is_file():
+        is_read = file.suffix in SUFFIXES and file.name not in NOT_PART and inside.parts[0] not in OTHER_WEIGHTS
+        if is_read and file.is_file():
             digest.update(f"{inside.as_posix()} {sha256_of(file)}\n".encode())
     return digest.hexdigest()
 
@@ -142,16 +149,42 @@ def write_vectors(
     reason = why_unavailable(folder)
     if reason:
         return _write_nothing(output, reason)
-    maker = _Maker(folder, kind, task, batch_size, device, ids)
+    return _write(_TextMaker(folder, kind, task, batch_size, device, ids), blocks, output, {})
+
+
+def write_token_vectors(
+    folder: Path,
+    name: str,
+    blocks: Callable[[], Iterable[Sequence[Tokens]]],
+    output: Path,
+    *,
+    batch_size: int = 64,
+    device: str = "auto",
+    facts: Mapping[str, Any] | None = None,
+) -> Vectors:
+    """As :func:`write_vectors`, of token lists as they are; of length 1 where the encoder is compared by cosine.
+
+    ``name``: what they are, for the log and for errors. ``facts``: more for the record; no reason to encode again.
+    """
+    return _write(_TokenMaker(folder, name, batch_size, device), blocks, output, facts or {})
+
+
+def _write(
+    maker: _Maker, blocks: Callable[[], Iterable[Sequence[Any]]], output: Path, facts: Mapping[str, Any]
+) -> Vectors:
     keys: list[str] = []
     first_rows = [0]
     for block in blocks():
         keys.append(maker.key(block))
         first_rows.append(first_rows[-1] + len(block))
     made_of = hashlib.sha256("\n".join(keys).encode()).hexdigest()
-    if record_of(output).is_file() and output.is_file() and read_json(record_of(output)).get("made_of") == made_of:
-        say(f"{output}: is there already, of the same encoder and texts; nothing is encoded")
-        return Vectors(output)
+    if record_of(output).is_file() and output.is_file():
+        record = read_json(record_of(output))
+        if record.get("made_of") == made_of:
+            say(f"{output}: is there already, of the same encoder and texts; nothing is encoded")
+            if not facts.items() <= record.items():
+                write_json({**record, **facts}, record_of(output))
+            return Vectors(output)
     shards = output.with_name(f".{output.stem}.shards")
     shards.mkdir(parents=True, exist_ok=True)
     missing = [place for place, key in enumerate(keys) if not _is_whole(shards / f"{key}.npy")]
@@ -159,7 +192,7 @@ def write_vectors(
         say(f"{output}: going on; {len(keys) - len(missing)} of {len(keys)} shards are there")
     maker.fill(blocks(), keys, first_rows, set(missing), shards)
     made = [shards / f"{key}.npy" for key in keys]
-    _publish(made, output, lambda rows, dimension: maker.record(rows, dimension, made_of))
+    _publish(made, output, lambda rows, dimension: {**maker.record(rows, dimension, made_of), **facts}, maker.to_unit)
     for file in shards.iterdir():
         file.unlink()
     shards.rmdir()
@@ -173,29 +206,45 @@ def _write_nothing(output: Path, reason: str) -> Vectors:
     return Vectors(output)
 
 
-def _publish(shards: Sequence[Path], output: Path, record: Callable[[int, int], dict[str, Any]]) -> None:
-    """Writes all rows of the shards, and what ``record`` makes of their shape."""
+def _publish(
+    shards: Sequence[Path], output: Path, record: Callable[[int, int], dict[str, Any]], to_unit: bool = False
+) -> None:
+    """Writes all rows of the shards, ``to_unit``: brought to length 1, and what ``record`` makes of their shape."""
     # The record is what says that the vectors are right: gone before they change, written after.
     record_of(output).unlink(missing_ok=True)
     with whole_files(output, record_of(output)) as (vectors_file, record_file):
-        write_json(record(*_gather(shards, vectors_file)), record_file)
+        write_json(record(*_gather(shards, vectors_file, to_unit)), record_file)
 
 
-class _Maker:
-    """Encodes shards; the model is loaded for the first that is missing."""
+class _Maker(ABC):
+    """Encodes shards; the model is loaded for the first that is missing.
 
-    def __init__(
-        self, folder: Path, kind: Kind, task: str, batch_size: int, device: str, ids: Sequence[str] | None
-    ) -> None:
+    ``folder``: of the encoder that is used, within ``whole``. ``kind``: what is encoded, for people and the record.
+    """
+
+    # Whether vectors that the encoder does not bring to length 1 are.
+    to_unit = False
+
+    def __init__(self, whole: Path, folder: Path, kind: str, batch_size: int, device: str) -> None:
         self.folder = folder
         self.kind = kind
-        self.task = task
         self.batch_size = batch_size
-        self.ids = ids
-        self.settings = read_settings(passage_folder(folder) if kind == "documents" else folder)
-        self.of_encoder = fingerprint(folder)
+        self.settings = read_settings(folder)
+        self.of_encoder = fingerprint(whole)
         self._device = device
         self.seconds, self.texts, self.tokens = 0.0, 0, 0
+
+    @abstractmethod
+    def key(self, block: Sequence[Any]) -> str:
+        """The name of a shard of ``block``."""
+
+    @abstractmethod
+    def tokens_of(self, block: Sequence[Any]) -> Sequence[Any]:
+        """Its token lists; runs in a thread."""
+
+    @abstractmethod
+    def name(self, row: int, content: Any) -> str:
+        """What an error calls what stands in a row, counted from 0."""
 
     @cached_property
     def device(self) -> str:
@@ -204,22 +253,11 @@ class _Maker:
 
     @cached_property
     def encoder(self) -> Encoder:
-        folder = passage_folder(self.folder) if self.kind == "documents" else self.folder
-        return Encoder(folder, self._device)
-
-    def key(self, block: Sequence[Text]) -> str:
-        settings = self.settings
-        how = f"{WAY} {self.of_encoder} {self.kind} {self.device} {settings.similarity}"
-        digest = hashlib.sha256(how.encode())
-        for text in prepared(settings, self.kind, block, self.task):
-            for part in (text,) if isinstance(text, str) else text:
-                raw = part.encode("utf-8", "surrogatepass")
-                digest.update(f"{len(raw)} ".encode() + raw)
-        return digest.hexdigest()
+        return Encoder(self.folder, self._device)
 
     def fill(
         self,
-        blocks: Iterable[Sequence[Text]],
+        blocks: Iterable[Sequence[Any]],
         keys: Sequence[str],
         first_rows: Sequence[int],
         missing: set[int],
@@ -234,35 +272,26 @@ class _Maker:
                 self._tokenized(pool, wanted), len(missing), f"encoding {self.kind}", "shards"
             ):
                 started = time.perf_counter()
-                vectors = self.encoder.embed_tokens(tokens, self.batch_size, self._name(first_rows[place], block))
+                vectors = self.encoder.embed_tokens(tokens, self.batch_size, self._names(first_rows[place], block))
                 self.seconds += time.perf_counter() - started
                 self.texts += len(tokens)
                 self.tokens += sum(map(len, tokens))
                 _save(vectors, shards / f"{keys[place]}.npy")
 
     def _tokenized(
-        self, pool: ThreadPoolExecutor, wanted: Iterator[tuple[int, Sequence[Text]]]
-    ) -> Iterator[tuple[int, Sequence[Text], Any]]:
-        waiting: tuple[int, Sequence[Text], Any] | None = None
+        self, pool: ThreadPoolExecutor, wanted: Iterator[tuple[int, Sequence[Any]]]
+    ) -> Iterator[tuple[int, Sequence[Any], Any]]:
+        waiting: tuple[int, Sequence[Any], Any] | None = None
         for place, block in wanted:
-            coming = (
-                place,
-                block,
-                pool.submit(self.encoder.tokens, self.encoder.prepared(self.kind, block, self.task)),
-            )
+            coming = (place, block, pool.submit(self.tokens_of, block))
             if waiting:
                 yield waiting[0], waiting[1], waiting[2].result()
             waiting = coming
         if waiting:
             yield waiting[0], waiting[1], waiting[2].result()
 
-    def _name(self, first_row: int, block: Sequence[Text]) -> Callable[[int], str]:
-        def name(row: int) -> str:
-            shown = " ".join(block[row])[:60] if isinstance(block[row], tuple) else block[row][:60]
-            identifier = f"'{self.ids[first_row + row]}'" if self.ids else f"number {first_row + row + 1}"
-            return f"{self.kind.removesuffix('s')} {identifier} ({shown})"
-
-        return name
+    def _names(self, first_row: int, block: Sequence[Any]) -> Callable[[int], str]:
+        return lambda row: self.name(first_row + row, block[row])
 
     def record(self, rows: int, dimension: int, made_of: str) -> dict[str, Any]:
         """What is told beside the vectors. Speed is of what this run encoded, and null where that was nothing."""
@@ -276,13 +305,63 @@ class _Maker:
             "rows": rows,
             "dimension": dimension,
             "similarity": self.settings.similarity,
-            "unit": self.settings.normalize,
+            "unit": self.settings.normalize or self.to_unit,
             "device": self.device,
             # On a GPU fp32 weights compute in bfloat16 (TextModel.embed).
             "dtype": "bfloat16" if self.device == "cuda" and self.settings.dtype == "float32" else self.settings.dtype,
             "encoded": {"texts": self.texts, "tokens": self.tokens, "seconds": round(self.seconds, 3)},
             "versions": versions,
         }
+
+
+class _TextMaker(_Maker):
+    """Of texts of one kind, with the instruction for it."""
+
+    def __init__(
+        self, folder: Path, kind: Kind, task: str, batch_size: int, device: str, ids: Sequence[str] | None
+    ) -> None:
+        super().__init__(folder, passage_folder(folder) if kind == "documents" else folder, kind, batch_size, device)
+        self.of_texts = kind
+        self.task = task
+        self.ids = ids
+
+    def key(self, block: Sequence[Text]) -> str:
+        settings = self.settings
+        how = f"{WAY} {self.of_encoder} {self.kind} {self.device} {settings.similarity}"
+        digest = hashlib.sha256(how.encode())
+        for text in prepared(settings, self.of_texts, block, self.task):
+            for part in (text,) if isinstance(text, str) else text:
+                raw = part.encode("utf-8", "surrogatepass")
+                digest.update(f"{len(raw)} ".encode() + raw)
+        return digest.hexdigest()
+
+    def tokens_of(self, block: Sequence[Text]) -> Sequence[Tokens]:
+        return self.encoder.tokens(self.encoder.prepared(self.of_texts, block, self.task))
+
+    def name(self, row: int, content: Text) -> str:
+        shown = content[:60] if isinstance(content, str) else " ".join(content)[:60]
+        identifier = f"'{self.ids[row]}'" if self.ids else f"number {row + 1}"
+        return f"{self.kind.removesuffix('s')} {identifier} ({shown})"
+
+
+class _TokenMaker(_Maker):
+    """Of token lists; what they were made from is not asked, so that the same tokens have the same vectors."""
+
+    def __init__(self, folder: Path, name: str, batch_size: int, device: str) -> None:
+        super().__init__(folder, folder, name, batch_size, device)
+        self.to_unit = self.settings.similarity == "cosine" and not self.settings.normalize
+
+    def key(self, block: Sequence[Tokens]) -> str:
+        digest = hashlib.sha256(f"{WAY} {self.of_encoder} tokens {self.device} {self.settings.similarity}".encode())
+        for tokens in block:
+            digest.update(f"{len(tokens)} ".encode() + np.asarray(tokens, dtype="<i4").tobytes())
+        return digest.hexdigest()
+
+    def tokens_of(self, block: Sequence[Tokens]) -> Sequence[Tokens]:
+        return block
+
+    def name(self, row: int, content: Tokens) -> str:
+        return f"{self.kind} number {row + 1} ({len(content)} tokens)"
 
 
 def _save(vectors: npt.NDArray[np.float32], file: Path) -> None:
@@ -300,7 +379,7 @@ def _is_whole(file: Path) -> bool:
         return False
 
 
-def _gather(shards: Sequence[Path], output: Path) -> tuple[int, int]:
+def _gather(shards: Sequence[Path], output: Path, to_unit: bool) -> tuple[int, int]:
     """One file of all shards' rows, and its shape; a shard at a time is in memory."""
     shapes = [np.load(file, mmap_mode="r").shape for file in shards]
     shape = (sum(rows for rows, _ in shapes), shapes[0][1] if shapes else 0)
@@ -308,5 +387,6 @@ def _gather(shards: Sequence[Path], output: Path) -> tuple[int, int]:
         header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_2_0(stream, header)
         for file in shards:
-            stream.write(np.load(file).tobytes())
+            block = np.load(file)
+            stream.write((of_unit_length(block) if to_unit else block).tobytes())
     return shape

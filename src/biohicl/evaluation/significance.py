@@ -109,6 +109,25 @@ class Mean:
 
 
 @dataclass(frozen=True, eq=False)
+class MeanOfSets:
+    """The mean of the means of several sets of units, such as the queries of several benchmarks; each set counts as
+    much as the others. ``wanted`` (U,): the number of the set that a unit is of."""
+
+    wanted: Scores
+    needs: ClassVar[str] = "a mean of sets needs a unit of each"
+
+    def of_counts(self, found: Values, wanted: Values, counts: Values) -> Values:
+        # A draw without any unit of a set has no such mean.
+        sets = (wanted == number for number in np.unique(wanted))
+        means = [_ratio(found[own] @ counts[own], counts[own].sum(axis=0)) for own in sets]
+        return np.asarray(np.mean(means, axis=0)) if means else np.full(counts.shape[1], np.nan)
+
+    def same_scale(self, found: Values, reference: Values) -> tuple[Values, Values]:
+        half = (found - reference) / 2
+        return half, -half
+
+
+@dataclass(frozen=True, eq=False)
 class Pearson:
     """The correlation of the scores found with those ``wanted`` (U,), within [-1, 1]."""
 

@@ -44,6 +44,10 @@ def write_report(
     environment = Environment(loader=PackageLoader("biohicl.report"), autoescape=True, undefined=StrictUndefined)
     header, rows = score_rows(summary)
     release = read_json(pubmed_record)
+    if not nodes:
+        raise BioHiCLError("no models to report on")
+    # A choice holds the log of the chosen one, which is that one's.
+    trained = [node for node in nodes if _step(node) == "train"]
     by_file = pl.scan_parquet(current).group_by("file").agg(citations=pl.len()).sort("file").collect(engine="streaming")
     hierarchy = pl.read_parquet(mesh / "hierarchy.parquet")
     html = environment.get_template("report.html.j2").render(
@@ -66,8 +70,9 @@ def write_report(
         several_parents=hierarchy.filter(pl.col("parents").list.len() > 1).height,
         deepest=hierarchy["depth_max"].max(),
         anomalies=pl.read_parquet(mesh / "anomalies.parquet").to_dicts(),
-        nodes=[_node(node) for node in nodes],
-        curves=_training_curves(nodes),
+        nodes=[_node(node) for node in trained],
+        curves=_training_curves(trained),
+        untrained=[_untrained(node) for node in nodes if node not in trained],
         sources={
             "summary": summary,
             "variants": summary.with_name("variants.parquet"),
@@ -113,12 +118,31 @@ def _node(folder: Path) -> dict[str, Any]:
     return {"folder": folder, "manifest": manifest, "first": log["loss"][0], "last": log["loss"][-1]}
 
 
+def _step(folder: Path) -> str:
+    """How a node was made; before there were other steps, manifests did not say."""
+    step: str = read_json(folder / "manifest.json")["settings"].get("step", "train")
+    return step
+
+
+def _untrained(folder: Path) -> dict[str, Any]:
+    """An average or a choice: what it is made from, and how."""
+    manifest = read_json(folder / "manifest.json")
+    settings = manifest["settings"]
+    if settings["step"] == "select":
+        how = f"{manifest['chosen']}, chosen among {', '.join(settings['of'])}"
+    else:
+        how = f"{settings['share']:g} of the mean of {', '.join(settings['of'])}"
+        how += " and their snapshots" if settings["snapshots"] else ""
+        how += f", {1 - settings['share']:g} of {settings['with']}" if settings["with"] else ""
+    return {"folder": folder, "step": settings["step"], "how": how}
+
+
 def _training_curves(nodes: Sequence[Path]) -> str:
-    """The loss of each node by step, as SVG text."""
+    """The loss of each trained node by step, as SVG text; empty without any."""
     from matplotlib.figure import Figure
 
     if not nodes:
-        raise BioHiCLError("no models to report on")
+        return ""
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.add_subplot()
     for place, node in enumerate(nodes):

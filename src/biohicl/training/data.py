@@ -30,6 +30,7 @@ from biohicl.storage import sha256_of
 from biohicl.training.own_queries import OwnQueries
 from biohicl.training.queries import HeadingQueries, read_names
 from biohicl.training.targets import Targets
+from biohicl.training.teacher import keys_of, read_teacher
 from biohicl.training.tokens import READING_KEY, VIEWS, fingerprint_of
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def read_training_data(inputs: Inputs, settings: Mapping[str, Any]) -> TrainingD
         called,
         _own_queries(inputs, settings, token_table.select(keys), reading),
         _negatives(inputs, settings, token_table.select(keys)),
-        {},
+        _teacher(inputs, keys_of(token_table)),
     )
 
 
@@ -157,6 +158,13 @@ def _own_queries(inputs: Inputs, settings: Mapping[str, Any], keys: pa.Table, re
     if own != reading:
         raise BioHiCLError(f"{inputs.queries} and {inputs.tokens} are of different tokenizers or instructions")
     return OwnQueries.of(table, block["kinds"])
+
+
+def _teacher(inputs: Inputs, keys: str) -> dict[str, npt.NDArray[np.float32]]:
+    if inputs.teacher is None:
+        return {}
+    there = [view for view in VIEWS if (inputs.teacher / f"{view}.npy").is_file()]
+    return read_teacher(inputs.teacher, there or VIEWS, keys)
 
 
 def _negatives(inputs: Inputs, settings: Mapping[str, Any], keys: pa.Table) -> dict[str, Ragged]:

@@ -2,7 +2,8 @@
 
 Goes in: what a training has when it is done. Comes out, whole or not at all: merged weights, tokenizer and settings,
 the LoRA adapter in ``adapter/``, weights along the way in ``snapshots/<step>/``, ``training_log.parquet`` (a row a
-step), ``development.parquet`` (a row a measure on held-out citations) and ``manifest.json``.
+step), ``development.parquet`` (a row a measure on held-out citations) and ``manifest.json``. Of models that were not
+trained the logs and the adapter are absent.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from biohicl.storage import whole_directory, write_json, write_parquet
 from biohicl.training.trainable import Trainable
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DEVELOPMENT = pa.schema(
     [("step", pa.int64()), ("mrr", pa.float64()), ("mean_similarity", pa.float64()), ("correlation", pa.float64())]
@@ -54,4 +55,23 @@ def write_node(
         write_parquet(pa.Table.from_pylist([dict(row) for row in log]), folder / "training_log.parquet")
         rows = pa.Table.from_pylist([dict(row) for row in measures], schema=DEVELOPMENT)
         write_parquet(rows, folder / "development.parquet")
+        write_json(dict(manifest), folder / "manifest.json")
+
+
+def write_model(
+    output: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    encoder: EncoderSettings,
+    manifest: Mapping[str, Any],
+) -> None:
+    """Writes the folder ``output`` of a model that no training made."""
+    with whole_directory(output) as folder:
+        model.save_pretrained(folder)
+        # As readable as the files beside it, which safetensors does not make it.
+        mode = (folder / "config.json").stat().st_mode
+        for path in folder.glob("*.safetensors"):
+            path.chmod(mode)
+        tokenizer.save_pretrained(folder)
+        write_settings(encoder, folder, model.config.hidden_size)
         write_json(dict(manifest), folder / "manifest.json")
