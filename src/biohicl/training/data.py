@@ -29,7 +29,7 @@ from biohicl.ragged import Ragged
 from biohicl.storage import sha256_of
 from biohicl.training.queries import HeadingQueries, read_names
 from biohicl.training.targets import Targets
-from biohicl.training.tokens import READING_KEY, VIEWS, fingerprint_of
+from biohicl.training.tokens import VIEWS, fingerprint_of, reading_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -74,7 +74,8 @@ class Inputs:
 class TrainingData:
     """A selection, ready: token lists by view, and what the labels say (None: no setting asks).
 
-    ``reading``: the fingerprint of how the tokens were made; None in tables of before that was noted.
+    ``reading``: the fingerprint of how the tokens were made; None in tables of before that was noted. ``task``: what
+    was put into the encoder's instructions, where these have a place for it.
     """
 
     pmids: npt.NDArray[np.int32]
@@ -82,6 +83,7 @@ class TrainingData:
     targets: Targets | None
     headings: HeadingQueries | None
     reading: str | None = None
+    task: str = ""
 
     def __len__(self) -> int:
         return len(self.pmids)
@@ -97,10 +99,10 @@ def read_training_data(inputs: Inputs, settings: Mapping[str, Any]) -> TrainingD
                 "biohicl tokens"
             )
     pmids, token_lists = token_table["pmid"].to_numpy(), {view: Ragged.of(token_table[view]) for view in VIEWS}
-    reading = (token_table.schema.metadata or {}).get(READING_KEY.encode(), b"").decode() or None
+    reading, task = reading_of(token_table.schema.metadata)
     label_settings = node_settings(settings).get("labels")
     if label_settings is None:
-        return TrainingData(pmids, token_lists, None, None, reading)
+        return TrainingData(pmids, token_lists, None, None, reading, task)
     nodes = read_nodes(inputs.hierarchy)
     wants_headings = "heading_abstract" in settings["losses"]
     column = METHODS[label_settings["similarity"]].labels
@@ -131,7 +133,7 @@ def read_training_data(inputs: Inputs, settings: Mapping[str, Any]) -> TrainingD
         most = settings["losses"]["heading_abstract"]["headings"]
         headings = HeadingQueries(sets["direct"], sets["closed"], weights.nodes, names, most)
     return TrainingData(
-        pmids, token_lists, Targets(sets[column], weights, label_settings["similarity"]), headings, reading
+        pmids, token_lists, Targets(sets[column], weights, label_settings["similarity"]), headings, reading, task
     )
 
 
@@ -139,7 +141,7 @@ def check_tokens(
     data: TrainingData, inputs: Inputs, model: Any, tokenizer: PreTrainedTokenizerBase, encoder: EncoderSettings
 ) -> None:
     """The tokens have to be this model's: as it reads texts, known to its embeddings, no more than it has positions."""
-    if data.reading is not None and data.reading != fingerprint_of(tokenizer, encoder):
+    if data.reading is not None and data.reading != fingerprint_of(tokenizer, encoder, data.task, inputs.start):
         raise BioHiCLError(
             f"{inputs.tokens}: its tokens are of another tokenizer than that of {inputs.start}, or of other "
             "instructions; make them with its own: biohicl tokens (in the workflow, see the backbone's tokens_of)"
