@@ -150,16 +150,18 @@ def composed(said: Mapping[str, Sequence[str]], names: Iterable[str]) -> str | N
         spoken = _spoken(text)
         return any(name in spoken for name in own)
 
-    text, of_kinds = "", set()
+    found: dict[str, str] = {}
     for kind, parts in said.items():
-        left = [part for part in dict.fromkeys(parts) if not has_own(part)]
-        # Words of ours, or two names side by side, may still make up one of its own.
-        longer = f"{text} {SENTENCES[kind].format(BETWEEN.join(left))}".strip()
-        if left and not has_own(longer):
-            text = longer
-            of_kinds.add(kind)
+        left: list[str] = []
+        for part in dict.fromkeys(parts):
+            # The first stands behind words of ours; a phrase does not go on behind the mark between two.
+            phrase = part if left else SENTENCES[kind].format(part)
+            if not has_own(phrase):
+                left.append(part)
+        if left:
+            found[kind] = SENTENCES[kind].format(BETWEEN.join(left))
     # The category alone describes thousands of others as well.
-    return text if of_kinds - {"category"} else None
+    return " ".join(found.values()) if found.keys() - {"category"} else None
 
 
 def _spoken(text: str) -> str:
