@@ -511,7 +511,8 @@ def announce_cost():
     print(f"No GPU here: {', '.join(sorted(planned))} will be trained on the CPU.", file=sys.stderr)
     for node in sorted(planned):
         block = CONFIG["nodes"][node]
-        count = CONFIG["training"]["selections"][block["selection"]]["citations"]
+        # How many texts concepts and pairs have is not known before they are made.
+        count = CITATIONS.get(block["selection"], {}).get("citations")
         if isinstance(count, int):
             # LoRA on all-MiniLM-L6-v2 took 18 titles with abstracts of 128 tokens a second on 2 cores.
             minutes = count * block["schedule"]["epochs"] * block["max_length"] / 128 / 18 / 60
