@@ -21,9 +21,10 @@ from biohicl.encoder.folder import load_tokenizer, read_settings, write_settings
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.benchmarks import bring_benchmark, read_benchmark
 from biohicl.mesh.hierarchy import write_hierarchy
+from biohicl.mesh.label_sets import HIERARCHY_KEY
 from biohicl.mesh.nodes import check_tags, read_nodes
 from biohicl.mesh.parse import parse_mesh_file
-from biohicl.storage import write_json
+from biohicl.storage import read_json, write_json
 from biohicl.training.concepts import composed, write_concepts
 from biohicl.training.data import TrainingData, check_tokens
 from biohicl.training.draw import descriptor_numbers, pmid_hash
@@ -141,6 +142,13 @@ def test_concepts_are_described_without_their_own_names(corpus, tmp_path):
     few = pl.read_parquet(output)
     assert few["descriptor_ui"].n_unique() == 20
     assert few.equals(table.head(few.height))
+    # Terms of a descriptor's other concepts are no names of it.
+    shutil.copytree(release, tmp_path / "other")
+    terms = pl.read_parquet(release / "terms.parquet")
+    narrower = terms.with_columns(concept_ui=pl.lit("M0"), term="narrower " + pl.col("term"), record_preferred=False)
+    pl.concat([terms, narrower]).write_parquet(tmp_path / "other/terms.parquet")
+    write_concepts(tmp_path / "other", CONCEPTS, output, tmp_path / "others.parquet")
+    assert "narrower" not in str(pl.read_parquet(tmp_path / "others.parquet")["queries"].to_list())
     # Without a tree number there is nothing to compose; the note alone remains.
     (male,) = table.filter(pl.col("title") == "Male").to_dicts()
     assert male["description_kind"] == "scope_note"
@@ -198,6 +206,8 @@ def test_concepts_have_labels_and_pairs_have_none(corpus, tmp_path):
     labels, table = pl.read_parquet(tmp_path / "labels.parquet"), pl.read_parquet(tmp_path / "mesh.parquet")
     assert labels.select("descriptor_ui", "description_kind").equals(table.select("descriptor_ui", "description_kind"))
     uis = read_nodes(hierarchy).uis
+    held = pq.read_schema(tmp_path / "labels.parquet").metadata
+    assert held[HIERARCHY_KEY.encode()].decode() == read_nodes(hierarchy).fingerprint
     assert [[uis[row] for row in own] for own in labels["direct"]] == table["descriptor_uis"].to_list()
     pairs = pl.DataFrame({"source": ["x"], "document_id": ["1"], "title": [""], "abstract": ["a"]})
     pairs.write_parquet(tmp_path / "pairs.parquet")
@@ -248,6 +258,8 @@ def test_a_benchmark_has_tables_of_the_split_to_train_on_where_one_is_named(benc
     assert trained.queries == {"q": "what is q?", "r": "what is r?"}
     assert trained.qrels["q"] == {"a": 2, "b": 0, "c": 1}
     assert (trained.queries, trained.qrels) == (chosen.queries, chosen.qrels)
+    # One split in two roles is read once.
+    assert len(read_json(benchmarks / "asked/benchmark.json")["notes"]) == 1
     assert not (benchmarks / "plain/training").exists()
     with pytest.raises(BioHiCLError, match="names no training split"):
         read_benchmark(benchmarks / "plain", "training")
@@ -364,6 +376,8 @@ def test_labels_inside_a_text_divide_it():
     assert [abstract[start:end] for _, (start, end) in found] == list(parts.values())
     queries = [(kind, f"T {abstract}"[start:end]) for kind, (start, end) in queries_of("T", abstract)]
     assert queries == [("conclusion", parts["CONCLUSIONS : "]), *(("section", text) for text in parts.values())]
+    # A query is never the whole abstract, of which nothing would be left.
+    assert queries_of("T", "Of one sentence alone nothing can be cut out at all.") == []
     # The record's own sections come before those, unless they are not the abstract.
     recorded = [("A", abstract[:60].strip()), (None, ""), ("B", abstract[60:].strip())]
     assert [label for label, _ in sections_of(recorded[0][1] + " " + recorded[2][1], recorded)] == ["A", "B"]
