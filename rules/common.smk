@@ -27,6 +27,8 @@ from biohicl.evaluation.sources import files_of
 from biohicl.fetch.attempts import next_attempt
 from biohicl.mesh.schema import SCHEMA_VERSION as MESH_SCHEMA, TABLES as MESH_TABLES
 from biohicl.pubmed.schema import SCHEMA_VERSION as PUBMED_SCHEMA
+from biohicl.training.pairs import tables_read
+from biohicl.training.release import OPTIONAL as OPTIONAL_TABLES
 from biohicl.training.selection import texts_given
 
 try:
@@ -175,7 +177,14 @@ TRAINED = [node for node in NODES if node in nodes_by("train")]
 ABLATIONS = {cell: configuration.nodes_of_cell(CONFIG, cell) for cell in configuration.cells_of(CONFIG)}
 ABLATION_NODES = [node for nodes in ABLATIONS.values() for node in nodes.values()]
 COUNTED = [LABEL_COUNTS] if any(configuration.needs_label_counts(CONFIG["nodes"][node]) for node in TRAINED) else []
-SELECTIONS = list(dict.fromkeys(CONFIG["nodes"][node]["selection"] for node in TRAINED))
+# What can be trained on, by kind; no name is of two kinds.
+CITATIONS, CONCEPTS, PAIRS = (CONFIG["training"][kind] for kind in ("selections", "concepts", "pairs"))
+# The selections of citations that the nodes read: what report and catalog have tables of.
+SELECTIONS = list(
+    dict.fromkeys(
+        CONFIG["nodes"][node]["selection"] for node in TRAINED if CONFIG["nodes"][node]["selection"] in CITATIONS
+    )
+)
 # The systems under test, by how they are scored, and the benchmarks, those that nothing names included.
 SYSTEMS = configuration.systems_of(CONFIG)
 DENSE = [name for name, system in SYSTEMS.items() if system.is_dense]
@@ -197,6 +206,7 @@ ENCODERS = list(
     )
 )
 RETRIEVAL_BENCHMARKS = [name for name, block in CONFIG["benchmarks"].items() if block["kind"] == "retrieval"]
+TRAINABLE_BENCHMARKS = [name for name in RETRIEVAL_BENCHMARKS if CONFIG["benchmarks"][name]["training"]]
 PAIR_BENCHMARKS = [name for name, block in CONFIG["benchmarks"].items() if block["kind"] == "similarity"]
 BENCHMARKS = CONFIG["evaluation"]["benchmarks"]
 TUNED_ON = CONFIG["evaluation"]["tuned_on"]
@@ -476,10 +486,75 @@ def lexical_options(wildcards):
 
 
 def texts_of_selection(wildcards):
-    """Another word where the texts that a selection leaves out are others than when it was made."""
+    """Another word where the texts that a selection leaves out, or takes in, are others than when it was made."""
     excluded = Path(f"results/training/excluded/{wildcards.selection}.parquet")
-    given = texts_given(excluded, list(map(Path, excluded_texts(wildcards))))
+    given = texts_given(excluded, list(map(Path, excluded_texts(wildcards) + trained_texts(wildcards))))
     return f"--given {given}" if given else ""
+
+
+def block_of_selection(name):
+    """The block of config.yaml of a selection of any kind."""
+    return next(kind[name] for kind in (CITATIONS, CONCEPTS, PAIRS) if name in kind)
+
+
+def settings_of_citations(wildcards):
+    """Without the task: it is no reason to draw anew."""
+    return as_json({key: value for key, value in CITATIONS[wildcards.selection].items() if key != "task"})
+
+
+def trained_texts(wildcards):
+    """The tables of the benchmarks that a selection of pairs takes in."""
+    block = PAIRS.get(wildcards.selection, {})
+    return [str(file) for file in tables_read(block.get("benchmarks", ()), Path("resources/benchmarks"))]
+
+
+def tasks_of_benchmarks(wildcards):
+    """Of the benchmarks of a selection of pairs the tasks that config.yaml gives them."""
+    tasks = {name: CONFIG["benchmarks"][name]["task"] for name in PAIRS[wildcards.selection]["benchmarks"]}
+    return as_json({name: task for name, task in tasks.items() if task})
+
+
+def terms_for_concepts(wildcards):
+    """A release of an older version of this workflow has none."""
+    if IS_FROZEN and not Path(TERMS).is_file():
+        sys.exit(
+            f"Configuration error: training.release: '{CONFIG['training']['release']}' was frozen without the terms of "
+            f"MeSH, which training.concepts.{wildcards.selection} needs. Name a new release."
+        )
+    return TERMS
+
+
+def optional_tables(wildcards):
+    """Scope notes and qualifiers, which older releases lack; a selection of concepts then goes without."""
+    tables = [f"{TRAINING_RELEASE}/{name}.parquet" for name in OPTIONAL_TABLES]
+    return [table for table in tables if not IS_FROZEN or Path(table).is_file()]
+
+
+def hierarchy_of_negatives(wildcards):
+    """Pairs have no headings."""
+    return [] if wildcards.selection in PAIRS else [f"{TRAINING_RELEASE}/hierarchy.parquet"]
+
+
+def queries_of_negatives(wildcards):
+    """Several documents of pairs may answer one query."""
+    return [f"results/training/queries/{wildcards.selection}.parquet"] if wildcards.selection in PAIRS else []
+
+
+def tables_of_negatives(wildcards, input):
+    given = {"--hierarchy": input.hierarchy, "--queries": input.queries}
+    return " ".join(f"{option} {path}" for option, path in given.items() if path)
+
+
+def task_of_selection(wildcards):
+    return block_of_selection(wildcards.selection)["task"]
+
+
+# Backbones whose instructions in config.yaml have a place for a task: their tokens depend on it.
+ASKING = [
+    name
+    for name, block in CONFIG["backbones"].items()
+    if any("{task}" in (block[f"{kind}_instruction"] or "") for kind in ("query", "passage"))
+]
 
 
 def timed_tables(wildcards):
@@ -527,7 +602,7 @@ def overlaps_of(benchmark):
 
 def excluded_texts(wildcards):
     """The texts of the benchmarks that a selection leaves out: these alone are its inputs."""
-    named = CONFIG["training"]["selections"][wildcards.selection]["exclude_benchmarks"]
+    named = block_of_selection(wildcards.selection)["exclude_benchmarks"]
     tables = ("pairs" if name in PAIR_BENCHMARKS else "documents" for name in named)
     return [f"resources/benchmarks/{name}/{table}.parquet" for name, table in zip(named, tables)]
 
@@ -540,8 +615,8 @@ def announce_cost():
     print(f"No GPU here: {', '.join(sorted(planned))} will be trained on the CPU.", file=sys.stderr)
     for node in sorted(planned):
         block = CONFIG["nodes"][node]
-        # Of concepts and of pairs it is not known how many there will be.
-        count = CONFIG["training"]["selections"].get(block["selection"], {}).get("citations")
+        # How many texts concepts and pairs have is not known before they are made.
+        count = CITATIONS.get(block["selection"], {}).get("citations")
         if isinstance(count, int):
             # LoRA on all-MiniLM-L6-v2 took 18 titles with abstracts of 128 tokens a second on 2 cores.
             minutes = count * block["schedule"]["epochs"] * block["max_length"] / 128 / 18 / 60

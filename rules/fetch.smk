@@ -115,7 +115,7 @@ rule fetch_benchmark:
     benchmark:
         "benchmarks/fetch_benchmark/{benchmark}.tsv"
     wildcard_constraints:
-        benchmark=one_of(RETRIEVAL_BENCHMARKS),
+        benchmark=one_of(name for name in RETRIEVAL_BENCHMARKS if name not in TRAINABLE_BENCHMARKS),
     # Before anything long begins.
     priority: 100
     conda:
@@ -131,6 +131,21 @@ rule fetch_benchmark:
     shell:
         "python -m biohicl fetch-benchmark --name {wildcards.benchmark} --settings {params.settings:q} "
         "--lock resources/lock.json --attempt {params.attempt} --output {params.folder} > {log} 2>&1 && {{ grep 'left out: ' {log} >&2 || true; }}"
+
+
+use rule fetch_benchmark as fetch_trainable_benchmark with:
+    """A retrieval benchmark with a third split, which may be trained on."""
+    output:
+        documents=update("resources/benchmarks/{benchmark}/documents.parquet"),
+        queries=update("resources/benchmarks/{benchmark}/test/queries.parquet"),
+        qrels=update("resources/benchmarks/{benchmark}/test/qrels.parquet"),
+        development_queries=update("resources/benchmarks/{benchmark}/development/queries.parquet"),
+        development_qrels=update("resources/benchmarks/{benchmark}/development/qrels.parquet"),
+        training_queries=update("resources/benchmarks/{benchmark}/training/queries.parquet"),
+        training_qrels=update("resources/benchmarks/{benchmark}/training/qrels.parquet"),
+        record=update("resources/benchmarks/{benchmark}/benchmark.json"),
+    wildcard_constraints:
+        benchmark=one_of(TRAINABLE_BENCHMARKS),
 
 
 use rule fetch_benchmark as fetch_pairs with:

@@ -12,11 +12,14 @@ if not IS_FROZEN:
             current="results/corpus/current.parquet",
             hierarchy="results/mesh/hierarchy.parquet",
             terms="results/mesh/terms.parquet",
+            scope_notes="results/mesh/scope_notes.parquet",
+            allowed_qualifiers="results/mesh/allowed_qualifiers.parquet",
             mesh_record=ancient("resources/mesh/release.json"),
         output:
             citations=f"{TRAINING_RELEASE}/citations.parquet",
             hierarchy=f"{TRAINING_RELEASE}/hierarchy.parquet",
             terms=TERMS,
+            optional=[f"{TRAINING_RELEASE}/{name}.parquet" for name in OPTIONAL_TABLES],
             record=f"{TRAINING_RELEASE}/release.json",
         log:
             "logs/freeze_release.log",
@@ -28,6 +31,7 @@ if not IS_FROZEN:
             folder=lambda wildcards: TRAINING_RELEASE,
         shell:
             "python -m biohicl freeze --current {input.current} --hierarchy {input.hierarchy} --terms {input.terms} "
+            "--scope-notes {input.scope_notes} --allowed-qualifiers {input.allowed_qualifiers} "
             "--mesh-record {input.mesh_record} --output {params.folder} > {log} 2>&1"
 
 
@@ -47,6 +51,8 @@ rule select:
         "logs/select/{selection}.log",
     benchmark:
         "benchmarks/select/{selection}.tsv"
+    wildcard_constraints:
+        selection=one_of(CITATIONS),
     conda:
         "../envs/tables.yaml"
     threads: 4
@@ -54,12 +60,120 @@ rule select:
         mem_mb=8000,
     params:
         release=lambda wildcards: TRAINING_RELEASE,
-        settings=lambda wildcards: as_json(CONFIG["training"]["selections"][wildcards.selection]),
+        settings=settings_of_citations,
         given=texts_of_selection,
     shell:
         "python -m biohicl --threads {threads} select --release {params.release} --pubmed results/pubmed "
         "--settings {params.settings:q} --benchmarks resources/benchmarks {params.given} --excluded {output.excluded} "
         "--output {output.selection} > {log} 2>&1"
+
+
+rule select_concepts:
+    """MeSH descriptors with texts that describe them, and their names as queries."""
+    input:
+        hierarchy=f"{TRAINING_RELEASE}/hierarchy.parquet",
+        terms=terms_for_concepts,
+        optional=optional_tables,
+    output:
+        selection="results/training/selections/{selection}.parquet",
+        queries="results/training/queries/{selection}.parquet",
+    log:
+        "logs/select_concepts/{selection}.log",
+    benchmark:
+        "benchmarks/select_concepts/{selection}.tsv"
+    wildcard_constraints:
+        selection=one_of(CONCEPTS),
+    conda:
+        "../envs/tables.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        release=lambda wildcards: TRAINING_RELEASE,
+        settings=lambda wildcards: as_json(CONCEPTS[wildcards.selection]),
+    shell:
+        "python -m biohicl --threads {threads} select-concepts --release {params.release} "
+        "--settings {params.settings:q} --queries {output.queries} --output {output.selection} > {log} 2>&1"
+
+
+rule select_pairs:
+    """Documents with labelled queries, of benchmarks and of files of JSON lines."""
+    input:
+        # What they hold decides, not when they came (texts_of_selection).
+        excluded=ancient(excluded_texts),
+        benchmarks=ancient(trained_texts),
+        files=lambda wildcards: PAIRS[wildcards.selection]["files"],
+    output:
+        selection="results/training/selections/{selection}.parquet",
+        queries="results/training/queries/{selection}.parquet",
+        excluded="results/training/excluded/{selection}.parquet",
+    log:
+        "logs/select_pairs/{selection}.log",
+    benchmark:
+        "benchmarks/select_pairs/{selection}.tsv"
+    wildcard_constraints:
+        selection=one_of(PAIRS),
+    conda:
+        "../envs/tables.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        settings=lambda wildcards: as_json(PAIRS[wildcards.selection]),
+        tasks=tasks_of_benchmarks,
+        given=texts_of_selection,
+    shell:
+        "python -m biohicl --threads {threads} select-pairs --benchmarks resources/benchmarks "
+        "--settings {params.settings:q} --tasks {params.tasks:q} {params.given} --queries {output.queries} "
+        "--excluded {output.excluded} --output {output.selection} > {log} 2>&1"
+
+
+rule synthesize:
+    """Queries cut out of the citations of a selection: conclusions and sections."""
+    input:
+        selection="results/training/selections/{selection}.parquet",
+        citations=f"{TRAINING_RELEASE}/citations.parquet",
+        record=f"{TRAINING_RELEASE}/release.json",
+    output:
+        "results/training/queries/{selection}.parquet",
+    log:
+        "logs/synthesize/{selection}.log",
+    benchmark:
+        "benchmarks/synthesize/{selection}.tsv"
+    wildcard_constraints:
+        selection=one_of(CITATIONS),
+    conda:
+        "../envs/tables.yaml"
+    resources:
+        mem_mb=8000,
+    params:
+        release=lambda wildcards: TRAINING_RELEASE,
+        task=task_of_selection,
+    shell:
+        "python -m biohicl --threads {threads} synthesize --selection {input.selection} --release {params.release} "
+        "--pubmed results/pubmed --task {params.task:q} --output {output} > {log} 2>&1"
+
+
+rule negatives:
+    """Hard negatives of each row of a selection: near by words, and no right answer."""
+    input:
+        selection="results/training/selections/{selection}.parquet",
+        hierarchy=hierarchy_of_negatives,
+        queries=queries_of_negatives,
+    output:
+        "results/training/negatives/{selection}.parquet",
+    log:
+        "logs/negatives/{selection}.log",
+    benchmark:
+        "benchmarks/negatives/{selection}.tsv"
+    conda:
+        # bm25s is there.
+        "../envs/models.yaml"
+    resources:
+        mem_mb=8000,
+    params:
+        tables=tables_of_negatives,
+    shell:
+        "python -m biohicl --threads {threads} negatives --selection {input.selection} {params.tables} "
+        "--output {output} > {log} 2>&1"
 
 
 rule labels:
@@ -117,6 +231,8 @@ rule tokens:
         "logs/tokens/{backbone}-{length}/{selection}.log",
     benchmark:
         "benchmarks/tokens/{backbone}-{length}/{selection}.tsv"
+    wildcard_constraints:
+        backbone=one_of(name for name in CONFIG["backbones"] if name not in ASKING),
     conda:
         "../envs/models.yaml"
     threads: 4
@@ -125,6 +241,59 @@ rule tokens:
     shell:
         "python -m biohicl --threads {threads} tokens --selection {input.selection} --encoder {input.encoder} "
         "--max-length {wildcards.length} --output {output} > {log} 2>&1"
+
+
+# A rule of its own: an option in the other one's command would make every table of tokens anew.
+rule tokens_for_task:
+    """The same for a backbone whose instructions say what is asked."""
+    input:
+        selection="results/training/selections/{selection}.parquet",
+        encoder="resources/backbones/{backbone}",
+    output:
+        "results/training/tokens/{backbone}-{length}/{selection}.parquet",
+    log:
+        "logs/tokens/{backbone}-{length}/{selection}.log",
+    benchmark:
+        "benchmarks/tokens/{backbone}-{length}/{selection}.tsv"
+    wildcard_constraints:
+        backbone=one_of(ASKING),
+    conda:
+        "../envs/models.yaml"
+    threads: 4
+    resources:
+        mem_mb=8000,
+    params:
+        task=task_of_selection,
+    shell:
+        "python -m biohicl --threads {threads} tokens --selection {input.selection} --encoder {input.encoder} "
+        "--max-length {wildcards.length} --task {params.task:q} --output {output} > {log} 2>&1"
+
+
+rule query_tokens:
+    """Tokens of the queries of a selection's rows, and where their words stand among the tokens of the texts."""
+    input:
+        selection="results/training/selections/{selection}.parquet",
+        queries="results/training/queries/{selection}.parquet",
+        encoder="resources/backbones/{backbone}",
+    output:
+        "results/training/query_tokens/{backbone}-{length}/{selection}.parquet",
+    log:
+        "logs/query_tokens/{backbone}-{length}/{selection}.log",
+    benchmark:
+        "benchmarks/query_tokens/{backbone}-{length}/{selection}.tsv"
+    wildcard_constraints:
+        backbone=one_of(CONFIG["backbones"]),
+    conda:
+        "../envs/models.yaml"
+    threads: 4
+    resources:
+        mem_mb=8000,
+    params:
+        task=task_of_selection,
+    shell:
+        "python -m biohicl --threads {threads} query-tokens --selection {input.selection} --queries {input.queries} "
+        "--encoder {input.encoder} --max-length {wildcards.length} --task {params.task:q} --output {output} "
+        "> {log} 2>&1"
 
 
 # Checkpoints are no output: Snakemake removes the outputs of a job that failed, and these are what it goes on from.

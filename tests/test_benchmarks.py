@@ -209,7 +209,7 @@ def test_tables_hold_what_the_files_held(sample, tmp_path):
         assert bare.documents.column_names == ["document_id"]
         assert (bare.document_ids, bare.qrels) == (whole.document_ids, whole.qrels)
     assert not (tmp_path / "lock.json").exists()
-    with pytest.raises(BioHiCLError, match="has the splits test and development, not 'dev'"):
+    with pytest.raises(BioHiCLError, match="its splits are test, development and training, not 'dev'"):
         read_benchmark(tmp_path / "x", "dev")
 
 

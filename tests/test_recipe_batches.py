@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from biohicl.errors import BioHiCLError
-from biohicl.training.own_queries import KINDS
 from biohicl.training.plan import snapshot_steps
+from biohicl.training.rows import QUERY_KINDS as KINDS
 from trainings import CPU, EVERY_LOSS, node, own_tables, run, training
 
 ASKING = {

@@ -65,13 +65,20 @@ def test_queries_are_made_of_a_citations_own_headings_and_suit_whoever_carries_t
     synonyms = known.filter("record_preferred").with_columns(
         term=pl.lit("Synonym of ") + pl.col("term"), record_preferred=pl.lit(False)
     )
-    # A narrower concept's term is another thing's name.
-    narrower = synonyms.with_columns(term=pl.lit("Narrower ") + pl.col("term"), concept_preferred=pl.lit(False))
-    pl.concat([narrower, synonyms, known]).write_parquet(path)
+    # As NLM has it, a concept's terms beside its preferred one are marked as not preferred.
+    synonyms = synonyms.with_columns(concept_preferred=pl.lit(False))
+    # A narrower concept's term is another thing's name, and preferred there; one that is turned round is no question.
+    narrower = synonyms.with_columns(
+        term=pl.lit("Narrower ") + pl.col("term"), concept_ui=pl.lit("M9"), concept_preferred=pl.lit(True)
+    )
+    turned = synonyms.with_columns(term=pl.col("term").str.replace("Synonym of (.*)", "of $1, SYNONYM"))
+    pl.concat([narrower, turned, synonyms, known]).write_parquet(path)
     data = read_training_data(inputs_of(made, terms=path), config["nodes"]["default"])
     headings, selection = data.headings, pl.read_parquet(folder / "results/training/selections/abstracts.parquet")
     nodes = read_nodes(folder / "results/mesh/hierarchy.parquet")
-    terms = pl.read_parquet(path).filter("concept_preferred")
+    terms = pl.concat([synonyms, known]).filter(pl.col("concept_ui") != "M9")
+    own = known.filter("record_preferred").select("descriptor_ui", "concept_ui").unique()
+    terms = terms.join(own, on=["descriptor_ui", "concept_ui"], how="semi")
     hierarchy = pl.read_parquet(folder / "results/mesh/hierarchy.parquet")
     names = dict(hierarchy.select("descriptor_ui", "name").iter_rows())
     draw = np.random.default_rng(0)

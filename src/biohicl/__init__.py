@@ -3,7 +3,8 @@
 Rooms of the package, lower ones first; a room imports only from those before it::
 
     errors, storage, progress      what every stage needs
-    ragged, figures                lists of different lengths in one array; figures as SVG
+    json_lines, ragged             files of a JSON object a line; lists of different lengths in one array
+    lexical, figures               BM25; figures as SVG
     configuration, nlm_xml         config.yaml and its schema; NLM's XML, in blocks of whole records
     fetch                          listings and downloads, verified
     pubmed, mesh                   XML to tables; latest citations; the hierarchy, and what it says of label sets

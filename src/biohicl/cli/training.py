@@ -10,8 +10,10 @@ from biohicl.cli.arguments import Subcommands, command, device_option, minutes, 
 
 
 def add_commands(commands: Subcommands) -> None:
-    """Adds freeze, select, overlap, tokens, train, average, encode."""
+    """Adds what comes before a training (freeze, select ... negatives), train, average, encode."""
     _add_preparation(commands)
+    _add_other_selections(commands)
+    _add_queries(commands)
     _add_train(commands)
     _add_average(commands)
     _add_encode(commands)
@@ -21,12 +23,17 @@ def _add_preparation(commands: Subcommands) -> None:
     def freeze(options: argparse.Namespace) -> None:
         from biohicl.training.release import freeze_release
 
-        freeze_release(options.current, options.hierarchy, options.terms, options.mesh_record, options.output)
+        given = {"scope_notes": options.scope_notes, "allowed_qualifiers": options.allowed_qualifiers}
+        optional = {name: path for name, path in given.items() if path is not None}
+        tables = options.current, options.hierarchy, options.terms
+        freeze_release(*tables, options.mesh_record, options.output, optional)
 
     parser = command(commands, "freeze", freeze, "Freeze corpus and hierarchy as a training release")
     parser.add_argument("--current", type=Path, required=True)
     parser.add_argument("--hierarchy", type=Path, required=True)
     parser.add_argument("--terms", type=Path, required=True, help="the table of terms that parse-mesh made")
+    for table in ("scope-notes", "allowed-qualifiers"):
+        parser.add_argument(f"--{table}", type=Path, help="the table that parse-mesh made, for concepts to train on")
     parser.add_argument("--mesh-record", type=Path, required=True, help="the record that list-mesh made")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
 
@@ -61,13 +68,109 @@ def _add_preparation(commands: Subcommands) -> None:
     def tokens(options: argparse.Namespace) -> None:
         from biohicl.training.tokens import write_tokens
 
-        write_tokens(options.selection, options.encoder, options.max_length, options.output)
+        write_tokens(options.selection, options.encoder, options.max_length, options.output, options.task)
 
     parser = command(commands, "tokens", tokens, "Tokens of a selection for one backbone and one length")
+    _reading_options(parser)
+
+
+def _add_other_selections(commands: Subcommands) -> None:
+    def concepts(options: argparse.Namespace) -> None:
+        from biohicl.training.concepts import write_concepts
+
+        write_concepts(options.release, options.settings, options.output, options.queries)
+
+    parser = command(
+        commands,
+        "select-concepts",
+        concepts,
+        "MeSH descriptors with texts that describe them, and their names as queries, from a training release",
+    )
+    parser.add_argument("--release", type=Path, required=True, metavar="DIR", help="the folder that freeze made")
+    _selection_options(parser)
+
+    def pairs(options: argparse.Namespace) -> None:
+        from biohicl.training.pairs import write_pairs
+
+        paths = options.output, options.queries, options.excluded
+        write_pairs(options.settings, options.benchmarks, options.tasks, *paths, options.given)
+
+    parser = command(
+        commands, "select-pairs", pairs, "Documents with labelled queries, of benchmarks and of files of JSON lines"
+    )
+    parser.add_argument("--benchmarks", type=Path, required=True, metavar="DIR", help="folder of benchmarks' tables")
+    parser.add_argument(
+        "--tasks", type=settings, default={}, help="a benchmark's name to its own task, as JSON or a file"
+    )
+    parser.add_argument("--excluded", type=Path, required=True, help="for the texts of files that are a benchmark's")
+    parser.add_argument("--given", default="", help="a word that the workflow keeps in that table's metadata")
+    _selection_options(parser)
+
+
+def _add_queries(commands: Subcommands) -> None:
+    def synthesize(options: argparse.Namespace) -> None:
+        from biohicl.training.synthesis import write_synthesis
+
+        write_synthesis(options.selection, options.output, options.task, options.release, options.pubmed)
+
+    parser = command(
+        commands, "synthesize", synthesize, "Queries cut out of a selection's citations: conclusions and sections"
+    )
+    parser.add_argument("--selection", type=Path, required=True)
+    parser.add_argument("--release", type=Path, metavar="DIR", help="the folder that freeze made; with --pubmed")
+    parser.add_argument(
+        "--pubmed", type=Path, metavar="DIR", help="folder with articles/, which know how abstracts are divided"
+    )
+    _task_option(parser)
+    parser.add_argument("--output", type=Path, required=True)
+
+    def query_tokens(options: argparse.Namespace) -> None:
+        from biohicl.training.tokens import write_query_tokens
+
+        paths = options.selection, options.queries, options.encoder
+        write_query_tokens(*paths, options.max_length, options.output, options.task)
+
+    parser = command(
+        commands,
+        "query-tokens",
+        query_tokens,
+        "Tokens of the queries of a selection's rows, and where these stand in the texts",
+    )
+    parser.add_argument("--queries", type=Path, required=True, help="the selection's table of queries")
+    _reading_options(parser)
+
+    def negatives(options: argparse.Namespace) -> None:
+        from biohicl.training.negatives import write_negatives
+
+        write_negatives(options.selection, options.output, options.hierarchy, options.queries)
+
+    parser = command(
+        commands, "negatives", negatives, "Hard negatives of a selection's rows: near by words, and no right answer"
+    )
+    parser.add_argument("--selection", type=Path, required=True)
+    parser.add_argument("--hierarchy", type=Path, help="the release's; needed where the rows have headings")
+    parser.add_argument("--queries", type=Path, help="the selection's table of queries; needed for labelled ones")
+    parser.add_argument("--output", type=Path, required=True)
+
+
+def _selection_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--settings", type=settings, required=True, help="its block of config.yaml, as JSON or a file")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--queries", type=Path, required=True, help="for the queries of each row")
+
+
+def _reading_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--selection", type=Path, required=True)
     parser.add_argument("--encoder", type=Path, required=True, metavar="DIR", help="the backbone's folder")
     parser.add_argument("--max-length", type=positive, required=True)
+    _task_option(parser)
     parser.add_argument("--output", type=Path, required=True)
+
+
+def _task_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--task", default="", metavar="TEXT", help="what is asked, for encoders whose instruction has a place for it"
+    )
 
 
 def _add_train(commands: Subcommands) -> None:

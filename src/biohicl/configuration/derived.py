@@ -100,8 +100,8 @@ def has_negatives(node: Mapping[str, Any]) -> bool:
 def node_settings(node: Mapping[str, Any]) -> dict[str, Any]:
     """A node's block without what cannot change what it makes: keys that nothing reads, as they stand.
 
-    Of labels those that no loss, or no weight, reads; and what earlier versions did not have and is not used. Of its own
-    result it is that result.
+    Of labels those that no loss, or no weight, reads; and what earlier versions did not have and is not used. Of what
+    it gives it is that again.
     """
     unused = {"labels"}
     if node["step"] == "train":

@@ -76,7 +76,9 @@ def benchmark_source(block: Mapping[str, Any]) -> dict[str, Any]:
     """Of a benchmark's block only what determines its tables, its layout named."""
     layout = block["layout"] or {"retrieval": "beir", "similarity": "pairs"}[block["kind"]]
     keys = ("kind", "url", "path", "sha256", "split", "development", "ids", "conclusions")
-    return {"layout": layout, **{key: block[key] for key in keys}}
+    # Only where it is named: it came later than the rest, and tables without it stay as they are.
+    named = {"training": block["training"]} if block["training"] else {}
+    return {"layout": layout, **{key: block[key] for key in keys}, **named}
 
 
 def headline_of(block: Mapping[str, Any]) -> str:

@@ -82,6 +82,35 @@ def tokens_of(
     return found if eos is None else [_ended(tokens, eos) for tokens in found]
 
 
+def places_of(
+    texts: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    settings: EncoderSettings,
+    folder: Path,
+    max_length: int | None = None,
+) -> list[npt.NDArray[np.int64]]:
+    """Where the tokens of each text that :func:`tokens_of` makes stand in it: first and last character, (n, 2).
+
+    In characters from 0, the last one not included; (0, 0) for special tokens. An error where the tokenizer does not
+    know (only fast ones do).
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise BioHiCLError(
+            f"{folder}: its tokenizer does not say where its tokens stand; one with a tokenizer.json does"
+        )
+    eos = eos_id_of(tokenizer, folder) if settings.append_eos else None
+    longest = (max_length or settings.max_length) - (eos is not None)
+    found: list[npt.NDArray[np.int64]] = []
+    for start in range(0, len(texts), TEXTS_AT_A_TIME):
+        part = list(texts[start : start + TEXTS_AT_A_TIME])
+        read = tokenizer(part, truncation=True, max_length=longest, return_offsets_mapping=True)
+        for ids, places in zip(read["input_ids"], read["offset_mapping"], strict=True):
+            own = np.array(places, dtype=np.int64).reshape(-1, 2)
+            appended = eos is not None and not (ids and ids[-1] == eos)
+            found.append(np.concatenate([own, np.zeros((1, 2), dtype=np.int64)]) if appended else own)
+    return found
+
+
 def _ended(tokens: Tokens, eos: int) -> Tokens:
     if len(tokens) and np.ravel(tokens[-1])[0] == eos:
         return tokens

@@ -3,8 +3,9 @@
 Goes in: a benchmark's block of config.yaml. Comes out, in one folder: benchmark.json (whether it is there, where it
 came from, what is odd in it), and
 
-retrieval: documents.parquet (document_id, title, text, pmid, doi); for each of ``test`` and ``development``
-           queries.parquet (query_id, text) and qrels.parquet (query_id, document_id, grade)
+retrieval: documents.parquet (document_id, title, text, pmid, doi); for each of ``test`` and ``development``, and for
+           ``training`` where config.yaml names that split, queries.parquet (query_id, text) and qrels.parquet
+           (query_id, document_id, grade)
 similarity: pairs.parquet (pair_id, sentence1, sentence2, score)
 
 One that cannot be had has the same tables without rows, and its record says why: nothing else waits for it.
@@ -45,8 +46,11 @@ from biohicl.fetch.partial import DiskError
 from biohicl.progress import say
 from biohicl.storage import read_json, write_json, write_parquet
 
-Role = Literal["test", "development"]
-ROLES: tuple[Role, Role] = ("test", "development")
+Role = Literal["test", "development", "training"]
+# Every retrieval benchmark has tables of these, if without rows.
+ROLES: tuple[Role, ...] = ("test", "development")
+# Those that a benchmark may name no split for.
+OPTIONAL_ROLES: tuple[Role, ...] = ("development", "training")
 RECORD = "benchmark.json"
 
 QUERIES = pa.schema([("query_id", pa.string()), ("text", pa.string())])
@@ -85,16 +89,25 @@ class Retrieval:
 
 
 def splits_of(block: Mapping[str, Any]) -> dict[Role, str]:
-    """What the two roles are called in the benchmark's own files; without ``development`` where it names none."""
+    """What the roles are called in the benchmark's own files; without those that it names no split for.
+
+    ``block``: of config.yaml, or what of it determines the tables, which has ``training`` only where it is named.
+    """
     splits: dict[Role, str] = {"test": block["split"]}
-    return splits | ({"development": block["development"]} if block["development"] else {})
+    named = {"development": block["development"], "training": block.get("training")}
+    return splits | {role: named[role] for role in OPTIONAL_ROLES if named[role]}
+
+
+def _names_of(splits: Mapping[Role, str]) -> list[str]:
+    """The splits to read; one split may have two roles."""
+    return list(dict.fromkeys(splits.values()))
 
 
 def read_source(block: Mapping[str, Any], folder: Path) -> Collection | Pairs:
     """The files that ``block`` of config.yaml describes, from ``folder``."""
     layout, splits = block["layout"], splits_of(block)
     if layout == "beir":
-        return read_beir(folder, list(splits.values()), block["ids"] == "pmid")
+        return read_beir(folder, _names_of(splits), block["ids"] == "pmid")
     if layout == "pubmedqa":
         return read_pubmedqa(folder, block["split"], block["conclusions"])
     return read_pairs(folder) if layout == "pairs" else read_scifact_sentences(folder, block["split"])
@@ -115,7 +128,7 @@ def bring_benchmark(
     splits = splits_of(block) if block["kind"] == "retrieval" else {}
     tables = _tables(None, block["kind"], splits)
     try:
-        files = files_of(block["layout"], list(splits_of(block).values()))
+        files = files_of(block["layout"], _names_of(splits_of(block)))
         place, came = fetch_benchmark(block["url"], block["path"], wanted, files, unpacked)
         content = _read(block, place)
         tables = _tables(content, block["kind"], splits)
@@ -157,7 +170,7 @@ def bring_benchmark(
 
 
 def read_benchmark(folder: Path, split: str = "test", with_texts: bool = True) -> Retrieval | Pairs:
-    """A folder of tables (``split``: test or development), or one in BEIR's layout or with pairs.jsonl.
+    """A folder of tables (``split``: test, development or training), or one in BEIR's layout or with pairs.jsonl.
 
     Of one that could not be had, documents and queries are empty. Without ``with_texts`` the documents of a folder of
     tables have nothing but their ids: runs need no more, and a corpus may be large.
@@ -236,7 +249,7 @@ def _tables(content: Collection | Pairs | None, kind: str, splits: Mapping[Role,
         return {"pairs.parquet": pa.table(dict(zip(PAIRS.names, columns, strict=True)), schema=PAIRS)}
     collection = content if isinstance(content, Collection) else Collection(DOCUMENTS.empty_table(), {})
     tables = {"documents.parquet": collection.documents}
-    for role in ROLES:
+    for role in (*ROLES, *(role for role in splits if role not in ROLES)):
         judged = collection.splits.get(splits.get(role, ""), Judged({}, {}))
         tables |= {f"{role}/{name}.parquet": table for name, table in _tables_of(judged).items()}
     return tables
@@ -267,10 +280,10 @@ def _read_tables(folder: Path, role: str, with_texts: bool) -> Retrieval | Pairs
     record = read_json(folder / RECORD)
     if record["kind"] == "similarity":
         return read_pair_table(folder / "pairs.parquet")
-    if role not in ROLES:
-        raise BioHiCLError(f"{folder}: has the splits test and development, not '{role}'")
+    if role not in ("test", *OPTIONAL_ROLES):
+        raise BioHiCLError(f"{folder}: its splits are test, {' and '.join(OPTIONAL_ROLES)}, not '{role}'")
     if role not in record["splits"]:
-        raise BioHiCLError(f"{folder}: config.yaml names no development split for it")
+        raise BioHiCLError(f"{folder}: config.yaml names no {role} split for it")
     columns = DOCUMENTS if with_texts else pa.schema([DOCUMENTS.field("document_id")])
     documents = _rows(folder / "documents.parquet", columns)
     return Retrieval(

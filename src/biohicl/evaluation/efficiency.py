@@ -29,8 +29,8 @@ from biohicl.encoder.fetching import why_unavailable
 from biohicl.encoder.vectors import Vectors
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.benchmarks import Retrieval, joined, read_benchmark
-from biohicl.evaluation.retrieval import LexicalIndex
 from biohicl.evaluation.sources import Pairs
+from biohicl.lexical import LexicalIndex
 from biohicl.progress import say
 from biohicl.storage import write_parquet
 

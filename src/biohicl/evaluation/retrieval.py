@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from biohicl.encoder.vectors import Rows
 from biohicl.errors import BioHiCLError
+from biohicl.lexical import LexicalIndex
 
 Vectors = npt.NDArray[np.float32]
 Keys = npt.NDArray[np.uint64]
@@ -54,44 +55,6 @@ def dense_runs(
         block = np.ascontiguousarray(queries[start : start + QUERIES_OF_A_BLOCK], dtype=np.float32)
         best = _best_keys(block, documents, places, depth + 1)
         yield _run_of(query_ids[start : start + QUERIES_OF_A_BLOCK], best, document_ids, at_place)
-
-
-class LexicalIndex:
-    """BM25 of texts: bm25s, Lucene's formula, English stop words and Snowball stemming.
-
-    ``settings``: k1 and b.
-    """
-
-    def __init__(self, texts: Sequence[str], settings: Mapping[str, Any]) -> None:
-        import bm25s
-        import Stemmer
-
-        self._stemmer = Stemmer.Stemmer("english")
-        self._size = len(texts)
-        self._index = bm25s.BM25(method="lucene", k1=settings["k1"], b=settings["b"])
-        terms = self.terms(texts)
-        # bm25s makes no index of texts without any term.
-        self._index.index(terms if any(terms) else [["-"]], show_progress=False)
-
-    def terms(self, texts: Sequence[str]) -> list[list[str]]:
-        """The stems of each text."""
-        import bm25s
-
-        found: list[list[str]] = bm25s.tokenize(
-            list(texts), stopwords="en", stemmer=self._stemmer, show_progress=False, return_ids=False
-        )
-        return found
-
-    def scores(self, terms: Sequence[str]) -> Vectors:
-        """(D,): of each text for a query of these terms; 0 where it has none of them."""
-        known = [term for term in terms if term in self._index.vocab_dict]
-        found: Vectors = self._index.get_scores(known) if known else np.zeros(self._size, dtype=np.float32)
-        return found
-
-    @property
-    def bytes(self) -> int:
-        """Of the scores and where they stand, without the vocabulary."""
-        return sum(int(self._index.scores[name].nbytes) for name in ("data", "indices", "indptr"))
 
 
 def bm25_runs(

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from typing import Any
 import pyarrow as pa
 
 from biohicl.errors import BioHiCLError
+from biohicl.json_lines import lines_of, records_of, text_of
 
 DOCUMENTS = pa.schema(
     [
@@ -101,14 +102,14 @@ def read_pairs(folder: Path) -> Pairs:
     file = folder / "pairs.jsonl"
     pairs = Pairs([], [], [], [])
     seen: dict[str, int] = {}
-    for line, record in _records(file):
+    for line, record in records_of(file):
         identifier = str(record.get("id", line))
         if identifier in seen:
             raise BioHiCLError(f"{file}, line {line}: the id '{identifier}' stands in line {seen[identifier]} too")
         seen[identifier] = line
         pairs.ids.append(identifier)
         for key, sentences in (("sentence1", pairs.first), ("sentence2", pairs.second)):
-            sentence = _text_of(file, line, record, key)
+            sentence = text_of(file, line, record, key)
             if not sentence.strip():
                 raise BioHiCLError(f"{file}, line {line}: '{key}' is empty")
             sentences.append(sentence)
@@ -146,14 +147,14 @@ def read_scifact_sentences(folder: Path, split: str) -> Pairs:
     """Claims with every sentence of their evidence abstracts (see above)."""
     corpus, claims = folder / "corpus.jsonl", folder / f"claims_{split}.jsonl"
     abstracts: dict[str, list[str]] = {}
-    for line, record in _records(corpus):
+    for line, record in records_of(corpus):
         sentences = record.get("abstract")
         if "doc_id" not in record or not isinstance(sentences, list):
             raise BioHiCLError(f"{corpus}, line {line}: 'doc_id', and 'abstract' as a list of sentences, are needed")
         abstracts[str(record["doc_id"])] = [str(sentence).strip() for sentence in sentences]
     pairs = Pairs([], [], [], [])
-    for line, record in _records(claims):
-        claim = _text_of(claims, line, record, "claim")
+    for line, record in records_of(claims):
+        claim = text_of(claims, line, record, "claim")
         evidence = record.get("evidence") or {}
         for document, rationales in evidence.items():
             if document not in abstracts:
@@ -174,9 +175,9 @@ def _beir_documents(file: Path, ids_are_pmids: bool, notes: list[str]) -> pa.Tab
     columns: dict[str, list[Any]] = {name: [] for name in DOCUMENTS.names}
     seen: dict[str, int] = {}
     empty = 0
-    for line, record in _records(file):
+    for line, record in records_of(file):
         identifier = _identifier(file, line, record, seen, "document")
-        title, text = record.get("title"), _text_of(file, line, record, "text")
+        title, text = record.get("title"), text_of(file, line, record, "text")
         if title is not None and not isinstance(title, str):
             raise BioHiCLError(f"{file}, line {line}: 'title' is {title!r}, but text is needed")
         empty += not text.strip() and not (title or "").strip()
@@ -209,8 +210,8 @@ def _origin(record: Mapping[str, Any]) -> tuple[int | None, str | None]:
 def _beir_queries(file: Path) -> dict[str, str]:
     queries: dict[str, str] = {}
     seen: dict[str, int] = {}
-    for line, record in _records(file):
-        queries[_identifier(file, line, record, seen, "query")] = _text_of(file, line, record, "text")
+    for line, record in records_of(file):
+        queries[_identifier(file, line, record, seen, "query")] = text_of(file, line, record, "text")
     return queries
 
 
@@ -247,7 +248,7 @@ def _read_qrels(file: Path, notes: list[str]) -> Qrels:
         raise BioHiCLError(f"{file}: no such split{known}")
     qrels: Qrels = {}
     twice = 0
-    for number, line in _lines(file):
+    for number, line in lines_of(file):
         if number == 1 and line.startswith("query-id"):
             continue
         try:
@@ -278,54 +279,16 @@ def _read_qrels(file: Path, notes: list[str]) -> Qrels:
 # --- lines and fields --------------------------------------------------------------------------------------------
 
 
-def _records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in _lines(file):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise BioHiCLError(f"{file}, line {number}: not valid JSON: {error}") from None
-        if not isinstance(record, dict):
-            raise BioHiCLError(f"{file}, line {number}: a JSON object is needed")
-        yield number, record
-
-
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, with their number; one at a time, for a corpus may be large."""
-    if not file.is_file():
-        raise BioHiCLError(f"{file}: no such file")
-    with file.open("rb") as stream:
-        for number, raw in enumerate(stream, start=1):
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise BioHiCLError(f"{file}, line {number}: not UTF-8 at byte {error.start} of the line") from None
-            if line.strip():
-                yield number, line
-
-
 def _whole_text(file: Path) -> str:
-    return "\n".join(line for _, line in _lines(file))
+    return "\n".join(line for _, line in lines_of(file))
 
 
 def _identifier(file: Path, line: int, record: Mapping[str, Any], seen: dict[str, int], what: str) -> str:
-    identifier = _text_of(file, line, record, "_id")
+    identifier = text_of(file, line, record, "_id")
     if identifier in seen:
         raise BioHiCLError(f"{file}, line {line}: the {what} id '{identifier}' stands in line {seen[identifier]} too")
     seen[identifier] = line
     return identifier
-
-
-def _text_of(file: Path, line: int, record: Mapping[str, Any], key: str) -> str:
-    value = record.get(key)
-    if not isinstance(value, str):
-        raise BioHiCLError(f"{file}, line {line}: '{key}' is {value!r}, but text is needed")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise BioHiCLError(
-            f"{file}, line {line}: '{key}' has half of a character (\\u{ord(value[error.start]):x})"
-        ) from None
-    return value
 
 
 def _checked(pairs: Pairs, file: Path) -> Pairs:

@@ -29,9 +29,10 @@ from biohicl.ragged import Ragged
 from biohicl.storage import sha256_of
 from biohicl.training.own_queries import OwnQueries
 from biohicl.training.queries import HeadingQueries, read_names
+from biohicl.training.rows import check_same_rows, kind_of
 from biohicl.training.targets import Targets
 from biohicl.training.teacher import keys_of, read_teacher
-from biohicl.training.tokens import READING_KEY, VIEWS, fingerprint_of
+from biohicl.training.tokens import VIEWS, fingerprint_of, reading_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -88,7 +89,8 @@ class TrainingData:
 
     ``numbers`` (n,): PMIDs of citations, numbers of descriptors, which several texts may describe, or rows of pairs;
     ``called``: which of these, in words. ``negatives``: hard ones by source, as rows. ``teacher``: vectors (n, d) by
-    view. ``reading``: the fingerprint of how the tokens were made; None in tables of before that was noted.
+    view. ``reading``: the fingerprint of how the tokens were made; None in tables of before that was noted. ``task``:
+    what was put into the encoder's instructions, where these have a place for it.
     """
 
     numbers: npt.NDArray[np.int64]
@@ -96,6 +98,7 @@ class TrainingData:
     targets: Targets | None
     headings: HeadingQueries | None
     reading: str | None = None
+    task: str = ""
     called: str = "PMIDs"
     queries: OwnQueries | None = None
     negatives: Mapping[str, Ragged] = field(default_factory=dict)
@@ -120,27 +123,30 @@ def read_training_data(inputs: Inputs, settings: Mapping[str, Any]) -> TrainingD
                 f"{inputs.tokens}: its column {view} does not hold a list of tokens in every row; make it again: "
                 "biohicl tokens"
             )
-    numbers, called = _numbers(token_table)
+    numbers, called = _numbers(token_table, kind_of(keys, inputs.tokens))
     token_lists = {view: Ragged.of(token_table[view]) for view in VIEWS}
-    reading = (token_table.schema.metadata or {}).get(READING_KEY.encode(), b"").decode() or None
-    labels = _label_data(inputs, settings, token_table.select(keys))
+    reading, task = reading_of(token_table.schema.metadata)
+    rows = token_table.select(keys)
+    targets, headings = _label_data(inputs, settings, rows)
     return TrainingData(
         numbers,
         token_lists,
-        *labels,
+        targets,
+        headings,
         reading,
+        task,
         called,
-        _own_queries(inputs, settings, token_table.select(keys), reading),
-        _negatives(inputs, settings, token_table.select(keys)),
+        _own_queries(inputs, settings, rows, reading),
+        _negatives(inputs, settings, rows),
         _teacher(inputs, keys_of(token_table)),
     )
 
 
-def _numbers(table: pa.Table) -> tuple[npt.NDArray[np.int64], str]:
-    """What each row is of, as a number, and what these numbers are called."""
-    if "pmid" in table.column_names:
+def _numbers(table: pa.Table, kind: str) -> tuple[npt.NDArray[np.int64], str]:
+    """What each row of a selection of this kind is of, as a number, and what these numbers are called."""
+    if kind == "citations":
         return table["pmid"].to_numpy().astype(np.int64), "PMIDs"
-    if "descriptor_ui" in table.column_names:
+    if kind == "concepts":
         numbers = [int(ui[1:]) for ui in table["descriptor_ui"].to_pylist()]
         return np.array(numbers, dtype=np.int64), "descriptors D"
     return np.arange(table.num_rows, dtype=np.int64), "rows"
@@ -153,9 +159,8 @@ def _own_queries(inputs: Inputs, settings: Mapping[str, Any], keys: pa.Table, re
     if inputs.queries is None:
         raise BioHiCLError("losses.query_text reads the texts' own queries; name their table of tokens with --queries")
     table = pq.read_table(inputs.queries)
-    _check_rows(inputs.queries, table, inputs.tokens, keys)
-    own = (table.schema.metadata or {}).get(READING_KEY.encode(), b"").decode() or None
-    if own != reading:
+    check_same_rows(keys, inputs.tokens, table, inputs.queries)
+    if reading_of(table.schema.metadata)[0] != reading:
         raise BioHiCLError(f"{inputs.queries} and {inputs.tokens} are of different tokenizers or instructions")
     return OwnQueries.of(table, block["kinds"])
 
@@ -175,18 +180,12 @@ def _negatives(inputs: Inputs, settings: Mapping[str, Any], keys: pa.Table) -> d
     if inputs.negatives is None:
         raise BioHiCLError("negatives of a node are rows of a table; name it with --negatives")
     table = pq.read_table(inputs.negatives)
-    _check_rows(inputs.negatives, table, inputs.tokens, keys)
+    check_same_rows(keys, inputs.tokens, table, inputs.negatives)
     found = {name: Ragged.of(table[name]) for name in wanted}
     for name, rows in found.items():
         if len(rows.values) and not 0 <= rows.values.min() <= rows.values.max() < len(rows):
             raise BioHiCLError(f"{inputs.negatives}: its column {name} names rows that the selection does not have")
     return found
-
-
-def _check_rows(file: Path, table: pa.Table, tokens: Path, keys: pa.Table) -> None:
-    for key in keys.column_names:
-        if key not in table.column_names or not table[key].equals(keys[key]):
-            raise BioHiCLError(f"{tokens} and {file} are not of the same selection: their {key} columns differ")
 
 
 def _label_data(
@@ -202,7 +201,7 @@ def _label_data(
     wants_headings = "heading_abstract" in settings["losses"]
     column = METHODS[label_settings["similarity"]].labels
     table = _label_table(inputs.labels, inputs.hierarchy, nodes, ["direct", "closed"] if wants_headings else [column])
-    _check_rows(inputs.labels, table, inputs.tokens, keys)
+    check_same_rows(keys, inputs.tokens, table, inputs.labels)
     sets = {
         name: LabelSets.of(table[name], table[f"{name}_kinds"])
         for name in ("direct", "closed")
@@ -230,7 +229,7 @@ def check_tokens(
     data: TrainingData, inputs: Inputs, model: Any, tokenizer: PreTrainedTokenizerBase, encoder: EncoderSettings
 ) -> None:
     """The tokens have to be this model's: as it reads texts, known to its embeddings, no more than it has positions."""
-    if data.reading is not None and data.reading != fingerprint_of(tokenizer, encoder):
+    if data.reading is not None and data.reading != fingerprint_of(tokenizer, encoder, data.task, inputs.start):
         raise BioHiCLError(
             f"{inputs.tokens}: its tokens are of another tokenizer than that of {inputs.start}, or of other "
             "instructions; make them with its own: biohicl tokens (in the workflow, see the backbone's tokens_of)"

@@ -1,9 +1,9 @@
 """The headings of citations as label ids: of a selection, and counted over the whole training release.
 
-Goes in: a selection, or the release with its articles tables; and the release's hierarchy. Comes out: ``labels``, a
-row a citation in the selection's order, its ids direct and ancestor-closed; ``unknown headings``, a row for each
-heading that the hierarchy does not know; or the release's label counts. A weighting is a vector over the ids, so
-that changing it rebuilds nothing here.
+Goes in: a selection (of citations, or of concepts), or the release with its articles tables; and the release's
+hierarchy. Comes out: ``labels``, a row a row of the selection in its order, its ids direct and ancestor-closed;
+``unknown headings``, a row for each heading that the hierarchy does not know; or the release's label counts. A
+weighting is a vector over the ids, so that changing it rebuilds nothing here.
 """
 
 from __future__ import annotations
@@ -25,20 +25,18 @@ from biohicl.progress import say
 from biohicl.ragged import Ragged
 from biohicl.storage import parquet_writer, whole_files, write_parquet
 from biohicl.training.release import articles_of_release, headings_of
+from biohicl.training.rows import key_of, with_key
 
+# Behind the selection's key columns.
 # Ids: 0-based rows of the training release's hierarchy; then, in `closed`, its categories in alphabetical order,
 # and the root. Kinds: by what kinds of headings the id came in, a bit each (1 a heading that is no major topic,
 # 2 a major topic, 4 and 8 the same of a check tag).
-LABELS = pa.schema(
-    [
-        ("pmid", pa.int32()),
-        ("version", pa.int16()),
-        ("direct", pa.list_(pa.int32())),
-        ("direct_kinds", pa.list_(pa.uint8())),
-        ("closed", pa.list_(pa.int32())),
-        ("closed_kinds", pa.list_(pa.uint8())),
-    ]
-)
+LABELS = [
+    ("direct", pa.list_(pa.int32())),
+    ("direct_kinds", pa.list_(pa.uint8())),
+    ("closed", pa.list_(pa.int32())),
+    ("closed_kinds", pa.list_(pa.uint8())),
+]
 UNKNOWN_HEADINGS = pa.schema(
     [
         ("descriptor_ui", pa.string()),  # null: headings with a name and no UI, as files before 2015 have them
@@ -76,18 +74,21 @@ def write_labels(selection: Path, hierarchy: Path, max_unknown: float, output: P
     An error, with the list, where these are more than the share ``max_unknown`` of all headings.
     """
     nodes = read_nodes(hierarchy)
-    citations = pl.read_parquet(selection, columns=["pmid", "version", "descriptor_uis", "majors"])
+    key = key_of(selection)
+    if "descriptor_uis" not in pl.read_parquet_schema(selection):
+        raise BioHiCLError(f"{selection}: its texts have no MeSH headings, so there are no labels of them")
+    citations = pl.read_parquet(selection, columns=[*key.names, "descriptor_uis", "majors"])
     unknown: Counter[str | None] = Counter()
     labels = 0
     metadata = {HIERARCHY_KEY: nodes.fingerprint}
     with whole_files(output, unknown_output) as (labels_file, unknown_file):
-        with parquet_writer(labels_file, LABELS, metadata) as writer:
+        with parquet_writer(labels_file, with_key(key, *LABELS), metadata) as writer:
             for some in citations.iter_slices(CITATIONS_OF_A_SLICE):
                 direct, lost = labels_of(some, nodes)
                 closed = closed_labels(direct, nodes)
                 unknown += lost
                 labels += len(closed.ids.values)
-                writer.write(_label_table(some, direct, closed))
+                writer.write(_label_table(some, key, direct, closed))
         headings = int(citations["descriptor_uis"].list.len().sum() or 0)
         _say_unknown(unknown, headings, max_unknown, hierarchy)
         rows = sorted(unknown.items(), key=lambda row: (-row[1], row[0] or ""))
@@ -96,13 +97,14 @@ def write_labels(selection: Path, hierarchy: Path, max_unknown: float, output: P
     say(f"{citations.height:,} label sets, {labels / max(citations.height, 1):.1f} labels each with what stands above")
 
 
-def _label_table(citations: pl.DataFrame, direct: LabelSets, closed: LabelSets) -> pa.Table:
-    columns: dict[str, object] = {key: citations[key].to_arrow() for key in ("pmid", "version")}
+def _label_table(citations: pl.DataFrame, key: pa.Schema, direct: LabelSets, closed: LabelSets) -> pa.Table:
+    # polars' strings are Arrow's large ones.
+    columns: dict[str, object] = {name: citations[name].to_arrow().cast(key.field(name).type) for name in key.names}
     for name, sets in (("direct", direct), ("closed", closed)):
         offsets = pa.array(sets.ids.offsets.astype(np.int32))
         columns[name] = pa.ListArray.from_arrays(offsets, sets.ids.values)
         columns[f"{name}_kinds"] = pa.ListArray.from_arrays(offsets, sets.kinds)
-    return pa.table(columns, schema=LABELS)
+    return pa.table(columns, schema=with_key(key, *LABELS))
 
 
 def count_labels(release: Path, pubmed: Path, max_unknown: float, output: Path) -> None:

@@ -18,19 +18,18 @@ import pyarrow as pa
 
 from biohicl.errors import BioHiCLError
 from biohicl.ragged import Ragged
+from biohicl.training.rows import QUERY_KINDS
 
-# The numbers in the column `kinds` of that table.
-KINDS = ("conclusion", "section", "name", "synonym", "labelled")
 # Of these kinds the title is another name for the text: it is read without.
-NAMES_OF_TEXTS = {KINDS.index("name"), KINDS.index("synonym")}
+NAMES_OF_TEXTS = {QUERY_KINDS.index("name"), QUERY_KINDS.index("synonym")}
 
 
 @dataclass(frozen=True)
 class OwnQueries:
     """Text i has the queries ``first[i]`` to ``first[i + 1]`` of all m.
 
-    ``tokens``: m token lists. ``kinds`` (m,): places in ``KINDS``. ``spans`` (m, 2): the tokens of the text's document
-    view, from and up to, that are the query's words; equal where there are none.
+    ``tokens``: m token lists. ``kinds`` (m,): places in ``QUERY_KINDS``. ``spans`` (m, 2): the tokens of the text's
+    document view, from and up to, that are the query's words; equal where there are none.
     """
 
     first: npt.NDArray[np.int64]
@@ -50,7 +49,7 @@ class OwnQueries:
         tokens = Ragged.of(inner)
         if not len(tokens) == len(kinds) == len(starts) == len(ends) == counts.sum():
             raise BioHiCLError("the table of query tokens has lists of different lengths; make it again: query-tokens")
-        kept = np.isin(kinds, [KINDS.index(name) for name in (KINDS if wanted is None else wanted)])
+        kept = np.isin(kinds, [QUERY_KINDS.index(name) for name in (QUERY_KINDS if wanted is None else wanted)])
         owner = np.repeat(np.arange(len(counts)), counts)[kept]
         first = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(counts)))]).astype(np.int64)
         return cls(

@@ -7,14 +7,13 @@ headings of which query.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from biohicl.errors import BioHiCLError
@@ -29,17 +28,23 @@ BETWEEN = ", "
 
 
 def read_names(terms: Path, nodes: Nodes) -> Names:
-    """For each descriptor its name, then the other terms of its preferred concept, from the MeSH table of terms."""
-    columns = ["descriptor_ui", "term", "concept_preferred", "record_preferred"]
-    table = pq.read_table(terms, columns=columns)
-    table = table.filter(pc.field("concept_preferred")).sort_by(
-        [("record_preferred", "descending"), ("term", "ascending")]
-    )
+    """For each descriptor its name, then the other terms of its preferred concept, from the MeSH table of terms.
+
+    That concept is the one of the name. Terms of the others (narrower, related) are other things' names, and a term
+    that only turns another one round ("Infarction, Myocardial") is nobody's question: both are left out.
+    """
+    columns = ["descriptor_ui", "concept_ui", "term", "record_preferred"]
+    table = pq.read_table(terms, columns=columns).sort_by([("record_preferred", "descending"), ("term", "ascending")])
+    concept_of: dict[str, str] = {}
     of_descriptor: dict[str, list[str]] = {}
-    for ui, term in zip(table["descriptor_ui"].to_pylist(), table["term"].to_pylist(), strict=True):
-        known = of_descriptor.setdefault(ui, [])
-        if term not in known:
-            known.append(term)
+    for ui, concept, term, is_name in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        if is_name:
+            concept_of.setdefault(ui, concept)
+        if concept_of.get(ui) == concept and term not in of_descriptor.setdefault(ui, []):
+            of_descriptor[ui].append(term)
+    for ui, (name, *synonyms) in of_descriptor.items():
+        all_terms = {term.casefold() for term in (name, *synonyms)}
+        of_descriptor[ui] = [name, *(term for term in synonyms if not _is_turned_round(term, all_terms))]
     without = [ui for ui in nodes.uis if ui not in of_descriptor]
     if without:
         raise BioHiCLError(
@@ -47,6 +52,12 @@ def read_names(terms: Path, nodes: Nodes) -> Names:
             "of different releases"
         )
     return [of_descriptor[ui] for ui in nodes.uis]
+
+
+def _is_turned_round(term: str, terms: Set[str]) -> bool:
+    """Whether a term, "B, A", stands for another, "A B"; ``terms``: all of them, without regard to case."""
+    later, comma, first = term.casefold().rpartition(", ")
+    return bool(comma) and f"{first} {later}" in terms
 
 
 @dataclass(frozen=True)

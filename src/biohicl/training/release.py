@@ -1,15 +1,15 @@
 """A training release: the corpus and the hierarchy, frozen under a name.
 
-Goes in: ``current.parquet``, ``hierarchy.parquet``, MeSH's ``terms.parquet`` and the records of what was fetched. Comes
-out: copies of the three tables and ``release.json``, which lists the PubMed files that the release refers to. Training
-reads the release alone, so that a daily update of the corpus changes nothing for it; that goes by
-:func:`articles_of_release`.
+Goes in: ``current.parquet``, ``hierarchy.parquet``, MeSH's ``terms.parquet``, perhaps its scope notes and allowed
+qualifiers, and the records of what was fetched. Comes out: copies of the tables and ``release.json``, which lists the
+PubMed files that the release refers to. Training reads the release alone, so that a daily update of the corpus changes
+nothing for it; that goes by :func:`articles_of_release`.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -18,32 +18,34 @@ from biohicl.errors import BioHiCLError
 from biohicl.progress import say, track
 from biohicl.storage import read_json, sha256_of, whole_files, write_json
 
+# What a release may have of MeSH beside hierarchy and terms; releases of earlier versions have neither.
+OPTIONAL = ("scope_notes", "allowed_qualifiers")
 
-def freeze_release(current: Path, hierarchy: Path, terms: Path, mesh_record: Path, output: Path) -> None:
-    """Freezes under ``output``: citations.parquet, hierarchy.parquet, terms.parquet, release.json."""
+
+def freeze_release(
+    current: Path,
+    hierarchy: Path,
+    terms: Path,
+    mesh_record: Path,
+    output: Path,
+    optional: Mapping[str, Path] | None = None,
+) -> None:
+    """Freezes under ``output``: citations.parquet, hierarchy.parquet, terms.parquet, release.json.
+
+    ``optional``: by name (of :data:`OPTIONAL`), further tables of MeSH, frozen under these names.
+    """
     files = pl.scan_parquet(current).select(pl.col("file").unique().sort()).collect()["file"].to_list()
     mesh = read_json(mesh_record).get("name")
     if not mesh:
         raise BioHiCLError(f"{mesh_record}: names no MeSH file; it has to be the record that list-mesh made")
-    names = ("citations.parquet", "hierarchy.parquet", "terms.parquet", "release.json")
-    with whole_files(*(output / name for name in names)) as (citations_copy, hierarchy_copy, terms_copy, record):
-        shutil.copyfile(current, citations_copy)
-        shutil.copyfile(hierarchy, hierarchy_copy)
-        shutil.copyfile(terms, terms_copy)
-        count = pl.scan_parquet(citations_copy).select(pl.len()).collect().item()
-        write_json(
-            {
-                "citations": count,
-                "mesh": mesh,
-                "sha256": {
-                    "citations": sha256_of(citations_copy),
-                    "hierarchy": sha256_of(hierarchy_copy),
-                    "terms": sha256_of(terms_copy),
-                },
-                "files": files,
-            },
-            record,
-        )
+    sources = {"citations": current, "hierarchy": hierarchy, "terms": terms, **(optional or {})}
+    tables = [output / f"{name}.parquet" for name in sources]
+    with whole_files(*tables, output / "release.json") as (*copies, record):
+        for source, copy in zip(sources.values(), copies, strict=True):
+            shutil.copyfile(source, copy)
+        count = pl.scan_parquet(copies[0]).select(pl.len()).collect().item()
+        hashes = {name: sha256_of(copy) for name, copy in zip(sources, copies, strict=True)}
+        write_json({"citations": count, "mesh": mesh, "sha256": hashes, "files": files}, record)
     say(f"training release '{output.name}': {count:,} current citations of {len(files)} files, frozen")
 
 

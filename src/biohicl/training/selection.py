@@ -72,7 +72,7 @@ def write_selection(
     benchmark to exclude could not be had.
     """
     filters = _filters(settings)
-    files = _texts_to_exclude(settings["exclude_benchmarks"], benchmarks, output.stem)
+    files = texts_to_exclude(settings["exclude_benchmarks"], benchmarks, f"training.selections.{output.stem}")
     texts = BenchmarkTexts(files)
     wanted = None if settings["citations"] == "all" else int(settings["citations"])
     left = dict.fromkeys(["current citations", *filters], 0)
@@ -153,7 +153,9 @@ def write_overlap(selection: Path, benchmark: str, texts: Path, output: Path) ->
     return documents
 
 
-def _texts_to_exclude(names: Sequence[str], benchmarks: Path, selection: str) -> dict[str, Path]:
+def texts_to_exclude(names: Sequence[str], benchmarks: Path, key: str) -> dict[str, Path]:
+    """By name, the table of the texts of each of these benchmarks; an error, naming ``key`` of config.yaml, where one
+    could not be had."""
     files: dict[str, Path] = {}
     for name in names:
         there = [file for file in ("documents.parquet", "pairs.parquet") if (benchmarks / name / file).is_file()]
@@ -163,8 +165,8 @@ def _texts_to_exclude(names: Sequence[str], benchmarks: Path, selection: str) ->
         if pl.scan_parquet(file).select(pl.len()).collect().item() == 0:
             reason = read_json(benchmarks / name / "benchmark.json").get("reason")
             raise BioHiCLError(
-                f"selection '{selection}' leaves out the documents of {name}, and these could not be had: {reason}. "
-                f"Bring it, or take it out of training.selections.{selection}.exclude_benchmarks in config.yaml"
+                f"{key} leaves out the documents of {name}, and these could not be had: {reason}. "
+                f"Bring it, or take it out of {key}.exclude_benchmarks in config.yaml"
             )
         files[name] = file
     return files

@@ -31,7 +31,7 @@ from biohicl.encoder.vectors import TEXTS_OF_A_SHARD, Vectors, write_token_vecto
 from biohicl.errors import BioHiCLError
 from biohicl.ragged import Ragged
 from biohicl.storage import sha256_of
-from biohicl.training.tokens import READING_KEY, VIEWS, fingerprint_of
+from biohicl.training.tokens import VIEWS, fingerprint_of, reading_of
 
 # Rows of the keys that are written out at a time.
 ROWS_OF_A_BLOCK = 10_000
@@ -130,8 +130,8 @@ def _check_tokens(encoder: Path, tokens: Path, views: Sequence[str]) -> None:
     for view in views:
         if view not in schema.names or not _is_list(schema.field(view).type):
             raise BioHiCLError(f"{tokens}: has no column {view} with lists of tokens; make it again: biohicl tokens")
-    reading = (schema.metadata or {}).get(READING_KEY.encode(), b"").decode()
-    if reading != fingerprint_of(load_tokenizer(encoder), read_settings(encoder)):
+    reading, task = reading_of(schema.metadata)
+    if reading != fingerprint_of(load_tokenizer(encoder), read_settings(encoder), task, encoder):
         raise BioHiCLError(
             f"{tokens}: its tokens are of another tokenizer than that of {encoder}, or of other instructions; make "
             "them with its own: biohicl tokens (in the workflow, see the backbone's tokens_of)"

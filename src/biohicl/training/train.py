@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from biohicl.encoder.embed import pick_device
+from biohicl.encoder.embed import pick_device, tokens_of
 from biohicl.encoder.folder import EncoderSettings, load_model, load_tokenizer, pad_id_of, read_settings
 from biohicl.encoder.packing import TextModel
 from biohicl.errors import BioHiCLError
@@ -167,11 +167,10 @@ class Training:
             say(f"{plan.related:.1%} of the citations come with a related one ({wanted:.1%} were asked for)")
         return plan
 
-    def _query_tokens(self, texts: Sequence[str]) -> list[list[int]]:
+    def _query_tokens(self, texts: Sequence[str]) -> Sequence[npt.NDArray[np.int32]]:
         length = self.settings["max_length"]
-        queries = [self.encoder.query(text) for text in texts]
-        tokens: list[list[int]] = self.tokenizer(queries, truncation=True, max_length=length)["input_ids"]
-        return tokens
+        queries = [self.encoder.query(text, self.data.task) for text in texts]
+        return tokens_of(queries, self.tokenizer, self.encoder, self.inputs.start, length)
 
     def _made_from(self) -> dict[str, Any]:
         # When to stop changes nothing of what came before.
