@@ -205,6 +205,8 @@ def test_every_key_of_config_yaml_has_its_comment():
     together |= {
         *config["peers"],
         *config["benchmarks"],
+        *config["nodes"],
+        *config["training"]["pairs"],
         *config["evaluation"]["hybrids"],
         *config["evaluation"]["variants"],
     }
