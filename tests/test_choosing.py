@@ -211,7 +211,7 @@ def test_nothing_is_chosen_by_nothing(models, tmp_path):
     write_metrics(scores, "third", "two", "nDCG@10", np.nan)
     said("third/two/metrics.parquet: its nDCG@10 is nan")
     write_metrics(scores, "third", "two", "nDCG@10", None)
-    said("third/two/metrics.parquet: holds no scores: two .or third. could not be had")
+    said("third/two/metrics.parquet: holds no scores: two .or third. could not be had or measured")
     write_metrics(scores, "third", "two", "nDCG@10", 0.5)
     # The reference's precision is asked for too, be it no candidate.
     write_metrics(scores, "base", "claims", "AP", None)

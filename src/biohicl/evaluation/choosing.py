@@ -170,8 +170,9 @@ def _score(folder: Path, system: str, benchmark: str, metric: str) -> tuple[floa
         raise BioHiCLError(f"{file}: not a table of metrics: {str(error).splitlines()[0]}") from None
     if not rows:
         raise BioHiCLError(
-            f"{file}: holds no scores: {benchmark} (or {system}) could not be had, its record says why "
-            f"(benchmark.json). Nothing is chosen by nothing: bring it, or take it out of `development` in config.yaml"
+            f"{file}: holds no scores: {benchmark} (or {system}) could not be had or measured; see the reason in "
+            f"resources/benchmarks/{benchmark}/benchmark.json, and the log of the evaluation. Nothing is chosen by "
+            "nothing: bring it, or take it out of `development` in config.yaml"
         )
     of_metric = [row for row in rows if (row["condition"], row["metric"]) == (HEADLINE_CONDITION, metric)]
     if not of_metric:
