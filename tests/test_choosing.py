@@ -205,6 +205,7 @@ def test_nothing_is_chosen_by_nothing(models, tmp_path):
     said("no retrieval benchmark is named", Sets([], ["claims"]))
     said(r"three/metrics.parquet: no such file; evaluate base on the development split", Sets(["one", "three"]))
     said("two candidates have folders of one name", candidates=[models[0], models[0]])
+    said("nowhere: no such folder, or no weights in it", candidates=[models[0], models[0].with_name("nowhere")])
     said("has no AP .it needs pairs whose scores are 0 and 1 alone", Sets(["one"], ["two"]))
     write_metrics(scores, "third", "two", "nDCG@10", 0.5, n=3)
     said("two: third was measured on 3 queries or pairs, base on 4")
