@@ -91,7 +91,7 @@ rule evaluate_dense:
     benchmark:
         "benchmarks/{stage}/{system}/{benchmark}.tsv"
     wildcard_constraints:
-        system=one_of(ENCODERS),
+        system=one_of(DENSE),
         benchmark=one_of(RETRIEVAL_BENCHMARKS),
     conda:
         "../envs/models.yaml"
@@ -103,6 +103,14 @@ rule evaluate_dense:
     shell:
         "python -m biohicl --threads {threads} evaluate-vectors {input.documents} {input.queries} "
         "--variant {params.variant:q} {params.options} > {log} 2>&1"
+
+
+use rule evaluate_dense as evaluate_candidate with:
+    """One that is only chosen between: on development queries, and never on those that score."""
+    wildcard_constraints:
+        stage="development",
+        system=one_of([name for name in ENCODERS if name not in DENSE]),
+        benchmark=one_of(RETRIEVAL_BENCHMARKS),
 
 
 use rule evaluate_dense as evaluate_variant with:

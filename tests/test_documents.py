@@ -138,7 +138,8 @@ def test_training_needs_nothing_that_a_bare_gpu_image_lacks():
         "for name in ('polars', 'duckdb', 'snakemake', 'lxml', 'networkx', 'tensorboard', 'httpx', 'jsonschema'):\n"
         "    sys.modules[name] = None\n"
         "import biohicl.training.train, biohicl.training.tokens, biohicl.training.losses, biohicl.evaluation.retrieval\n"
-        "import biohicl.evaluation.evaluate\n"
+        "import biohicl.evaluation.evaluate, biohicl.evaluation.choosing, biohicl.evaluation.development\n"
+        "import biohicl.training.averaging, biohicl.training.teacher\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

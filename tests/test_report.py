@@ -13,10 +13,11 @@ import pytest
 
 from biohicl.errors import BioHiCLError
 from biohicl.pubmed.schema import CORPUS_ANOMALIES, QUARANTINE
+from biohicl.report import page
 from biohicl.report.catalog import VIEWS, query, write_catalog
 from biohicl.report.page import write_report
 from biohicl.report.summary import LEGEND, score_rows, score_text, variant_rows
-from biohicl.storage import write_parquet
+from biohicl.storage import write_json, write_parquet
 
 
 def test_every_view_gives_rows(finished, monkeypatch):
@@ -169,3 +170,24 @@ def test_the_report_shows_what_is_missing_in_the_numbering_and_what_was_left_out
     assert "pubmed26n0020" not in html
     assert "left out because they cannot be read: 1." in html
     assert '<td>pubmed99n0002</td><td>7</td><td class="number">2,345</td><td>no &lt;title&gt;</td>' in html
+
+
+def test_models_that_no_training_made_are_told_from_those_that_were(tmp_path):
+    """A choice holds the training log of the chosen one: it is its manifest that says."""
+    average = {"step": "average", "of": ["a", "b"], "snapshots": True, "with": "base", "share": 0.25}
+    choice = {"step": "select", "of": ["a", "mixture"], "against": "base"}
+    manifests = {
+        "old": {"settings": {"losses": {}}},
+        "mixture": {"settings": average},
+        "plain": {"settings": average | {"with": None, "share": 1.0, "snapshots": False}},
+        "best": {"settings": choice, "chosen": "mixture"},
+    }
+    for name, manifest in manifests.items():
+        (tmp_path / name).mkdir()
+        write_json(manifest, tmp_path / name / "manifest.json")
+    assert [page.step_of(tmp_path / name) for name in manifests] == ["train", "average", "average", "select"]
+    assert [page.untrained(tmp_path / name)["how"] for name in ("mixture", "plain", "best")] == [
+        "0.25 of the mean of a, b and their snapshots, 0.75 of base",
+        "1 of the mean of a, b",
+        "mixture, chosen among a, mixture",
+    ]

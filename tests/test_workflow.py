@@ -413,6 +413,22 @@ def test_adding_a_node_runs_that_node_only(copied):
     assert copied.jobs("all", overlays=[unused]) == {}
 
 
+def test_mixing_what_is_trained_trains_nothing(copied):
+    """Averages of several shares and the choice among them; a further share is one more of each."""
+    mixture = {"step": "average", "of": ["default", "biohicl-base"], "with": "sample-bert"}
+    for shares in ([0.3, 0.7], [0.3, 0.5, 0.7]):
+        content = {
+            "nodes": {"mixture": {**mixture, "share": shares}},
+            "development": {"retrieval": ["sample-retrieval"]},
+        }
+        planned = copied.jobs("results/models/mixture", overlays=[overlay(copied.folder, content)])
+        # Beside those of the mixtures, the backbone's scores: what is chosen must not lose to it.
+        assert planned == {
+            **{"average_node": len(shares), "embed_documents": len(shares), "embed_queries": len(shares) + 1},
+            **{"evaluate_candidate": len(shares), "evaluate_dense": 1, "select_node": 1},
+        }
+
+
 @readme_row(
     "a node's settings",
     "that node, what starts from it, and their evaluations; comparisons, summary, report and catalog; `count_labels` where "
@@ -661,6 +677,11 @@ def test_what_is_only_chosen_between_is_not_scored(unmade):
     evaluated = {name.split("/")[2] for _, inputs in jobs for name in inputs if name.startswith("results/evaluation/")}
     assert {"bm25", "sample-bert", "student", "best"} <= evaluated
     assert not evaluated & {"first", "default", "mean", "mixture", *mixtures}
+    # Nor can that be had by asking.
+    for asked in ("sample-retrieval", "sample-pairs", "claims"):
+        done = unmade.snakemake("--dry-run", f"results/evaluation/mixture.0.5/{asked}/metrics.parquet", check=False)
+        assert done.returncode != 0
+        assert "MissingRuleException" in done.output
     (catalog,) = (inputs for rule, inputs in jobs if rule == "write_catalog")
     logged = {name for name in catalog if name.startswith("results/models/")}
     assert logged == {"results/models/first", "results/models/default", "results/models/student"}

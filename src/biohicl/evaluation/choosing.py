@@ -138,6 +138,11 @@ def write_choice(
         raise BioHiCLError(
             "no retrieval benchmark is named to choose by (development.retrieval of config.yaml, --retrieval)"
         )
+    for folder in candidates:
+        if reason := why_unavailable(folder):
+            raise BioHiCLError(f"{folder}: could not be had, so it cannot be chosen: {reason}")
+        if not any(folder.glob("*.safetensors")):
+            raise BioHiCLError(f"{folder}: no such folder, or no weights in it (*.safetensors), so it cannot be chosen")
     found = {name: read_scores(scores, name, sets) for name in dict.fromkeys([*folders, reference.name])}
     check_same_sets(found)
     of_candidates = {name: found[name] for name in folders}
@@ -170,8 +175,9 @@ def _score(folder: Path, system: str, benchmark: str, metric: str) -> tuple[floa
         raise BioHiCLError(f"{file}: not a table of metrics: {str(error).splitlines()[0]}") from None
     if not rows:
         raise BioHiCLError(
-            f"{file}: holds no scores: {benchmark} (or {system}) could not be had, its record says why "
-            f"(benchmark.json). Nothing is chosen by nothing: bring it, or take it out of `development` in config.yaml"
+            f"{file}: holds no scores: {benchmark} (or {system}) could not be had or measured; see the reason in "
+            f"resources/benchmarks/{benchmark}/benchmark.json, and the log of the evaluation. Nothing is chosen by "
+            "nothing: bring it, or take it out of `development` in config.yaml"
         )
     of_metric = [row for row in rows if (row["condition"], row["metric"]) == (HEADLINE_CONDITION, metric)]
     if not of_metric:
@@ -213,8 +219,6 @@ def _tell(
 
 def _write(folders: Mapping[str, Path], record: Mapping[str, Any], output: Path) -> None:
     chosen = folders[record["chosen"]]
-    if reason := why_unavailable(chosen):
-        raise BioHiCLError(f"{chosen}: could not be had, so it cannot be chosen: {reason}")
     settings = {"step": "select", "of": list(folders), "against": record["rule"]["against"], "rule": record["rule"]}
     made = chosen / "manifest.json"
     facts = {"chosen": chosen.name, "manifest_of_chosen": read_json(made) if made.is_file() else None}

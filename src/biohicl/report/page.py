@@ -47,7 +47,7 @@ def write_report(
     if not nodes:
         raise BioHiCLError("no models to report on")
     # A choice holds the log of the chosen one, which is that one's.
-    trained = [node for node in nodes if _step(node) == "train"]
+    trained = [node for node in nodes if step_of(node) == "train"]
     by_file = pl.scan_parquet(current).group_by("file").agg(citations=pl.len()).sort("file").collect(engine="streaming")
     hierarchy = pl.read_parquet(mesh / "hierarchy.parquet")
     html = environment.get_template("report.html.j2").render(
@@ -72,7 +72,7 @@ def write_report(
         anomalies=pl.read_parquet(mesh / "anomalies.parquet").to_dicts(),
         nodes=[_node(node) for node in trained],
         curves=_training_curves(trained),
-        untrained=[_untrained(node) for node in nodes if node not in trained],
+        untrained=[untrained(node) for node in nodes if node not in trained],
         sources={
             "summary": summary,
             "variants": summary.with_name("variants.parquet"),
@@ -118,13 +118,13 @@ def _node(folder: Path) -> dict[str, Any]:
     return {"folder": folder, "manifest": manifest, "first": log["loss"][0], "last": log["loss"][-1]}
 
 
-def _step(folder: Path) -> str:
+def step_of(folder: Path) -> str:
     """How a node was made; before there were other steps, manifests did not say."""
     step: str = read_json(folder / "manifest.json")["settings"].get("step", "train")
     return step
 
 
-def _untrained(folder: Path) -> dict[str, Any]:
+def untrained(folder: Path) -> dict[str, Any]:
     """An average or a choice: what it is made from, and how."""
     manifest = read_json(folder / "manifest.json")
     settings = manifest["settings"]
