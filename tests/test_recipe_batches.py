@@ -184,6 +184,33 @@ def test_snapshots_are_the_models_that_were(made, tmp_path):
     assert manifest["settings"]["schedule"]["snapshots"] == 2
 
 
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_only_the_last_layers_train_where_it_says_so(made, tmp_path, method):
+    from safetensors.torch import load_file
+
+    block = node(
+        made[1],
+        trainable__method=method,
+        trainable__targets="all-linear",
+        trainable__layers=1,
+        schedule__max_steps=2,
+        development__citations=0,
+    )
+    output = run(made, tmp_path / "node", block)
+    before = load_file(made[0] / "resources/backbones/sample-bert/model.safetensors")
+    after = load_file(output / "model.safetensors")
+    layers = 1 + max(int(name.split("layer.")[1].split(".")[0]) for name in after if "layer." in name)
+    moved = {name for name in after if name in before and not torch.equal(before[name], after[name])}
+    assert moved
+    assert all(f"layer.{layers - 1}." in name for name in moved)
+    if method == "full":
+        assert moved == {name for name in after if f"layer.{layers - 1}." in name and "key.bias" not in name} | {
+            name for name in moved if "key.bias" in name
+        }
+    with pytest.raises(BioHiCLError, match=rf"trainable.layers is {layers + 1}, and the model has {layers} layers"):
+        training(made, node(made[1], trainable__layers=layers + 1), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("steps", "wanted", "expected"),
     [(100, 0, []), (100, 1, [50]), (100, 4, [50, 62, 75, 88]), (2, 3, [1]), (1, 2, []), (7, 50, [4, 5, 6])],

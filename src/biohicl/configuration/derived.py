@@ -110,6 +110,8 @@ def node_settings(node: Mapping[str, Any]) -> dict[str, Any]:
     settings = {key: value for key, value in node.items() if key not in unused}
     if node["step"] == "train" and not node["schedule"].get("snapshots"):
         settings["schedule"] = {key: value for key, value in node["schedule"].items() if key != "snapshots"}
+    if node["step"] == "train" and node["trainable"].get("layers") is None:
+        settings["trainable"] = {key: value for key, value in node["trainable"].items() if key != "layers"}
     if node["step"] == "train":
         settings["losses"] = {name: _used_of_loss(block) for name, block in node["losses"].items()}
     if reads_labels(node):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # Layers that carry no text's meaning of their own and never get an adapter.
 NOT_ADAPTED = ("pooler",)
+# Where the libraries' models name a layer's number.
+LAYER = re.compile(r"(?:^|\.)(?:layer|layers|h|block)\.(\d+)(?:\.|$)")
 
 
 class Trainable:
@@ -31,8 +34,12 @@ class Trainable:
         self.model = model
         self.total = sum(parameter.numel() for parameter in model.parameters())
         self.adapted: Any = None
+        lowest = _lowest_layer(model, trainable.get("layers"))
         if trainable["method"] == "lora":
-            self.adapted = _with_adapters(model, trainable)
+            self.adapted = _with_adapters(model, trainable, lowest)
+        elif lowest > 0:
+            for name, parameter in model.named_parameters():
+                parameter.requires_grad_(_layer_of(name) >= lowest)
         self.learned = {
             name: {
                 scalar: torch.nn.Parameter(torch.tensor(start, device=model.device))
@@ -101,7 +108,23 @@ class Trainable:
         return merged
 
 
-def _with_adapters(model: PreTrainedModel, settings: Mapping[str, Any]) -> Any:
+def _layer_of(name: str) -> int:
+    """The number of the layer that a weight or a module is of; -1 below the first (embeddings) and beside them."""
+    found = LAYER.search(name)
+    return int(found[1]) if found else -1
+
+
+def _lowest_layer(model: PreTrainedModel, wanted: int | None) -> int:
+    """The first layer that trains where the last ``wanted`` do; -1, with the embeddings, where all do."""
+    if wanted is None:
+        return -1
+    layers = 1 + max((_layer_of(name) for name, _ in model.named_modules()), default=-1)
+    if wanted > layers:
+        raise BioHiCLError(f"trainable.layers is {wanted}, and the model has {layers} layers; null trains all")
+    return layers - wanted
+
+
+def _with_adapters(model: PreTrainedModel, settings: Mapping[str, Any], lowest: int) -> Any:
     from peft import LoraConfig, get_peft_model
 
     if settings["rank"] < 1:
@@ -109,7 +132,9 @@ def _with_adapters(model: PreTrainedModel, settings: Mapping[str, Any]) -> Any:
     layers = {
         name: isinstance(module, torch.nn.Linear)
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | torch.nn.Embedding) and not any(part in name for part in NOT_ADAPTED)
+        if isinstance(module, torch.nn.Linear | torch.nn.Embedding)
+        and not any(part in name for part in NOT_ADAPTED)
+        and _layer_of(f"{name}.") >= lowest
     }
     if settings["targets"] == "all-linear":
         targets = [name for name, is_linear in layers.items() if is_linear]

@@ -1,0 +1,103 @@
+"""The recipes of config.yaml, run on the sample: each phase by itself, and nothing twice."""
+
+import itertools
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from biohicl.storage import read_json
+from conftest import ROOT, overlay
+
+TRAINED = {
+    "start": "sample-bert",
+    "max_length": 48,
+    "trainable": {"rank": 4, "alpha": 8, "targets": ["query", "value"]},
+    "schedule": {"max_steps": 3, "batch_size": 16},
+    "development": {"citations": 20, "min_mrr": None},
+}
+
+
+def recipes(folder):
+    """An overlay that runs every recipe of config.yaml on the sample, small; and the pairs that choose."""
+    nodes = yaml.safe_load((ROOT / "config.yaml").read_text())["nodes"]
+    made = {}
+    for name, node in nodes.items():
+        if node["step"] == "train" and name not in ("biohicl-base", "biohicl-large", "default"):
+            small = json.loads(json.dumps(TRAINED))
+            if node["start"] in nodes:
+                del small["start"]
+            made[name] = small
+        elif node["step"] == "encode":
+            made[name] = {"max_length": 48}
+    made["bmretriever"]["schedule"]["batch_size"] = 4
+    made["mixture"] = {"step": "average", "of": ["biohicl-base", "default"], "with": "sample-bert", "share": [0.5, 1.0]}
+    pairs = folder / "pairs"
+    pairs.mkdir()
+    lines = (folder / "resources/sample/benchmarks/sample-pairs/pairs.jsonl").read_text().splitlines()
+    # Right or wrong, as pairs that choose are.
+    whole = [json.loads(line) for line in lines[:80]]
+    rows = [json.dumps({**row, "score": float(row["score"] >= 2)}) for row in whole]
+    (pairs / "pairs.jsonl").write_text("\n".join(rows) + "\n")
+    return {
+        "benchmarks": {
+            "sample-retrieval": {"training": "dev"},
+            "sample-dev-pairs": {"kind": "similarity", "path": str(pairs)},
+        },
+        "training": {
+            "concepts": {"concepts": {"descriptors": 120}},
+            "pairs": {"labelled": {"benchmarks": ["sample-retrieval"]}},
+        },
+        "nodes": made,
+        "models": ["biohicl-base", "default", "biolord", "bmretriever", "mixture"],
+        "development": {"retrieval": ["sample-retrieval"], "similarity": ["sample-dev-pairs"], "max_loss": 1.0},
+        "ablations": {
+            "of": "default",
+            "with": {"schedule": {"epochs": 1, "max_steps": 3}},
+            "factors": {"ancestors": {"flat": {"labels": {"similarity": "flat_cosine"}}}},
+            "seeds": [1, 2],
+        },
+        "evaluation": {"hybrids": {"convex": None}, "variants": {"64d": None}},
+    }
+
+
+@pytest.mark.long(420)
+def test_the_recipes_run_each_phase_by_itself_and_nothing_twice(copied):
+    folder = copied.folder
+    content = recipes(folder)
+    overlays = [overlay(folder, content)]
+    before = (folder / "results/models/default/model.safetensors").stat().st_mtime_ns
+    copied.snakemake("all", "development", "ablations", overlays=overlays, timeout=900)
+    assert (folder / "results/models/default/model.safetensors").stat().st_mtime_ns == before, "it was there"
+    models = folder / "results/models"
+    for name in ("biolord", "bmretriever", "mixture"):
+        assert read_json(models / name / "manifest.json")["node"] == name
+    phases = [read_json(models / f"bmretriever{phase}/manifest.json") for phase in (".pretrained", ".synthetic", "")]
+    assert [phase["settings"]["selection"] for phase in phases] == ["abstracts", "abstracts", "labelled"]
+    for first, second in itertools.pairwise(phases):
+        weights = read_json(models / second["node"] / "manifest.json")["inputs"]["start"]["sha256"]
+        assert weights != phases[0]["inputs"]["start"]["sha256"]
+        assert first["node"] == second["settings"]["start"]
+    choice = read_json(models / "mixture/choice.json")
+    assert choice["chosen"] in ("mixture.0.5", "mixture.1")
+    shown = pl.read_parquet(folder / "results/development.parquet")
+    assert {"sample-bert", "biolord", "mixture.0.5"} <= set(shown["system"])
+    table = pl.read_parquet(folder / "results/ablations/ablations.parquet")
+    assert table["cell"].to_list() == ["base", "ancestors.flat"]
+    assert table["seeds"].to_list() == [2, 2]
+    assert np.isfinite(table["value"][1])
+    assert copied.jobs("all", "development", "ablations", overlays=overlays) == {}, "nothing twice"
+    # The last phase alone, and what is made of it.
+    content["nodes"]["bmretriever"]["seed"] = 7
+    planned = copied.jobs("all", overlays=[overlay(folder, content)])
+    assert planned["train_node"] == 1
+    assert "average_node" not in planned
+    del content["nodes"]["bmretriever"]["seed"]
+    # A level more trains itself, with its seeds; a finished cell stays.
+    content["ablations"]["factors"]["loss"] = {"none": {"losses": {"soft_targets": None}}}
+    planned = copied.jobs("ablations", overlays=[overlay(folder, content)])
+    assert planned.pop("train_node") == 2
+    assert planned["ablations"] == 1
+    assert planned["embed_documents"] == 2
