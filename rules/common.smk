@@ -395,6 +395,12 @@ def shown_systems():
     return [name if backbone == name else f"{name}={backbone}" for name, backbone in backbones.items()]
 
 
+def trained_on_development():
+    """The systems that were trained on a development split, and which."""
+    known = [f"{name}={benchmark}" for name in SHOWN for benchmark in configuration.trained_on(CONFIG, name)]
+    return f"--trained-on {' '.join(known)}" if known else ""
+
+
 def tables_of_training(wildcards, input):
     """Options for the tables that not every node reads."""
     given = {

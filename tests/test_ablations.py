@@ -44,6 +44,17 @@ def test_a_whole_grid_is_every_combination(tmp_path):
     ]
 
 
+def test_models_trained_on_a_development_split_are_known_and_not_chosen_by_it(tmp_path):
+    config = load(tmp_path, "models: [bmretriever, default]")
+    # NFCorpus has another split for that.
+    assert configuration.trained_on(config, "bmretriever") == ["scifact"]
+    assert configuration.trained_on(config, "default") == configuration.trained_on(config, "bge-base") == []
+    chosen = "nodes: {mine: {step: select, of: [bmretriever, default]}}\nmodels: [mine]\ndevelopment: {retrieval: [%s]}"
+    with pytest.raises(BioHiCLError, match=r"mine would choose by the split 'train' of scifact among models"):
+        load(tmp_path, chosen % "nfcorpus, scifact")
+    load(tmp_path, chosen % "nfcorpus")
+
+
 MISTAKES = {
     "ablations: {of: defualt}": "ablations.of: 'defualt' is not a training of `nodes`; did you mean 'default'?",
     "ablations: {of: default, factors: {loss: {mse: {losses: {msee: {}}}}}}": "nodes.ablation.loss.mse.1.losses.msee: unknown key",

@@ -283,6 +283,11 @@ def test_the_table_has_each_set_the_mean_and_paired_intervals(measured):
     line = next(line for line in text.splitlines() if line.startswith("better"))
     assert f"{mean['difference']:+.4f} [{mean['low']:+.4f}, {mean['high']:+.4f}]*" in line
     assert text.splitlines()[0].split("  ")[0].startswith("system")
+    assert "(t)" not in text
+    marked = development_table(folder, {"base": None, "better": "base"}, SETS, 100, trained_on={"better": ["two"]})
+    seen = {(row["system"], row["metric"], row["benchmark"]) for row in marked.to_pylist() if row["trained_on"]}
+    assert seen == {("better", "nDCG@10", "two"), ("better", "nDCG@10", "mean")}
+    assert "trained on that split" in development_text(marked)
 
 
 def test_the_mean_of_sets_is_a_statistic_like_the_others():

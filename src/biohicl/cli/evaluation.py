@@ -217,7 +217,10 @@ def _add_development(commands: Subcommands) -> None:
         pairs = (system.partition("=") for system in options.systems)
         systems = {name: reference or None for name, _, reference in pairs}
         sets = Sets(options.retrieval, options.similarity)
-        table = development_table(options.scores, systems, sets, options.draws, options.seed)
+        known: dict[str, list[str]] = {}
+        for system, _, benchmark in (given.partition("=") for given in options.trained_on):
+            known.setdefault(system, []).append(benchmark)
+        table = development_table(options.scores, systems, sets, options.draws, options.seed, known)
         write_parquet(table, options.output)
         print(development_text(table))
 
@@ -232,6 +235,13 @@ def _add_development(commands: Subcommands) -> None:
         "systems", nargs="+", metavar="SYSTEM[=BACKBONE]", help="its name, and that of what it is compared with"
     )
     _development_options(parser)
+    parser.add_argument(
+        "--trained-on",
+        nargs="*",
+        default=[],
+        metavar="SYSTEM=BENCHMARK",
+        help="a system that was trained on the development split of a benchmark; marked",
+    )
     parser.add_argument("--draws", type=positive, default=10_000, help="of each interval (default: 10000)")
     parser.add_argument("--seed", type=int, default=1, help="of the draws (default: 1)")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file")

@@ -24,6 +24,7 @@ from biohicl.configuration.derived import (
     parents_of,
     reads_labels,
     selections_of,
+    trained_on,
 )
 from biohicl.configuration.reading import load, resolve, resolve_node
 from biohicl.configuration.systems import (
@@ -57,4 +58,5 @@ __all__ = [
     "seed_groups",
     "selections_of",
     "systems_of",
+    "trained_on",
 ]

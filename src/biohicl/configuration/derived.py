@@ -63,6 +63,16 @@ def selections_of(config: Mapping[str, Any], system: str) -> list[str]:
     return list(dict.fromkeys(node["selection"] for node in nodes if node["step"] == "train"))
 
 
+def trained_on(config: Mapping[str, Any], system: str) -> list[str]:
+    """The benchmarks whose development split a model, or what it is made from, was trained on."""
+    pairs = config["training"]["pairs"]
+    named = (
+        name for selection in selections_of(config, system) for name in pairs.get(selection, {}).get("benchmarks", ())
+    )
+    blocks = {name: config["benchmarks"][name] for name in named}
+    return [name for name, block in blocks.items() if block["training"] == block["development"]]
+
+
 def with_mixtures(config: Mapping[str, Any]) -> dict[str, Any]:
     """``config`` with each average of several shares written out: an average a share, and the choice among them."""
     nodes: dict[str, Any] = {}

@@ -16,7 +16,7 @@ from biohicl.configuration.derived import (
     mixtures_of,
     parents_of,
     reads_labels,
-    selections_of,
+    trained_on,
 )
 from biohicl.configuration.schema import ConfigKeyError, Key, nearest
 from biohicl.configuration.systems import METRICS
@@ -174,18 +174,12 @@ def _check_development(config: Mapping[str, Any]) -> None:
             continue
         if not development["retrieval"]:
             raise ConfigKeyError(("nodes", name), "chooses by development.retrieval, and that names no benchmark")
-        of_pairs = {
-            benchmark
-            for selection in selections_of(config, name)
-            for benchmark in config["training"]["pairs"].get(selection, {}).get("benchmarks", ())
-        }
         for place, benchmark in enumerate(development["retrieval"]):
-            block = benchmarks[benchmark]
-            if benchmark in of_pairs and block["training"] == block["development"]:
+            if benchmark in trained_on(config, name):
                 raise ConfigKeyError(
                     ("development", "retrieval", place),
-                    f"{name} would choose by the split '{block['development']}' of {benchmark} among models that were "
-                    "trained on it",
+                    f"{name} would choose by the split '{benchmarks[benchmark]['development']}' of {benchmark} among "
+                    "models that were trained on it",
                 )
 
 

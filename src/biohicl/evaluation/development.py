@@ -7,7 +7,7 @@ queries or pairs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ TABLE = pa.schema(
         ("low", pa.float64()),
         ("high", pa.float64()),
         ("p", pa.float64()),  # of the paired randomisation test, not adjusted for the number of rows
+        ("trained_on", pa.bool_()),  # whether the system was trained on it: then it tells nothing
     ]
 )
 
@@ -48,12 +49,18 @@ class _Units:
 
 
 def development_table(
-    folder: Path, systems: Mapping[str, str | None], sets: Sets, draws: int = 10_000, seed: int = 1
+    folder: Path,
+    systems: Mapping[str, str | None],
+    sets: Sets,
+    draws: int = 10_000,
+    seed: int = 1,
+    trained_on: Mapping[str, Sequence[str]] | None = None,
 ) -> pa.Table:
     """``systems``: name to that of its reference (None: it is compared with nothing). ``folder``: of their evaluations.
 
     The mean's interval is of draws from the queries of all sets together. An average precision over several sets of
-    pairs has a value alone. Raises :class:`BioHiCLError` where a set has no score.
+    pairs has a value alone. ``trained_on``: by system, the sets whose development split it was trained on. Raises
+    :class:`BioHiCLError` where a set has no score.
     """
     names = list(dict.fromkeys([*systems, *(name for name in systems.values() if name is not None)]))
     if not names or not (sets.retrieval or sets.similarity):
@@ -72,7 +79,9 @@ def development_table(
                     against |= {"difference": told.value, "low": told.low, "high": told.high, "p": told.p}
                 else:
                     against |= {"difference": _value_of(scores[name], row) - _value_of(scores[reference], row)}
-            rows.append({"system": name, **row, **against})
+            known = (trained_on or {}).get(name, ())
+            seen = bool(known) if row["benchmark"] == MEAN else row["benchmark"] in known
+            rows.append({"system": name, **row, **against, "trained_on": seen and row["metric"] == RETRIEVAL_METRIC})
     return pa.Table.from_pylist(rows, TABLE)
 
 

@@ -17,6 +17,7 @@ LEGEND = (
     "On development splits and sets, which score nothing else. [ ]: 95 % paired bootstrap interval of the difference "
     "to the model's backbone, over queries or pairs; * where it leaves out 0."
 )
+TRAINED = " (t): trained on that split, which says nothing of the model then."
 
 
 def development_text(table: pa.Table) -> str:
@@ -43,12 +44,13 @@ def development_text(table: pa.Table) -> str:
         lines.append(
             [system, *(_cell(row, is_difference) for row, (_, _, is_difference) in zip(cells, columns, strict=True))]
         )
-    return "\n".join([in_columns(header, lines, left=1), "", LEGEND])
+    legend = LEGEND + (TRAINED if any(row["trained_on"] for row in rows) else "")
+    return "\n".join([in_columns(header, lines, left=1), "", legend])
 
 
 def _cell(row: dict[str, Any], is_difference: bool) -> str:
     if not is_difference:
-        return f"{row['value']:.4f}"
+        return f"{row['value']:.4f}" + (" (t)" if row["trained_on"] else "")
     if row["difference"] is None:
         return "-"
     if row["low"] is None:
