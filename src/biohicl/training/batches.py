@@ -297,7 +297,8 @@ class Preparer:
             similarity = self.data.targets.of(texts, self.device)[:count]
             if mask_above is not None:
                 target = similarity.clone()
-            target[:, count:] = torch.where(similarity[:, count:] > self.negatives["max_similarity"], 2.0, 0.0)
+            if len(texts) > count:
+                target[:, count:] = torch.where(similarity[:, count:] > self.negatives["max_similarity"], 2.0, 0.0)
         return torch.where(torch.from_numpy(right).to(self.device), 2.0, target)
 
     def ahead(self, first: int, last: int) -> Iterator[tuple[Batch, float]]:
