@@ -17,8 +17,9 @@ from biohicl.encoder.embed import Encoder
 from biohicl.encoder.folder import EncoderSettings, read_settings, write_settings
 from biohicl.errors import BioHiCLError
 from biohicl.training.averaging import write_average
+from biohicl.training.rows import KEYS, with_key
 from biohicl.training.teacher import keys_of, read_teacher, write_teacher
-from biohicl.training.tokens import TOKENS, write_tokens
+from biohicl.training.tokens import VIEWS, write_tokens
 from encoders import letters_tokenizer, save_encoder, small_model
 
 TITLES = [f"effect of {word} on mice" for word in ("aspirin", "heparin", "statin", "insulin", "warfarin")] * 4
@@ -296,7 +297,7 @@ def test_keys_are_of_the_texts_and_not_of_the_tokens():
         "query": [[1]] * 3,
         "passage": [[]] * 3,
     }
-    table = pa.table(rows, schema=TOKENS)
+    table = pa.table(rows, schema=with_key(KEYS["citations"], *((view, pa.list_(pa.int32())) for view in VIEWS)))
     known = keys_of(table)
     assert keys_of(table.set_column(2, "document", pa.array([[9], [], [9]], pa.list_(pa.int32())))) == known
     assert keys_of(pa.concat_tables([table.slice(0, 1), table.slice(1)])) == known

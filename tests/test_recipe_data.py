@@ -726,6 +726,7 @@ def test_headings_that_the_hierarchy_lacks_and_check_tags_do_not_count(mesh):
 # --- the workflow ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long(20)
 def test_every_table_of_a_recipe_has_a_rule(sample, tmp_path):
     (tmp_path / "resources").mkdir()
     (tmp_path / "resources/sample").symlink_to(sample)
