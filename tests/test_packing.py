@@ -259,6 +259,27 @@ def test_a_model_in_bfloat16_gives_vectors_in_fp32_near_its_own(name, packed):
     torch.testing.assert_close(found, exact, atol=BFLOAT16, rtol=BFLOAT16)
 
 
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("name", ["bert", "mistral", "modernbert"])
+def test_a_model_in_fp32_may_compute_in_bfloat16_on_a_cpu(name, packed):
+    """As it does on a GPU: weights and gradients in fp32, numbers near those of fp32, written-out attention or not."""
+    found = {}
+    for mixed in (None, True):
+        model = small_model(name, 3)
+        text_model = TextModel(model, "mean", 1, packed=packed, mixed=mixed)
+        assert text_model.precision == ("bfloat16" if mixed else "float32")
+        vectors = text_model.embed_all(texts(4))
+        (vectors * torch.randn(vectors.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
+        gradient = model.get_input_embeddings().weight.grad
+        assert vectors.dtype == gradient.dtype == torch.float32
+        found[mixed] = vectors.detach(), gradient
+    scale = found[None][0].abs().max()
+    difference = (found[True][0] - found[None][0]).abs().max() / scale
+    assert 1e-6 < difference < BFLOAT16, "another precision, and not another model"
+    one, other = (torch.nn.functional.normalize(found[mixed][1].flatten(), dim=0) for mixed in (None, True))
+    assert one @ other > 0.99
+
+
 @pytest.mark.parametrize(("width", "is_computed"), [(32, True), (64, True), (256, True), (12, False), (264, False)])
 def test_only_widths_of_the_kernel_are_packed_on_a_gpu(width, is_computed):
     import transformers

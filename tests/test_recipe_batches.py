@@ -10,6 +10,7 @@ import torch
 from biohicl.errors import BioHiCLError
 from biohicl.training.plan import snapshot_steps
 from biohicl.training.rows import QUERY_KINDS as KINDS
+from biohicl.training.train import Options
 from trainings import CPU, EVERY_LOSS, node, own_tables, run, training
 
 ASKING = {
@@ -182,6 +183,13 @@ def test_snapshots_are_the_models_that_were(made, tmp_path):
     assert (kept[name] - six[name]).norm() < (kept[name] - four[name]).norm(), "on the way from one to the other"
     manifest = json.loads((whole / "manifest.json").read_text())
     assert manifest["settings"]["schedule"]["snapshots"] == 2
+    assert manifest["dtype"]["forward"] == "float32"
+
+
+def test_a_training_says_what_it_computed_in(made, tmp_path):
+    block = node(made[1], schedule__max_steps=2, development__citations=0)
+    output = run(made, tmp_path / "node", block, Options(device="cpu", precision="bfloat16"))
+    assert json.loads((output / "manifest.json").read_text())["dtype"]["forward"] == "bfloat16"
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])

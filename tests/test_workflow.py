@@ -732,7 +732,7 @@ def test_what_cannot_be_had_is_named_first_left_out_and_blocks_nothing(copied):
 
 
 @readme_row(
-    "thread counts, GPUs and how else a training runs (`training.chunk_tokens`, `compile`, `deterministic`, "
+    "thread counts, GPUs and how else a training runs (`training.chunk_tokens`, `compile`, `deterministic`, `precision`, "
     "`checkpoint_minutes`), batch size of evaluation, licence texts, `training.max_unknown_headings`",
     "nothing",
 )
@@ -743,7 +743,7 @@ def test_words_and_how_to_compute_rerun_nothing(copied):
             "benchmarks": {"sample-pairs": {"licence": "none", "measures": "other words"}},
             "evaluation": {"batch_size": 7},
             "training": {"threads": 1, "max_unknown_headings": 0.5, "gpus": 4, "chunk_tokens": 4096, "compile": True}
-            | {"deterministic": True, "checkpoint_minutes": 1},
+            | {"deterministic": True, "precision": "bfloat16", "checkpoint_minutes": 1},
         },
     )
     assert copied.jobs("all", overlays=[changed]) == {}
