@@ -106,7 +106,7 @@ def test_the_model_is_the_best_checkpoint_where_that_is_asked(made, tmp_path):
     data = read_training_data(inputs_of(made), block)
     from biohicl.training.plan import held_out
 
-    rows = np.flatnonzero(held_out(data.pmids, 500, 1))
+    rows = np.flatnonzero(held_out(data.numbers, 500, 1))
     assert manifest["held_out"] == len(rows) == len(data) // 10
     assert measure(Encoder(output, "cpu").text_model, data, rows, 0).mrr == pytest.approx(best["mrr"], abs=1e-6)
 

@@ -176,7 +176,7 @@ def test_padded_and_packed_training_have_the_same_gradients(made, tmp_path):
         torch.testing.assert_close(gradient, second[2][name], atol=1e-5, rtol=1e-3, msg=name)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", sorted(LOSSES.keys() - {"query_text", "teacher_vectors"}))
 def test_every_loss_trains_alone(made, tmp_path, name):
     """One line of config.yaml swaps the loss; it goes down on a batch that is seen again and again."""
     settings = EVERY_LOSS[name] | {"weight": 1.0} | ({"share": 1.0} if "share" in EVERY_LOSS[name] else {})

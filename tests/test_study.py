@@ -486,7 +486,7 @@ def test_without_any_evidence_it_says_what_to_name(tmp_path, run_biohicl):
 
 def test_weights_named_in_the_study_are_those_of_the_schema():
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-    labels = schema["$defs"]["node"]["properties"]["labels"]["properties"]
+    labels = schema["$defs"]["train"]["properties"]["labels"]["properties"]
     every = combinations(with_majors=False)
     assert {one.weight for one in every} == set(labels["weight"]["enum"])
     assert {one.similarity for one in every} == set(labels["similarity"]["enum"])

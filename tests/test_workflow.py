@@ -136,7 +136,7 @@ def test_the_default_configuration_plans_without_network(tmp_path):
     assert planned["evaluate_dense"] == 3 * 5 + 2 * 2
     assert planned["evaluate_pairs"] == 3 * 2
     assert (planned["evaluate_hybrid"], planned["evaluate_variant"]) == (2 * 2 * 5, 2 * 5 * 5)
-    assert (planned["fetch_benchmark"], planned["fetch_pairs"]) == (5, 2)
+    assert (planned["fetch_benchmark"], planned["fetch_trainable_benchmark"], planned["fetch_pairs"]) == (3, 2, 2)
 
 
 def test_targets_are_the_stages(finished):
