@@ -6,7 +6,6 @@ texts' own queries, hard negatives, and a teacher's vectors. Comes out: :class:`
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +26,9 @@ from biohicl.mesh.similarity import METHODS
 from biohicl.mesh.weights import weighting
 from biohicl.ragged import Ragged
 from biohicl.storage import sha256_of
+from biohicl.training.draw import descriptor_numbers
 from biohicl.training.own_queries import OwnQueries
+from biohicl.training.provenance import sha256_of_files, weights_sha256
 from biohicl.training.queries import HeadingQueries, read_names
 from biohicl.training.rows import check_same_rows, kind_of
 from biohicl.training.targets import Targets
@@ -75,11 +76,10 @@ class Inputs:
             "queries": self.queries,
             "negatives": self.negatives,
         }
-        weights = sorted(self.start.glob("*.safetensors"))
         reading = sorted(path for pattern in READ_OF_AN_ENCODER for path in self.start.glob(pattern))
-        hashes = {"start": _of_files(weights, self.start), "start_settings": _of_files(reading, self.start)}
+        hashes = {"start": weights_sha256(self.start), "start_settings": sha256_of_files(reading, self.start)}
         if self.teacher is not None:
-            hashes["teacher"] = _of_files(sorted(self.teacher.glob("*.npy")), self.teacher)
+            hashes["teacher"] = sha256_of_files(sorted(self.teacher.glob("*.npy")), self.teacher)
         return hashes | {name: sha256_of(path) for name, path in tables.items() if path is not None}
 
 
@@ -147,8 +147,7 @@ def _numbers(table: pa.Table, kind: str) -> tuple[npt.NDArray[np.int64], str]:
     if kind == "citations":
         return table["pmid"].to_numpy().astype(np.int64), "PMIDs"
     if kind == "concepts":
-        numbers = [int(ui[1:]) for ui in table["descriptor_ui"].to_pylist()]
-        return np.array(numbers, dtype=np.int64), "descriptors D"
+        return descriptor_numbers(table["descriptor_ui"].to_pylist()).astype(np.int64), "descriptors D"
     return np.arange(table.num_rows, dtype=np.int64), "rows"
 
 
@@ -249,14 +248,6 @@ def check_tokens(
                 f"{inputs.tokens}: has a {view} of {longest:,} tokens, and {inputs.start} has {positions:,} positions: "
                 "lower max_length"
             )
-
-
-def _of_files(files: list[Path], folder: Path) -> str:
-    """The SHA-256 of one file, or of the names and hashes of several."""
-    if len(files) == 1:
-        return sha256_of(files[0])
-    listed = "".join(f"{path.relative_to(folder)} {sha256_of(path)}\n" for path in files)
-    return hashlib.sha256(listed.encode()).hexdigest()
 
 
 def _label_table(labels: Path, hierarchy: Path, nodes: Nodes, columns: list[str]) -> pa.Table:

@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,15 @@ def manifest(
 
 def weights_sha256(folder: Path) -> str:
     """The SHA-256 of a folder's weights; where they lie in several files, over the names and hashes of these."""
-    files = sorted(folder.glob("*.safetensors"))
+    return sha256_of_files(sorted(folder.glob("*.safetensors")), folder)
+
+
+def sha256_of_files(files: Sequence[Path], folder: Path) -> str:
+    """The SHA-256 of one file, or over the names (within ``folder``) and hashes of several."""
     if len(files) == 1:
         return sha256_of(files[0])
-    return hashlib.sha256("".join(f"{file.name} {sha256_of(file)}\n" for file in files).encode()).hexdigest()
+    listed = "".join(f"{file.relative_to(folder)} {sha256_of(file)}\n" for file in files)
+    return hashlib.sha256(listed.encode()).hexdigest()
 
 
 def _commit() -> str | None:
