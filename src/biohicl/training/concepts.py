@@ -27,6 +27,7 @@ from biohicl.mesh.show import CATEGORY_NAMES
 from biohicl.progress import say
 from biohicl.storage import whole_files, write_parquet
 from biohicl.training.draw import descriptor_numbers, pmid_hash
+from biohicl.training.queries import read_terms
 from biohicl.training.rows import KEYS, queries_table, with_key
 
 CONCEPTS = with_key(
@@ -106,7 +107,7 @@ def write_concepts(release: Path, settings: Mapping[str, Any], output: Path, que
     wanted = list(settings["descriptions"])
     notes = _scope_notes(release) if "scope_note" in wanted else {}
     tree = _tree(release, "qualifiers" in wanted)
-    synonyms = _synonyms(release / "terms.parquet")
+    terms = read_terms(release / "terms.parquet")
     order = np.lexsort((np.arange(len(tree.uis)), pmid_hash(tree.numbers, settings["seed"])))
     most = len(order) if settings["descriptors"] == "all" else int(settings["descriptors"])
     rows: list[dict[str, Any]] = []
@@ -115,7 +116,8 @@ def write_concepts(release: Path, settings: Mapping[str, Any], output: Path, que
     for row in order:
         if described == most:
             break
-        names = list(dict.fromkeys([tree.names[row], *synonyms.get(tree.uis[row], ())]))
+        synonyms = (term for term in terms.get(tree.uis[row], ())[1:] if len(term) <= LONGEST_SYNONYM)
+        names = list(dict.fromkeys([tree.names[row], *synonyms]))
         texts = {"scope_note": notes.get(tree.uis[row]), "tree": composed(tree.said(row, wanted), names)}
         texts = {kind: text for kind, text in texts.items() if text}
         described += bool(texts)
@@ -184,22 +186,6 @@ def _scope_notes(release: Path) -> dict[str, str]:
         return {}
     own = table.filter(pl.col("preferred") & (pl.col("scope_note").str.strip_chars() != ""))
     return dict(own.select("descriptor_ui", "scope_note").iter_rows())
-
-
-def _synonyms(terms: Path) -> dict[str, list[str]]:
-    """The terms of each descriptor's preferred concept (that of its preferred term), in alphabetical order, by UI.
-
-    Those of its other concepts are narrower or broader ones, or related.
-    """
-    columns = ["descriptor_ui", "concept_ui", "term", "record_preferred"]
-    table = pl.read_parquet(terms, columns=columns)
-    preferred = table.filter("record_preferred").select("descriptor_ui", "concept_ui").unique()
-    own = table.join(preferred, on=["descriptor_ui", "concept_ui"], how="semi")
-    short = own.filter(~pl.col("record_preferred") & (pl.col("term").str.len_chars() <= LONGEST_SYNONYM))
-    found: dict[str, list[str]] = {}
-    for ui, term in short.sort("descriptor_ui", "term").select("descriptor_ui", "term").iter_rows():
-        found.setdefault(ui, []).append(term)
-    return found
 
 
 def _tree(release: Path, with_qualifiers: bool) -> Tree:

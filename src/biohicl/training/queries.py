@@ -27,21 +27,30 @@ BY_NAME = 0.5
 BETWEEN = ", "
 
 
-def read_names(terms: Path, nodes: Nodes) -> Names:
-    """For each descriptor its name, then the other terms of its preferred concept, from the MeSH table of terms.
+def read_terms(terms: Path) -> dict[str, list[str]]:
+    """By descriptor's UI its name, then the other terms of its preferred concept, in alphabetical order.
 
-    That concept is the one of the name. Terms of the others (narrower, related) are other things' names, and a term
-    that only turns another one round ("Infarction, Myocardial") is nobody's question: both are left out.
+    ``terms``: the MeSH table. That concept is the one of the name; terms of the others (narrower, related) are other
+    things' names.
     """
     columns = ["descriptor_ui", "concept_ui", "term", "record_preferred"]
     table = pq.read_table(terms, columns=columns).sort_by([("record_preferred", "descending"), ("term", "ascending")])
     concept_of: dict[str, str] = {}
-    of_descriptor: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for ui, concept, term, is_name in zip(*(column.to_pylist() for column in table.columns), strict=True):
         if is_name:
             concept_of.setdefault(ui, concept)
-        if concept_of.get(ui) == concept and term not in of_descriptor.setdefault(ui, []):
-            of_descriptor[ui].append(term)
+        if concept_of.get(ui) == concept and term not in found.setdefault(ui, []):
+            found[ui].append(term)
+    return found
+
+
+def read_names(terms: Path, nodes: Nodes) -> Names:
+    """For each descriptor its name and its synonyms (:func:`read_terms`), as they may stand in a query.
+
+    A term that only turns another one round ("Infarction, Myocardial") is nobody's question, and left out.
+    """
+    of_descriptor = read_terms(terms)
     for ui, (name, *synonyms) in of_descriptor.items():
         all_terms = {term.casefold() for term in (name, *synonyms)}
         of_descriptor[ui] = [name, *(term for term in synonyms if not _is_turned_round(term, all_terms))]
