@@ -323,7 +323,7 @@ def reading_of_node(node):
 def labels_of_node(wildcards):
     """Of citations and of concepts; labelled pairs have no headings."""
     selection = CONFIG["nodes"][wildcards.node]["selection"]
-    return [] if selection in CONFIG["training"]["pairs"] else f"results/training/labels/{selection}.parquet"
+    return [] if selection in PAIRS else f"results/training/labels/{selection}.parquet"
 
 
 def hierarchy_of_node(wildcards):
@@ -413,6 +413,11 @@ def tables_of_training(wildcards, input):
     }
     teacher = CONFIG["nodes"][wildcards.node]["teacher"]
     given["--teacher"] = f"results/teachers/{teacher}" if teacher else None
+    return options_of(given)
+
+
+def options_of(given):
+    """Of options and the files that they name those that name one."""
     return " ".join(f"{option} {path}" for option, path in given.items() if path)
 
 
@@ -547,8 +552,7 @@ def queries_of_negatives(wildcards):
 
 
 def tables_of_negatives(wildcards, input):
-    given = {"--hierarchy": input.hierarchy, "--queries": input.queries}
-    return " ".join(f"{option} {path}" for option, path in given.items() if path)
+    return options_of({"--hierarchy": input.hierarchy, "--queries": input.queries})
 
 
 def task_of_selection(wildcards):

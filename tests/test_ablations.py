@@ -55,23 +55,6 @@ def test_models_trained_on_a_development_split_are_known_and_not_chosen_by_it(tm
     load(tmp_path, chosen % "nfcorpus")
 
 
-MISTAKES = {
-    "ablations: {of: defualt}": "ablations.of: 'defualt' is not a training of `nodes`; did you mean 'default'?",
-    "ablations: {of: default, factors: {loss: {mse: {losses: {msee: {}}}}}}": "nodes.ablation.loss.mse.1.losses.msee: unknown key",
-    "ablations: {of: default, factors: {loss: {mse: 3}}}": "ablations.factors.loss.mse: a mapping of a node's keys is needed",
-    "ablations: {of: default, seeds: [1, 1]}": "ablations.seeds: found a list [1, 1], but each entry may stand there once only",
-    "ablations: {ofx: default}": "ablations.ofx: unknown key; did you mean 'of'?",
-}
-
-
-@pytest.mark.parametrize("text", MISTAKES)
-def test_a_mistake_is_one_line(tmp_path, text):
-    with pytest.raises(BioHiCLError) as caught:
-        load(tmp_path, text)
-    assert MISTAKES[text] in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
 def test_the_interval_holds_the_true_gain_as_often_as_it_says():
     """Queries and seeds are both drawn from many: of 300 experiments, about 95 % hold what all of them have in common."""
     draw = np.random.default_rng(0)

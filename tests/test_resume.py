@@ -417,7 +417,7 @@ def test_a_collapse_ends_all_processes_with_its_line(made, tmp_path):
     block = node(made[1], schedule__max_steps=20, schedule__batch_size=24, schedule__learning_rate=0.5)
     block["development"] |= {"every": 2, "max_mean_similarity": 0.0, "min_mrr": 1.0}
     block["trainable"] = {"method": "full"}
-    inputs = {name: str(path) for name, path in asdict(inputs_of(made)).items()}
+    inputs = {name: str(path) for name, path in asdict(inputs_of(made)).items() if path is not None}
     job = {"folder": str(tmp_path), "settings": block, "inputs": inputs, "chunk_tokens": None, "checkpoint_minutes": 10}
     (tmp_path / "job.json").write_text(json.dumps(job))
     words = [sys.executable, str(Path(__file__).with_name("rank_of_two.py")), str(tmp_path / "job.json")]

@@ -90,7 +90,7 @@ def _add_ablations(commands: Subcommands) -> None:
     parser.add_argument("--cells", type=settings, required=True, help="by cell, its nodes by seed, as JSON or a file")
     parser.add_argument("--scores", type=Path, required=True, metavar="DIR", help="folder of <node>/<benchmark>/")
     parser.add_argument("--models", type=Path, required=True, metavar="DIR", help="folder of the nodes")
-    parser.add_argument("--retrieval", nargs="+", required=True, metavar="NAME", help="development.retrieval")
+    parser.add_argument("--retrieval", nargs="*", default=[], metavar="NAME", help="development.retrieval")
     parser.add_argument("--similarity", nargs="*", default=[], metavar="NAME", help="development.similarity")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="for ablations, trainings .parquet, .svg and .txt"

@@ -6,11 +6,11 @@ checked configuration which nodes belong to which cell.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from biohicl.configuration.schema import ConfigKeyError, nearest
+from biohicl.configuration.schema import ConfigKeyError, Key, nearest
 
 BASE = "base"
 PREFIX = "ablation"
@@ -21,10 +21,19 @@ Overlay = Callable[[dict[str, Any], Mapping[str, Any]], None]
 
 def cells_of(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """By the name of each cell, the levels of the factors in which it differs from the base, which comes first."""
-    block = config.get("ablations") or {}
-    if block.get("of") is None:
+    block = config.get("ablations")
+    if not isinstance(block, Mapping) or block.get("of") is None:
         return {}
     factors = block.get("factors") or {}
+    if not isinstance(factors, Mapping) or not isinstance(block.get("seeds", SEEDS), Sequence):
+        # The schema says what is wrong with that.
+        return {}
+    # null takes a factor, or one of its levels, out.
+    factors = {
+        factor: [level for level, change in levels.items() if change is not None]
+        for factor, levels in factors.items()
+        if isinstance(levels, Mapping)
+    }
     changes: list[dict[str, str]] = [{}]
     if block.get("grid", "one") == "one":
         changes += [{factor: level} for factor, levels in factors.items() for level in levels]
@@ -39,6 +48,16 @@ def nodes_of_cell(config: Mapping[str, Any], cell: str) -> dict[int, str]:
     """By seed, the nodes of a cell."""
     seeds = config["ablations"].get("seeds", SEEDS)
     return {seed: f"{PREFIX}.{cell}.{seed}" for seed in seeds}
+
+
+def written_as(config: Mapping[str, Any], key: Key) -> list[Key]:
+    """The keys that a value may have come from: its own, and of a training of `ablations` those it is made of."""
+    found = [key]
+    for cell, levels in cells_of(config).items() if len(key) > 1 and key[0] == "nodes" else ():
+        if key[1] in nodes_of_cell(config, cell).values():
+            found += [("nodes", config["ablations"]["of"], *key[2:]), ("ablations", "with", *key[2:])]
+            found += [("ablations", "factors", factor, level, *key[2:]) for factor, level in levels.items()]
+    return found
 
 
 def with_ablations(config: dict[str, Any], copy: Callable[[Any], Any], overlay: Overlay) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from biohicl.configuration.ablations import with_ablations
+from biohicl.configuration.ablations import with_ablations, written_as
 from biohicl.configuration.derived import with_mixtures
 from biohicl.configuration.references import check_finite, check_node, check_references
 from biohicl.configuration.schema import ConfigKeyError, Key, check_schema, dotted, kind_of
@@ -45,7 +45,7 @@ def resolve(config: Mapping[str, Any], schema_file: str | Path, files: Sequence[
         check_schema(completed, schema)
         check_references(completed)
     except ConfigKeyError as problem:
-        place = _place_of(problem.key, files)
+        place = _place_of(written_as(config, problem.key), files)
         raise BioHiCLError(f"{place}{dotted(problem.key)}: {problem.message}") from None
     return with_mixtures(completed)
 
@@ -147,27 +147,29 @@ def _may_be_taken_out(schema: Mapping[str, Any]) -> bool:
 # --- where a key stands ---------------------------------------------------------------------------
 
 
-def _place_of(key: Key, files: Sequence[str | Path]) -> str:
-    """'file, line N: ' of the deepest known part of ``key``, looked up in the last file that holds it."""
-    best: tuple[int, str] = (0, "")
+def _place_of(keys: Sequence[Key], files: Sequence[str | Path]) -> str:
+    """'file, line N: ' of the key that is known to its deepest part, looked up in the last file that holds it."""
+    # How much of the key is missing there.
+    best: tuple[int, str] | None = None
     for file in files:
         try:
-            node = yaml.compose(Path(file).read_text(encoding="utf-8"))
+            whole = yaml.compose(Path(file).read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError):
             continue
-        depth, line = 0, None
-        for part in key:
-            following = None
-            if isinstance(node, yaml.MappingNode):
-                for name, value in node.value:
-                    if name.value == str(part):
-                        following, line = value, name.start_mark.line + 1
-            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-                following = node.value[part]
-                line = following.start_mark.line + 1
-            if following is None:
-                break
-            node, depth = following, depth + 1
-        if line is not None and depth >= best[0]:
-            best = (depth, f"{file}, line {line}: ")
-    return best[1]
+        for key in keys:
+            node, depth, line = whole, 0, None
+            for part in key:
+                following = None
+                if isinstance(node, yaml.MappingNode):
+                    for name, value in node.value:
+                        if name.value == str(part):
+                            following, line = value, name.start_mark.line + 1
+                elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+                    following = node.value[part]
+                    line = following.start_mark.line + 1
+                if following is None:
+                    break
+                node, depth = following, depth + 1
+            if line is not None and (best is None or len(key) - depth <= best[0]):
+                best = (len(key) - depth, f"{file}, line {line}: ")
+    return best[1] if best else ""

@@ -133,9 +133,8 @@ class Preparer:
                 row, views[place] = np.array([rows[place]]), "left"
                 document, passage = (tokens[view].rows(row)[0] for view in ("document", "passage"))
                 items[place] = self.data.queries.left_of(query, document, passage)
-        hard = self._hard_negatives(
-            rows, {"title_abstract": titled, "heading_abstract": headed, "query_text": asked}, draw
-        )
+        asking = {"title_abstract": titled, "heading_abstract": headed, "query_text": asked}
+        hard = self._hard_negatives(rows, asking, draw)
         extras: dict[str, Places] = {}
         for name, found in hard.items():
             extras[name] = np.arange(len(items), len(items) + len(found))
@@ -149,8 +148,7 @@ class Preparer:
         ]
         orders = self._orders(dealt, [places for places, _ in chunks], titled, headed, asked, extras, taught)
         started = time.perf_counter()
-        places = {"title_abstract": titled, "heading_abstract": headed, "query_text": asked}
-        targets = self._targets(rows, places, hard, drawn, own)
+        targets = self._targets(rows, asking, hard, drawn, own)
         if vectors is not None:
             targets["teacher_vectors"] = vectors
         positives = self._positives(targets)
@@ -252,34 +250,44 @@ class Preparer:
         drawn: Sequence[npt.NDArray[np.int32]],
         own: Sequence[int],
     ) -> dict[str, Tensor]:
+        """By loss; ``places``: which of the rows have its queries, ``hard``: the negatives of these, as rows."""
         targets: dict[str, Tensor] = {}
+        if self.data.targets is not None:
+            targets["similarity"] = self.data.targets.of(rows, self.device)
         for name, settings in self.losses.items():
-            if LOSSES[name].target == "masked":
-                texts = np.concatenate([rows[places[name]], hard.get(name, rows[:0])])
-                target = self._masking(
-                    texts, len(places[name]), settings["mask_above"], own if name == "query_text" else ()
-                )
-                if target is not None:
-                    targets[name] = target
+            if LOSSES[name].target == "similarity":
+                targets[name] = targets["similarity"]
+            elif LOSSES[name].target == "shared_labels" and self.data.targets is not None:
+                targets[name] = self.data.targets.shared_labels(rows, self.device)
             elif LOSSES[name].target == "carried" and drawn and self.data.headings is not None:
                 texts = np.concatenate([rows[places[name]], hard.get(name, rows[:0])])
                 targets[name] = torch.from_numpy(self.data.headings.carried(texts, drawn)).to(self.device)
-        if self.data.targets is None:
-            return targets
-        similarity = self.data.targets.of(rows, self.device)
-        targets["similarity"] = similarity
-        for name in self.losses:
-            if LOSSES[name].target == "similarity":
-                targets[name] = similarity
-            elif LOSSES[name].target == "shared_labels":
-                targets[name] = self.data.targets.shared_labels(rows, self.device)
+            elif LOSSES[name].target == "masked":
+                texts = np.concatenate([rows[places[name]], hard.get(name, rows[:0])])
+                of_batch = None
+                if name not in hard and "similarity" in targets:
+                    # Without others the batch's own similarities have all that is asked.
+                    place = torch.from_numpy(places[name]).to(self.device)
+                    of_batch = targets["similarity"][place][:, place]
+                asked = own if name == "query_text" else ()
+                target = self._masking(texts, len(places[name]), settings["mask_above"], asked, of_batch)
+                if target is not None:
+                    targets[name] = target
         return targets
 
-    def _masking(self, texts: Places, count: int, mask_above: float | None, own: Sequence[int]) -> Tensor | None:
+    def _masking(
+        self,
+        texts: Places,
+        count: int,
+        mask_above: float | None,
+        own: Sequence[int],
+        known: Tensor | None = None,
+    ) -> Tensor | None:
         """(Q, Q + N): SimL of the first ``count`` of ``texts`` with all, where a loss masks by it; None: no mask.
 
         2, which any threshold masks: a text of the same number, one that has the query among its own, and a hard
-        negative that is too similar to the query's own text (it is one of another query).
+        negative that is too similar to the query's own text (it is one of another query). ``known``: that SimL, where
+        it was computed before.
         """
         if not count:
             return None
@@ -294,7 +302,7 @@ class Preparer:
             return None
         target = torch.zeros(count, len(texts), device=self.device)
         if reads_similarity and self.data.targets is not None:
-            similarity = self.data.targets.of(texts, self.device)[:count]
+            similarity = self.data.targets.of(texts, self.device)[:count] if known is None else known
             if mask_above is not None:
                 target = similarity.clone()
             if len(texts) > count:

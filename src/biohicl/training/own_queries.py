@@ -75,13 +75,11 @@ class OwnQueries:
 
     def shared(self, texts: npt.NDArray[np.integer], queries: Sequence[int]) -> npt.NDArray[np.bool_]:
         """(Q, T): whether text j has query i, word for word, among its own; the queries are their owners' too."""
-        asked = [self.tokens.values[self.tokens.offsets[q] : self.tokens.offsets[q + 1]].tobytes() for q in queries]
         found = np.zeros((len(queries), len(texts)), dtype=bool)
         holders: dict[bytes, list[int]] = {}
         for place, text in enumerate(texts):
-            for query in range(self.first[text], self.first[text + 1]):
-                words = self.tokens.values[self.tokens.offsets[query] : self.tokens.offsets[query + 1]].tobytes()
-                holders.setdefault(words, []).append(place)
-        for row, words in enumerate(asked):
-            found[row, holders.get(words, [])] = True
+            for words in self.tokens.rows(np.arange(self.first[text], self.first[text + 1])):
+                holders.setdefault(words.tobytes(), []).append(place)
+        for row, words in enumerate(self.tokens.rows(np.array(queries))):
+            found[row, holders.get(words.tobytes(), [])] = True
         return found
