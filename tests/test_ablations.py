@@ -17,21 +17,26 @@ ablations:
   with: {max_length: 128, schedule: {epochs: 1}}
   seeds: [5, 9]
   factors:
-    ancestors: {flat: {labels: {similarity: flat_cosine}}}
-    loss: {mse: {losses: {soft_targets: null, mse: {}}}, none: {losses: {soft_targets: null}}}
+    loss: null
+    weight: null
+    check_tags: null
+    trainable: null
+    phases: null
+    ancestors: {none: null, flat: {labels: {similarity: flat_cosine}}}
+    term: {mse: {losses: {soft_targets: null, mse: {}}}, none: {losses: {soft_targets: null}}, other: null}
 """
 
 
 def test_each_level_is_a_node_that_differs_from_the_base_in_it_alone(tmp_path):
     config = load(tmp_path, OVERLAY)
     cells = configuration.cells_of(config)
-    assert list(cells) == ["base", "ancestors.flat", "loss.mse", "loss.none"]
-    assert configuration.nodes_of_cell(config, "loss.mse") == {5: "ablation.loss.mse.5", 9: "ablation.loss.mse.9"}
+    assert list(cells) == ["base", "ancestors.flat", "term.mse", "term.none"]
+    assert configuration.nodes_of_cell(config, "term.mse") == {5: "ablation.term.mse.5", 9: "ablation.term.mse.9"}
     base, flat = (config["nodes"][f"ablation.{cell}.9"] for cell in ("base", "ancestors.flat"))
     assert base["max_length"] == 128
     assert base["seed"] == 9
     assert flat == {**base, "labels": {**base["labels"], "similarity": "flat_cosine"}}
-    assert list(config["nodes"]["ablation.loss.mse.5"]["losses"]) == ["title_abstract", "heading_abstract", "mse"]
+    assert list(config["nodes"]["ablation.term.mse.5"]["losses"]) == ["title_abstract", "heading_abstract", "mse"]
     assert "soft_targets" in config["nodes"]["default"]["losses"], "the node itself stays"
     assert config["nodes"]["default"]["max_length"] == 512
 
@@ -39,8 +44,8 @@ def test_each_level_is_a_node_that_differs_from_the_base_in_it_alone(tmp_path):
 def test_a_whole_grid_is_every_combination(tmp_path):
     cells = configuration.cells_of(load(tmp_path, f"{OVERLAY}  grid: all\n"))
     assert list(cells) == [
-        *("base", "loss.mse", "loss.none"),
-        *("ancestors.flat", "ancestors.flat.loss.mse", "ancestors.flat.loss.none"),
+        *("base", "term.mse", "term.none"),
+        *("ancestors.flat", "ancestors.flat.term.mse", "ancestors.flat.term.none"),
     ]
 
 

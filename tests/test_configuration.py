@@ -67,6 +67,8 @@ MISTAKES = {
     "ablations: {of: default, factors: {loss: 3}}": "ablations.factors.loss: found 3, but a mapping",
     "ablations: {of: default, seeds: 3}": "ablations.seeds: found 3, but a list is needed",
     "ablations: [1]": "ablations: found a list [1], but a mapping of keys to values is needed",
+    "nodes: {mix: {step: average, of: [default], with: bge-base, share: [0.5, 1]}}\nmodels: [mix]\n"
+    "evaluation: {variants: {'0.5': {dimensions: 64}}}": "evaluation.variants.0.5: 'mix.0.5' names another system too",
     "ablations: {ofx: default}": "ablations.ofx: unknown key; did you mean 'of'?",
     "label_study: {citations: 5}": "label_study.citations: found 5, but it must be at least 10",
     "nodes: {default: {start: bge-bas}}": "nodes.default.start: 'bge-bas' is not a backbone or node of this configuration; "
@@ -220,6 +222,8 @@ def test_every_key_of_config_yaml_has_its_comment():
         *config["training"]["pairs"],
         *config["evaluation"]["hybrids"],
         *config["evaluation"]["variants"],
+        *config["ablations"]["factors"],
+        *(level for levels in config["ablations"]["factors"].values() for level in levels),
     }
     assert [entry for entry in naked if entry.split()[1].rstrip(":") not in sections | together] == []
 

@@ -22,7 +22,8 @@ TRAINED = {
 
 def recipes(folder):
     """An overlay with every recipe of config.yaml on the sample, small; and the pairs that choose."""
-    nodes = yaml.safe_load((ROOT / "config.yaml").read_text())["nodes"]
+    shipped = yaml.safe_load((ROOT / "config.yaml").read_text())
+    nodes = shipped["nodes"]
     made = {}
     for name, node in nodes.items():
         if node["step"] == "train" and name not in ("biohicl-base", "biohicl-large", "default"):
@@ -57,7 +58,10 @@ def recipes(folder):
         "ablations": {
             "of": "default",
             "with": {"schedule": {"epochs": 1, "max_steps": 3}},
-            "factors": {"ancestors": {"flat": {"labels": {"similarity": "flat_cosine"}}}},
+            "factors": {
+                **dict.fromkeys(shipped["ablations"]["factors"]),
+                "tree": {"flat": {"labels": {"similarity": "flat_cosine"}}},
+            },
             "seeds": [1],
         },
     }
@@ -88,7 +92,7 @@ def test_the_recipes_run_each_phase_by_itself_and_nothing_twice(copied):
     shown = pl.read_parquet(folder / "results/development.parquet")
     assert {"sample-bert", "mixture", "mixture.0.5"} <= set(shown["system"])
     table = pl.read_parquet(folder / "results/ablations/ablations.parquet")
-    assert table["cell"].to_list() == ["base", "ancestors.flat"]
+    assert table["cell"].to_list() == ["base", "tree.flat"]
     assert np.isfinite(table["value"][1])
     assert copied.jobs(*targets, overlays=overlays) == {}, "nothing twice"
     # The last phase alone.
@@ -96,6 +100,6 @@ def test_the_recipes_run_each_phase_by_itself_and_nothing_twice(copied):
     assert copied.jobs(*targets, overlays=[overlay(folder, content)]) == {"train_node": 1}
     del content["nodes"]["bmretriever"]["seed"]
     # A level more trains itself; a finished cell stays.
-    content["ablations"]["factors"]["loss"] = {"none": {"losses": {"soft_targets": None}}}
+    content["ablations"]["factors"]["loss"] = {"nothing": {"losses": {"soft_targets": None}}}
     planned = copied.jobs("ablations", overlays=[overlay(folder, content)])
     assert (planned["train_node"], planned["ablations"], planned["embed_documents"]) == (1, 1, 1)

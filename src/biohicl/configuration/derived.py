@@ -77,8 +77,7 @@ def with_mixtures(config: Mapping[str, Any]) -> dict[str, Any]:
     """``config`` with each average of several shares written out: an average a share, and the choice among them."""
     nodes: dict[str, Any] = {}
     for name, node in config["nodes"].items():
-        if node["step"] == "average" and isinstance(node["share"], list):
-            mixtures = mixtures_of(name, node)
+        if mixtures := mixtures_of(name, node):
             nodes |= {mixture: {**node, "share": share} for mixture, share in mixtures.items()}
             nodes[name] = {"step": "select", "of": list(mixtures), "against": None}
         else:
@@ -87,7 +86,9 @@ def with_mixtures(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def mixtures_of(name: str, node: Mapping[str, Any]) -> dict[str, float]:
-    """The nodes that an average of several shares stands for, and their shares."""
+    """The nodes that an average of several shares stands for, and their shares; none for any other node."""
+    if node["step"] != "average" or not isinstance(node["share"], list):
+        return {}
     return {f"{name}.{share:g}": share for share in node["share"]}
 
 

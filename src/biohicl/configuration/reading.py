@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from biohicl.configuration.ablations import with_ablations, written_as
+from biohicl.configuration.ablations import cells_of, nodes_of_cell, with_ablations, written_as
 from biohicl.configuration.derived import with_mixtures
 from biohicl.configuration.references import check_finite, check_node, check_references
 from biohicl.configuration.schema import ConfigKeyError, Key, check_schema, dotted, kind_of
@@ -42,7 +42,8 @@ def resolve(config: Mapping[str, Any], schema_file: str | Path, files: Sequence[
     try:
         written_out = with_ablations(_plain(config), _plain, _overlay)
         completed = _with_defaults(written_out, schema, schema)
-        check_schema(completed, schema)
+        trainings = [nodes_of_cell(completed, cell).values() for cell in cells_of(completed)]
+        check_schema(completed, schema, {("nodes", name) for names in trainings for name in names})
         check_references(completed)
     except ConfigKeyError as problem:
         place = _place_of(written_as(config, problem.key), files)

@@ -105,15 +105,21 @@ def _check_parents(config: Mapping[str, Any], name: str) -> None:
                 f"{parent} comes from {backbone}, and {next(iter(ends))} from {next(iter(ends.values()))}: weights of "
                 "different backbones have no mean",
             )
-    if node["step"] == "average" and isinstance(node["share"], list):
-        taken = [mixture for mixture in mixtures_of(name, node) if mixture in nodes or mixture in backbones]
-        if taken:
-            raise ConfigKeyError(("nodes", taken[0]), f"is the name of a mixture of {name}; rename one of them")
-    if node["step"] == "average" and node["with"] is None and node["share"] != 1:
+    if node["step"] == "average":
+        _check_average(config, name)
+
+
+def _check_average(config: Mapping[str, Any], name: str) -> None:
+    node = config["nodes"][name]
+    for mixture in mixtures_of(name, node):
+        for kind in ("nodes", "backbones", "peers"):
+            if mixture in config[kind]:
+                raise ConfigKeyError((kind, mixture), f"is the name of a mixture of {name}; rename one of them")
+    if node["with"] is None and node["share"] != 1:
         raise ConfigKeyError(("nodes", name, "with"), "names nothing that the rest of `share` is taken from")
-    if node["step"] == "average" and node["snapshots"]:
+    if node["snapshots"]:
         for place, parent in enumerate(node["of"]):
-            if parent in backbones or not nodes[parent].get("schedule", {}).get("snapshots"):
+            if parent in config["backbones"] or not config["nodes"][parent].get("schedule", {}).get("snapshots"):
                 raise ConfigKeyError(
                     ("nodes", name, "of", place), f"{parent} keeps no snapshots (schedule.snapshots of a training)"
                 )
@@ -170,7 +176,7 @@ def _check_development(config: Mapping[str, Any]) -> None:
     needed = ancestry_of(config, *config["models"])
     for name in needed:
         node = nodes[name]
-        if node["step"] != "select" and not (node["step"] == "average" and isinstance(node["share"], list)):
+        if node["step"] != "select" and not mixtures_of(name, node):
             continue
         if not development["retrieval"]:
             raise ConfigKeyError(("nodes", name), "chooses by development.retrieval, and that names no benchmark")
@@ -295,7 +301,9 @@ def _check_tasks(config: Mapping[str, Any]) -> None:
     blocks |= {name: config["peers"][name] for name in config["evaluation"]["peers"]}
     for name, block in blocks.items():
         kinds = {"retrieval": ("query", "passage"), "similarity": ("sentence",)}
-        for benchmark in dict.fromkeys([*config["evaluation"]["benchmarks"], *config["evaluation"]["tuned_on"]]):
+        evaluation, development = config["evaluation"], config["development"]
+        asked = [*evaluation["benchmarks"], *evaluation["tuned_on"], *development["retrieval"]]
+        for benchmark in dict.fromkeys([*asked, *development["similarity"]]):
             scored = config["benchmarks"][benchmark]
             asks = any("{task}" in (block[f"{kind}_instruction"] or "") for kind in kinds[scored["kind"]])
             if asks and not scored["task"]:
@@ -312,10 +320,12 @@ def _check_made_of(config: Mapping[str, Any]) -> None:
     dense = list(dict.fromkeys([*config["models"], *backbones, *evaluation["peers"]]))
     made = [(kind, name, base) for kind in ("hybrids", "variants") for name in evaluation[kind] for base in dense]
     joint = [f"{base}.{name}" for _, name, base in made]
+    mixtures = [mixture for name, node in config["nodes"].items() for mixture in mixtures_of(name, node)]
+    taken = {*config["nodes"], *config["backbones"], *config["peers"], *mixtures}
     for kind, name, base in made:
         for place, system in enumerate(evaluation[kind][name]["of"] or ()):
             _known(("evaluation", kind, name, "of", place), system, dense, "system that is scored")
-        if [*dense, *joint].count(f"{base}.{name}") > 1:
+        if joint.count(f"{base}.{name}") > 1 or f"{base}.{name}" in taken:
             raise ConfigKeyError(
                 ("evaluation", kind, name), f"'{base}.{name}' names another system too; rename one of them"
             )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 Key = tuple[str | int, ...]
@@ -22,14 +22,20 @@ class ConfigKeyError(Exception):
         self.message = message
 
 
-def check_schema(config: dict[str, Any], schema: dict[str, Any]) -> None:
-    """A :class:`ConfigKeyError` where ``config`` breaks the schema: of several mistakes, the first by key."""
+def check_schema(config: dict[str, Any], schema: dict[str, Any], derived: Collection[Key] = ()) -> None:
+    """A :class:`ConfigKeyError` where ``config`` breaks the schema: of several mistakes, the first by key.
+
+    ``derived``: keys that nobody wrote; what is wrong below them is likely wrong in what they were made of.
+    """
     from jsonschema import Draft202012Validator
 
     validator = Draft202012Validator(schema)
     error = min(
         (_deepest(error) for error in validator.iter_errors(config)),
-        key=lambda error: [str(part) for part in error.absolute_path],
+        key=lambda error: (
+            tuple(error.absolute_path)[:2] in derived,
+            [str(part) for part in error.absolute_path],
+        ),
         default=None,
     )
     if error is None:
