@@ -69,6 +69,10 @@ MISTAKES = {
     "ablations: [1]": "ablations: found a list [1], but a mapping of keys to values is needed",
     "nodes: {mix: {step: average, of: [default], with: bge-base, share: [0.5, 1]}}\nmodels: [mix]\n"
     "evaluation: {variants: {'0.5': {dimensions: 64}}}": "evaluation.variants.0.5: 'mix.0.5' names another system too",
+    "nodes: {mine: {like: defualt}}": "nodes.mine.like: 'defualt' is not a node of this configuration; did you mean 'default'?",
+    "nodes: {mine: {like: [default]}}": "nodes.mine.like: '['default']' is not a node",
+    "nodes: {a: {like: b}, b: {like: c}, c: {like: b}}": "nodes.a.like: goes in a circle: a -> b -> c -> b",
+    "nodes: {mine: {like: default, losses: {mse: {weigth: 1}}}}": "nodes.mine.losses.mse.weigth: unknown key",
     "ablations: {ofx: default}": "ablations.ofx: unknown key; did you mean 'of'?",
     "label_study: {citations: 5}": "label_study.citations: found 5, but it must be at least 10",
     "nodes: {default: {start: bge-bas}}": "nodes.default.start: 'bge-bas' is not a backbone or node of this configuration; "
@@ -226,6 +230,25 @@ def test_every_key_of_config_yaml_has_its_comment():
         *(level for levels in config["ablations"]["factors"].values() for level in levels),
     }
     assert [entry for entry in naked if entry.split()[1].rstrip(":") not in sections | together] == []
+
+
+def test_a_node_like_another_follows_what_overlays_say_of_that(tmp_path):
+    text = (
+        "nodes:\n  default: {max_length: 99, losses: {mse: {weight: 3}}}\n"
+        "  mine: {like: default, seed: 7, losses: {title_abstract: null}}\n  ours: {like: mine, seed: 8}\n"
+    )
+    nodes = load(tmp_path, text)["nodes"]
+    default, mine, ours = (nodes[name] for name in ("default", "mine", "ours"))
+    losses = {name: block for name, block in default["losses"].items() if name != "title_abstract"}
+    assert mine == {**default, "seed": 7, "losses": losses}
+    assert ours == {**mine, "seed": 8}
+    assert default["max_length"] == 99
+    with pytest.raises(BioHiCLError) as caught:
+        load(tmp_path, text.replace("99", "0"))
+    assert "line 2: nodes.default.max_length: " in str(caught.value), "said of the original, not of its copies"
+    with pytest.raises(BioHiCLError) as caught:
+        load(tmp_path, "nodes:\n  mine: {like: biohicl-large, seed: 7}\n  biohicl-large:\n    start: none-such\n")
+    assert "line 4: nodes.biohicl-large.start: " in str(caught.value)
 
 
 def test_systems_stand_in_the_order_of_the_table_with_what_they_are_compared_with(tmp_path):

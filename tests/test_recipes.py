@@ -26,6 +26,9 @@ def recipes(folder):
     nodes = shipped["nodes"]
     made = {}
     for name, node in nodes.items():
+        if "like" in node:
+            # It follows what is said of the other.
+            continue
         if node["step"] == "train" and name not in ("biohicl-base", "biohicl-large", "default"):
             made[name] = json.loads(json.dumps(TRAINED))
             if node["start"] in nodes:

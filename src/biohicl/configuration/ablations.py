@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from biohicl.configuration.schema import ConfigKeyError, Key, nearest
+from biohicl.configuration.copies import Overlay
+from biohicl.configuration.schema import ConfigKeyError, nearest
 
 BASE = "base"
 PREFIX = "ablation"
 SEEDS = (1, 2, 3)
-# A node's settings over another's: nested mappings are merged, null takes out.
-Overlay = Callable[[dict[str, Any], Mapping[str, Any]], None]
 
 
 def cells_of(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
@@ -48,16 +47,6 @@ def nodes_of_cell(config: Mapping[str, Any], cell: str) -> dict[int, str]:
     """By seed, the nodes of a cell."""
     seeds = config["ablations"].get("seeds", SEEDS)
     return {seed: f"{PREFIX}.{cell}.{seed}" for seed in seeds}
-
-
-def written_as(config: Mapping[str, Any], key: Key) -> list[Key]:
-    """The keys that a value may have come from: its own, and of a training of `ablations` those it is made of."""
-    found = [key]
-    for cell, levels in cells_of(config).items() if len(key) > 1 and key[0] == "nodes" else ():
-        if key[1] in nodes_of_cell(config, cell).values():
-            found += [("nodes", config["ablations"]["of"], *key[2:]), ("ablations", "with", *key[2:])]
-            found += [("ablations", "factors", factor, level, *key[2:]) for factor, level in levels.items()]
-    return found
 
 
 def with_ablations(config: dict[str, Any], copy: Callable[[Any], Any], overlay: Overlay) -> dict[str, Any]:

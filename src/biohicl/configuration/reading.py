@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from biohicl.configuration.ablations import cells_of, nodes_of_cell, with_ablations, written_as
+from biohicl.configuration.ablations import cells_of, nodes_of_cell, with_ablations
+from biohicl.configuration.copies import originals_of, with_copies
 from biohicl.configuration.derived import with_mixtures
 from biohicl.configuration.references import check_finite, check_node, check_references
 from biohicl.configuration.schema import ConfigKeyError, Key, check_schema, dotted, kind_of
@@ -40,13 +41,14 @@ def resolve(config: Mapping[str, Any], schema_file: str | Path, files: Sequence[
     """
     schema = yaml.safe_load(Path(schema_file).read_text(encoding="utf-8"))
     try:
-        written_out = with_ablations(_plain(config), _plain, _overlay)
+        written_out = with_ablations(with_copies(_plain(config), _plain, _overlay), _plain, _overlay)
         completed = _with_defaults(written_out, schema, schema)
-        trainings = [nodes_of_cell(completed, cell).values() for cell in cells_of(completed)]
-        check_schema(completed, schema, {("nodes", name) for names in trainings for name in names})
+        check_schema(completed, schema, _written_from(config))
         check_references(completed)
     except ConfigKeyError as problem:
-        place = _place_of(written_as(config, problem.key), files)
+        sources = _written_from(config).get(problem.key[:2], ())
+        keys = [problem.key, *((*source, *problem.key[2:]) for source in sources)]
+        place = _place_of(keys, files)
         raise BioHiCLError(f"{place}{dotted(problem.key)}: {problem.message}") from None
     return with_mixtures(completed)
 
@@ -146,6 +148,31 @@ def _may_be_taken_out(schema: Mapping[str, Any]) -> bool:
 
 
 # --- where a key stands ---------------------------------------------------------------------------
+
+
+def _written_from(config: Mapping[str, Any]) -> dict[Key, list[Key]]:
+    """By the key of a node that is written out, those of what it is made of; of a configuration before that."""
+    nodes = config.get("nodes")
+    if not isinstance(nodes, Mapping):
+        return {}
+    found: dict[Key, list[Key]] = {}
+
+    def originals(name: str) -> list[Key]:
+        try:
+            return [("nodes", other) for other in originals_of(config, name)]
+        except ConfigKeyError:
+            # What it is said to be like is no node, and that is the mistake.
+            return []
+
+    for name in nodes:
+        if others := originals(name):
+            found["nodes", name] = others
+    for cell, levels in cells_of(config).items():
+        base = config["ablations"]["of"]
+        sources: list[Key] = [("ablations", "factors", factor, level) for factor, level in levels.items()]
+        sources += [("ablations", "with"), ("nodes", base), *(originals(base) if base in nodes else ())]
+        found |= {("nodes", name): sources for name in nodes_of_cell(config, cell).values()}
+    return found
 
 
 def _place_of(keys: Sequence[Key], files: Sequence[str | Path]) -> str:
