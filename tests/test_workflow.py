@@ -484,7 +484,11 @@ def test_backbones_that_read_alike_share_their_tokens(copied):
 
 def test_how_a_benchmark_is_cut_and_fetched_trains_nothing(copied):
     """Another development split, or a file that came anew and holds the same: no selection, no training."""
-    uncut = {"benchmarks": {"sample-retrieval": {"development": None}}, "evaluation": {"tuned_on": []}}
+    uncut = {
+        "benchmarks": {"sample-retrieval": {"development": None}},
+        "evaluation": {"tuned_on": []},
+        "development": {"retrieval": []},
+    }
     planned = copied.jobs("all", overlays=[overlay(copied.folder, uncut)])
     assert planned["fetch_benchmark"] == 1
     assert not {"select", "labels", "tokens", "train_node"} & planned.keys()
