@@ -103,6 +103,6 @@ def test_the_recipes_run_each_phase_by_itself_and_nothing_twice(copied):
     assert copied.jobs(*targets, overlays=[overlay(folder, content)]) == {"train_node": 1}
     del content["nodes"]["bmretriever"]["seed"]
     # A level more trains itself; a finished cell stays.
-    content["ablations"]["factors"]["loss"] = {"nothing": {"losses": {"soft_targets": None}}}
+    content["ablations"]["factors"]["term"] = {"nothing": {"losses": {"soft_targets": None}}}
     planned = copied.jobs("ablations", overlays=[overlay(folder, content)])
     assert (planned["train_node"], planned["ablations"], planned["embed_documents"]) == (1, 1, 1)
