@@ -73,6 +73,8 @@ MISTAKES = {
     "nodes: {mine: {like: [default]}}": "nodes.mine.like: '['default']' is not a node",
     "nodes: {a: {like: b}, b: {like: c}, c: {like: b}}": "nodes.a.like: goes in a circle: a -> b -> c -> b",
     "nodes: {mine: {like: default, losses: {mse: {weigth: 1}}}}": "nodes.mine.losses.mse.weigth: unknown key",
+    "benchmarks: {mine: {kind: retrieval, path: x, development: dev}}\nevaluation: {peers: [bmretriever-410m]}\n"
+    "development: {retrieval: [mine]}": "benchmarks.mine.task: is empty, and the instruction of bmretriever-410m has a place",
     "ablations: {ofx: default}": "ablations.ofx: unknown key; did you mean 'of'?",
     "label_study: {citations: 5}": "label_study.citations: found 5, but it must be at least 10",
     "nodes: {default: {start: bge-bas}}": "nodes.default.start: 'bge-bas' is not a backbone or node of this configuration; "

@@ -40,14 +40,15 @@ def resolve(config: Mapping[str, Any], schema_file: str | Path, files: Sequence[
     ``files`` are the YAML files it came from: an error names the one, and the line, that holds the key.
     """
     schema = yaml.safe_load(Path(schema_file).read_text(encoding="utf-8"))
+    sources = _written_from(config)
     try:
         written_out = with_ablations(with_copies(_plain(config), _plain, _overlay), _plain, _overlay)
         completed = _with_defaults(written_out, schema, schema)
-        check_schema(completed, schema, _written_from(config))
+        check_schema(completed, schema, sources)
         check_references(completed)
     except ConfigKeyError as problem:
-        sources = _written_from(config).get(problem.key[:2], ())
-        keys = [problem.key, *((*source, *problem.key[2:]) for source in sources)]
+        node, inside = problem.key[:2], problem.key[2:]
+        keys = [problem.key, *((*source, *inside) for source in sources.get(node, ()))]
         place = _place_of(keys, files)
         raise BioHiCLError(f"{place}{dotted(problem.key)}: {problem.message}") from None
     return with_mixtures(completed)
@@ -185,19 +186,25 @@ def _place_of(keys: Sequence[Key], files: Sequence[str | Path]) -> str:
         except (OSError, yaml.YAMLError):
             continue
         for key in keys:
-            node, depth, line = whole, 0, None
-            for part in key:
-                following = None
-                if isinstance(node, yaml.MappingNode):
-                    for name, value in node.value:
-                        if name.value == str(part):
-                            following, line = value, name.start_mark.line + 1
-                elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-                    following = node.value[part]
-                    line = following.start_mark.line + 1
-                if following is None:
-                    break
-                node, depth = following, depth + 1
+            depth, line = _deepest_line(whole, key)
             if line is not None and (best is None or len(key) - depth <= best[0]):
                 best = (len(key) - depth, f"{file}, line {line}: ")
     return best[1] if best else ""
+
+
+def _deepest_line(node: yaml.Node | None, key: Key) -> tuple[int, int | None]:
+    """How many parts of ``key`` are known below ``node``, and the line of the last of these."""
+    line = None
+    for depth, part in enumerate(key):
+        following = None
+        if isinstance(node, yaml.MappingNode):
+            for name, value in node.value:
+                if name.value == str(part):
+                    following, line = value, name.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            following = node.value[part]
+            line = following.start_mark.line + 1
+        if following is None:
+            return depth, line
+        node = following
+    return len(key), line
