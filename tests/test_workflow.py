@@ -609,14 +609,14 @@ RECIPE = {
             **{"step": "average", "of": ["first"], "snapshots": True, "with": "sample-bert", "share": [0.25, 0.5, 1]},
         },
         "mean": {"step": "average", "of": ["first", "default"]},
-        "best": {"step": "select", "of": ["mixture", "mean", "sample-bert"], "against": "first"},
-        "teacher": {"step": "encode", "encoder": "best", "selection": "abstracts", "max_length": 96},
+        "chosen": {"step": "select", "of": ["mixture", "mean", "sample-bert"], "against": "first"},
+        "teacher": {"step": "encode", "encoder": "chosen", "selection": "abstracts", "max_length": 96},
         "student": {
             **{"start": "mixture", "selection": "abstracts", "max_length": 96, "teacher": "teacher"},
             "losses": {"title_abstract": {}, "teacher_vectors": {}},
         },
     },
-    "models": ["student", "best"],
+    "models": ["student", "chosen"],
     "evaluation": {"hybrids": {"convex": None}, "variants": {"64d": None}},
 }
 STEPS = {"train_node": 3, "average_node": 4, "select_node": 2, "encode_node": 2}
@@ -651,7 +651,7 @@ def what_scores(jobs):
 
 def test_what_trains_and_chooses_sees_nothing_that_scores(unmade):
     """Trainings, averages, choices and teachers, and whatever stands above them, down to the downloads."""
-    jobs = planned_inputs(unmade, "results/models/student", "results/models/best")
+    jobs = planned_inputs(unmade, "results/models/student", "results/models/chosen")
     counts = {rule: [name for name, _ in jobs].count(rule) for rule in STEPS}
     assert counts == STEPS
     read = {name for _, inputs in jobs for name in inputs}
@@ -677,9 +677,9 @@ def test_what_is_only_chosen_between_is_not_scored(unmade):
     (scores,) = (inputs for rule, inputs in jobs if rule == "development")
     systems = {name.split("/")[2] for name in scores}
     mixtures = {f"mixture.{share}" for share in ("0.25", "0.5", "1")}
-    assert systems == {"sample-bert", "student", "best", "first", "mean", "mixture", *mixtures}
+    assert systems == {"sample-bert", "student", "chosen", "first", "mean", "mixture", *mixtures}
     evaluated = {name.split("/")[2] for _, inputs in jobs for name in inputs if name.startswith("results/evaluation/")}
-    assert {"bm25", "sample-bert", "student", "best"} <= evaluated
+    assert {"bm25", "sample-bert", "student", "chosen"} <= evaluated
     assert not evaluated & {"first", "default", "mean", "mixture", *mixtures}
     # Nor can that be had by asking.
     for asked in ("sample-retrieval", "sample-pairs", "claims"):
@@ -690,7 +690,7 @@ def test_what_is_only_chosen_between_is_not_scored(unmade):
     logged = {name for name in catalog if name.startswith("results/models/")}
     assert logged == {"results/models/first", "results/models/default", "results/models/student"}
     (report,) = (inputs for rule, inputs in jobs if rule == "write_report")
-    assert {"results/models/mean", "results/models/best"} <= set(report)
+    assert {"results/models/mean", "results/models/chosen"} <= set(report)
     assert "results/models/teacher" not in report
 
 
