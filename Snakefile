@@ -10,6 +10,8 @@ configfile: f"{workflow.basedir}/config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/training_inputs.smk"
+include: "rules/evaluation_inputs.smk"
 include: "rules/fetch.smk"
 include: "rules/pubmed.smk"
 include: "rules/mesh.smk"
