@@ -64,39 +64,6 @@ def test_a_text_with_a_query_of_its_own_is_read_without_the_query(asking):
     assert names > 3
 
 
-def test_queries_are_told_from_all_texts_of_the_batch(asking):
-    """Those that have no query of their kind too; for headings, if it is known what they are about."""
-    usable = asking.data.headings.usable
-    usable[int(asking.preparer.prepare(1).rows[0])] = False
-    batch = asking.preparer.prepare(1)
-    count = len(batch.rows)
-    for loss, places in (
-        ("title_abstract", batch.titles),
-        ("heading_abstract", batch.headings),
-        ("query_text", batch.queries),
-    ):
-        own = set(places.tolist())
-        others = [item for item in batch.orders.others[loss].tolist() if item < count]
-        unknown = {0} if loss == "heading_abstract" else set()
-        assert others == sorted(set(range(count)) - own - unknown)
-        assert 0 < len(own) < count - 1
-    headings, hard = (
-        asking.data.headings,
-        len(batch.orders.others["heading_abstract"]) - (count - len(batch.headings) - 1),
-    )
-    assert hard > 0
-    # Who carries a query's headings is known of all of them, row for row.
-    carried = batch.targets["heading_abstract"].numpy()
-    order = [*batch.headings.tolist(), *batch.orders.others["heading_abstract"].tolist()[:-hard]]
-    assert carried.shape == (len(batch.headings), len(order) + hard)
-    closure = [set(row.tolist()) for row in headings.closed.ids.rows(batch.rows[order])]
-    drawn = [set(np.flatnonzero(row)) for row in carried[:, : len(order)]]
-    for i, right in enumerate(drawn):
-        common = set.intersection(*(closure[j] for j in right))
-        assert right == {j for j, own in enumerate(closure) if common <= own} or len(right) == 1
-        assert i in right
-
-
 def test_hard_negatives_are_the_nearest_of_the_batch_and_none_is_right(asking):
     data = asking.data
     wanted = data.targets.of(np.arange(len(data)), torch.device("cpu")).numpy()
@@ -105,8 +72,7 @@ def test_hard_negatives_are_the_nearest_of_the_batch_and_none_is_right(asking):
         batch = asking.preparer.prepare(step)
         lists = items_of(batch)
         for loss, places in (("title_abstract", batch.titles), ("query_text", batch.queries)):
-            rest = len(batch.rows) - len(places)
-            extras = batch.orders.others[loss].tolist()[rest:]
+            extras = batch.orders.negatives[loss].tolist()
             own = batch.rows[places]
             near = {
                 int(n) for row in own for source in ("bm25", "siblings") for n in data.negatives[source].rows([row])[0]
@@ -116,52 +82,32 @@ def test_hard_negatives_are_the_nearest_of_the_batch_and_none_is_right(asking):
             rows = np.array([by_tokens[tuple(lists[item])] for item in extras])
             assert len(extras) > len(own), "about three a query"
             target = batch.targets[loss].numpy()
-            assert target.shape == (len(own), len(batch.rows) + len(rows))
+            assert target.shape == (len(own), len(own) + len(rows))
             for i, row in enumerate(own):
-                for j, other in enumerate(rows, start=len(batch.rows)):
+                for j, other in enumerate(rows, start=len(own)):
                     is_right = row == other or wanted[row, other] > HARD["max_similarity"]
                     assert (target[i, j] > 1) == is_right
                     masked += is_right
-            assert not (target[:, : len(batch.rows)] > 1).any(), "no two texts of one citation here"
+            assert not (target[:, : len(own)] > 1).any(), "no two texts of one citation here"
+        carried = batch.targets["heading_abstract"]
+        assert carried.shape[1] == len(batch.headings) + len(batch.orders.negatives["heading_abstract"])
     assert masked > 0, "a negative of one query is right for another at times"
 
 
 def test_texts_that_share_a_labelled_query_are_no_wrong_answers(asking):
     shared = asking.data.queries.shared(np.array([7, 4, 5]), [int(asking.data.queries.first[5])])
     assert shared.tolist() == [[True, False, True]]
-    none = np.zeros(0, dtype=np.int64)
-    own = [int(asking.data.queries.first[row]) for row in (5, 4)]
-    target = asking.preparer._masking(np.array([5, 4, 7]), none, 2, None, own)
-    assert (target > 1).tolist() == [[False, False, True], [False] * 3]
+    target = asking.preparer._masking(
+        np.array([5, 7, 4]), 3, None, [int(asking.data.queries.first[row]) for row in (5, 7, 4)]
+    )
+    assert (target > 1).tolist() == [[False, True, False], [True, False, False], [False] * 3]
 
 
 def test_texts_of_one_number_are_no_wrong_answers(asking):
     """Two descriptions of one descriptor."""
     asking.data.numbers[11] = asking.data.numbers[12]
-    none = np.zeros(0, dtype=np.int64)
-    target = asking.preparer._masking(np.array([11, 3, 12]), none, 3, None, ())
+    target = asking.preparer._masking(np.array([11, 3, 12]), 3, None, ())
     assert (target > 1).tolist() == [[False, False, True], [False] * 3, [True, False, False]]
-    # Also among those that have no such query.
-    target = asking.preparer._masking(np.array([11, 3, 12]), none, 2, None, ())
-    assert (target > 1).tolist() == [[False, False, True], [False] * 3]
-
-
-def test_similar_texts_are_masked_wherever_they_stand(made, tmp_path):
-    """By mask_above those of the batch, with a query or without; hard negatives by max_similarity."""
-    losses = {**ASKING, "title_abstract": {**ASKING["title_abstract"], "mask_above": 0.2}}
-    block = node(made[1], losses=losses, negatives=HARD, schedule__batch_size=30)
-    one = training(made, block, tmp_path, **own_tables(made, tmp_path))
-    for negatives in (one.data.negatives, {}):
-        object.__setattr__(one.data, "negatives", negatives)
-        batch = one.preparer.prepare(1)
-        order = np.concatenate(
-            [batch.titles, batch.orders.others["title_abstract"][: len(batch.rows) - len(batch.titles)]]
-        )
-        wanted = one.data.targets.of(batch.rows, torch.device("cpu"))[batch.titles][:, order]
-        found = batch.targets["title_abstract"]
-        torch.testing.assert_close(found[:, : len(batch.rows)], wanted)
-        assert (found.shape[1] > len(batch.rows)) == bool(negatives)
-        assert set(found[:, len(batch.rows) :].unique().tolist()) <= {0.0, 2.0}
 
 
 @pytest.mark.parametrize("losses", ["asking", "every"])

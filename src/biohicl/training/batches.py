@@ -42,7 +42,7 @@ class Orders(NamedTuple):
     titles: Tensor  # as ``Batch.titles``
     headings: Tensor  # as ``Batch.headings``
     queries: Tensor  # as ``Batch.queries``
-    others: Mapping[str, Tensor]  # by loss, the items that its queries are told from, beside their own texts
+    negatives: Mapping[str, Tensor]  # by loss, its hard negatives among the items
     taught: Tensor  # the items that the teacher has vectors of
 
 
@@ -135,10 +135,9 @@ class Preparer:
                 items[place] = self.data.queries.left_of(query, document, passage)
         asking = {"title_abstract": titled, "heading_abstract": headed, "query_text": asked}
         hard = self._hard_negatives(rows, asking, draw)
-        rest = {name: self._rest(name, own, rows) for name, own in asking.items() if len(own)}
-        others = dict(rest)
+        extras: dict[str, Places] = {}
         for name, found in hard.items():
-            others[name] = np.concatenate([rest[name], np.arange(len(items), len(items) + len(found))])
+            extras[name] = np.arange(len(items), len(items) + len(found))
             items += tokens["passage" if name == "title_abstract" else "document"].rows(found)
         taught, vectors = self._taught(rows, views, titled)
         lengths = np.array([len(item) for item in items])
@@ -147,9 +146,9 @@ class Preparer:
             (places, self.model.batch([items[item] for item in dealt[self.rank][places]]).to(self.device))
             for places in self.model.in_chunks(lengths[dealt[self.rank]], chunk_tokens or self.chunk_tokens)
         ]
-        orders = self._orders(dealt, [places for places, _ in chunks], titled, headed, asked, others, taught)
+        orders = self._orders(dealt, [places for places, _ in chunks], titled, headed, asked, extras, taught)
         started = time.perf_counter()
-        targets = self._targets(rows, asking, rest, hard, drawn, own)
+        targets = self._targets(rows, asking, hard, drawn, own)
         if vectors is not None:
             targets["teacher_vectors"] = vectors
         positives = self._positives(targets)
@@ -158,15 +157,6 @@ class Preparer:
         return Batch(
             step, rows, titled, headed, asked, dealt, chunks, orders, targets, positives, tokens_of_all, seconds
         )
-
-    def _rest(self, loss: str, own: Places, rows: Places) -> Places:
-        """The batch's other texts, which are embedded anyway, that queries of a loss are told from: all, or for
-        headings those that have some. Of the others nobody knows whether they are about a heading."""
-        is_other = np.ones(len(rows), dtype=bool)
-        is_other[own] = False
-        if loss == "heading_abstract" and self.data.headings is not None:
-            is_other &= self.data.headings.usable[rows]
-        return np.flatnonzero(is_other)
 
     def _hard_negatives(
         self, rows: Places, places: Mapping[str, Places], draw: np.random.Generator
@@ -222,7 +212,7 @@ class Preparer:
         titled: Places,
         headed: Places,
         asked: Places,
-        others: Mapping[str, Places],
+        extras: Mapping[str, Places],
         taught: Places,
     ) -> Orders:
         def moved(order: Places) -> Tensor:
@@ -236,7 +226,7 @@ class Preparer:
             titles=moved(titled),
             headings=moved(headed),
             queries=moved(asked),
-            others={name: moved(items) for name, items in others.items()},
+            negatives={name: moved(extra) for name, extra in extras.items()},
             taught=moved(taught),
         )
 
@@ -256,13 +246,11 @@ class Preparer:
         self,
         rows: Places,
         places: Mapping[str, Places],
-        rest: Mapping[str, Places],
         hard: Mapping[str, Places],
         drawn: Sequence[npt.NDArray[np.int32]],
         own: Sequence[int],
     ) -> dict[str, Tensor]:
-        """By loss; ``places``: which of ``rows`` have its queries, ``rest``: the others, ``hard``: its hard negatives,
-        as rows of the selection."""
+        """By loss; ``places``: which of the rows have its queries, ``hard``: the negatives of these, as rows."""
         targets: dict[str, Tensor] = {}
         if self.data.targets is not None:
             targets["similarity"] = self.data.targets.of(rows, self.device)
@@ -272,46 +260,44 @@ class Preparer:
             elif LOSSES[name].target == "shared_labels" and self.data.targets is not None:
                 targets[name] = self.data.targets.shared_labels(rows, self.device)
             elif LOSSES[name].target == "carried" and drawn and self.data.headings is not None:
-                texts = np.concatenate([rows[places[name]], rows[rest[name]], hard.get(name, rows[:0])])
+                texts = np.concatenate([rows[places[name]], hard.get(name, rows[:0])])
                 targets[name] = torch.from_numpy(self.data.headings.carried(texts, drawn)).to(self.device)
-            elif LOSSES[name].target == "masked" and len(places[name]):
-                own_first = np.concatenate([places[name], rest[name]])
+            elif LOSSES[name].target == "masked":
+                texts = np.concatenate([rows[places[name]], hard.get(name, rows[:0])])
                 of_batch = None
                 if name not in hard and "similarity" in targets:
-                    # Without hard negatives the batch's own similarities have all that is asked.
-                    order = torch.from_numpy(own_first).to(self.device)
-                    of_batch = targets["similarity"][order[: len(places[name])]][:, order]
+                    # Without others the batch's own similarities have all that is asked.
+                    place = torch.from_numpy(places[name]).to(self.device)
+                    of_batch = targets["similarity"][place][:, place]
                 asked = own if name == "query_text" else ()
-                others = hard.get(name, rows[:0])
-                count, above = len(places[name]), settings["mask_above"]
-                target = self._masking(rows[own_first], others, count, above, asked, of_batch)
+                target = self._masking(texts, len(places[name]), settings["mask_above"], asked, of_batch)
                 if target is not None:
                     targets[name] = target
         return targets
 
     def _masking(
         self,
-        batch: Places,
-        hard: Places,
+        texts: Places,
         count: int,
         mask_above: float | None,
         own: Sequence[int],
         known: Tensor | None = None,
     ) -> Tensor | None:
-        """(Q, B + N): SimL of the first ``count`` of ``batch`` (B) with it and ``hard`` (N), where a loss masks by it;
-        None: no mask. All are rows of the selection.
+        """(Q, Q + N): SimL of the first ``count`` of ``texts`` with all, where a loss masks by it; None: no mask.
 
         2, which any threshold masks: a text of the same number, one that has the query among its own, and a hard
         negative that is too similar to the query's own text (it is one of another query). ``known``: that SimL, where
         it was computed before.
         """
-        texts = np.concatenate([batch, hard])
+        if not count:
+            return None
         numbers = self.data.numbers[texts]
-        is_other = np.arange(count)[:, None] != np.arange(len(texts))[None, :]
+        is_other = np.ones((count, len(texts)), dtype=bool)
+        is_other[np.arange(count), np.arange(count)] = False
         right = (numbers[:count, None] == numbers[None, :]) & is_other
         if self.data.queries is not None and len(own):
             right |= self.data.queries.shared(texts, own) & is_other
-        reads_similarity = mask_above is not None or len(hard) > 0
+        reads_similarity = mask_above is not None or len(texts) > count
         if not reads_similarity and not right.any():
             return None
         target = torch.zeros(count, len(texts), device=self.device)
@@ -319,9 +305,8 @@ class Preparer:
             similarity = self.data.targets.of(texts, self.device)[:count] if known is None else known
             if mask_above is not None:
                 target = similarity.clone()
-            if len(hard):
-                too_similar = similarity[:, len(batch) :] > self.negatives["max_similarity"]
-                target[:, len(batch) :] = torch.where(too_similar, 2.0, 0.0)
+            if len(texts) > count:
+                target[:, count:] = torch.where(similarity[:, count:] > self.negatives["max_similarity"], 2.0, 0.0)
         return torch.where(torch.from_numpy(right).to(self.device), 2.0, target)
 
     def ahead(self, first: int, last: int) -> Iterator[tuple[Batch, float]]:
@@ -374,7 +359,7 @@ def _hand_over(batch: Batch, device: torch.device) -> None:
     current = torch.cuda.current_stream(device)
     current.wait_event(batch.ready)
     orders = batch.orders
-    tensors = [*batch.targets.values(), *orders.others.values(), *(o for o in orders if isinstance(o, Tensor))]
+    tensors = [*batch.targets.values(), *orders.negatives.values(), *(o for o in orders if isinstance(o, Tensor))]
     for _, chunk in batch.chunks:
         tensors += [value for value in vars(chunk).values() if isinstance(value, Tensor)]
     for tensor in tensors:

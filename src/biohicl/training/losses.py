@@ -180,7 +180,7 @@ def mul_sup_con(one: Tensor, other: Tensor, target: Tensor, temperature: float) 
 
 
 def title_abstract(one: Tensor, other: Tensor, target: Tensor, temperature: float, mask_above: float | None) -> Tensor:
-    """InfoNCE of titles (T, d) and texts (T + N, d): their abstracts, then N others (:func:`info_nce`).
+    """InfoNCE of titles (T, d) and abstracts (T + N, d), the last N of them hard negatives: see :func:`info_nce`.
 
     ``target`` (T, T + N) is SimL; where it is above ``mask_above``, the abstract is no wrong answer. Above 1 stands for
     that at any ``mask_above``.
@@ -189,13 +189,12 @@ def title_abstract(one: Tensor, other: Tensor, target: Tensor, temperature: floa
 
 
 def query_text(one: Tensor, other: Tensor, target: Tensor, temperature: float, mask_above: float | None) -> Tensor:
-    """InfoNCE of texts' own queries (Q, d) and texts (Q + N, d), theirs first: as :func:`title_abstract`."""
+    """InfoNCE of texts' own queries (Q, d) and the texts (Q + N, d): as :func:`title_abstract`."""
     return title_abstract(one, other, target, temperature, mask_above)
 
 
 def heading_abstract(one: Tensor, other: Tensor, target: Tensor, temperature: float) -> Tensor:
-    """InfoNCE of queries made of headings (Q, d) and texts (Q + N, d): their citations', then N others
-    (:func:`info_nce`).
+    """InfoNCE of queries made of headings (``one``) and the texts of their citations: see :func:`info_nce`.
 
     ``target`` is 1 where the citation of a text carries all headings of a query, itself or below them, else 0: such
     texts are no wrong answers.
@@ -206,8 +205,7 @@ def heading_abstract(one: Tensor, other: Tensor, target: Tensor, temperature: fl
 def info_nce(queries: Tensor, texts: Tensor, masked: Tensor | None, temperature: float) -> Tensor:
     """Each query finds its own text among all, and each text its query: the mean of both cross-entropies.
 
-    ``queries`` (Q, d), ``texts`` (Q + N, d): query i has text i; the last N (other texts of the batch, hard negatives)
-    are no query's, and wrong answers alone.
+    ``queries`` (Q, d), ``texts`` (Q + N, d): query i has text i; the last N are no query's, and wrong answers alone.
     ``masked`` (Q, Q + N): true where text j is no wrong answer to query i, and is left out; a query's own never is.
 
     Source: van den Oord et al. 2018 (arXiv 1807.03748), symmetric as in CLIP (arXiv 2103.00020).

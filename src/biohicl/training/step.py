@@ -90,8 +90,8 @@ class Step:
             elif LOSSES[name].rows != "texts":
                 one, place = asking[LOSSES[name].rows]
                 other = texts[place]
-                if name in batch.orders.others:
-                    other = torch.cat([other, items[batch.orders.others[name]]])
+                if name in batch.orders.negatives:
+                    other = torch.cat([other, items[batch.orders.negatives[name]]])
             if len(one) == 0:
                 terms[name] = items.sum() * 0.0
                 continue
