@@ -42,16 +42,21 @@ def label_counts_of_node(wildcards):
     return [LABEL_COUNTS] if configuration.needs_label_counts(CONFIG["nodes"][wildcards.node]) else []
 
 
-def terms_of_node(wildcards):
-    """Only where the node makes queries of headings. A release of an older version of this workflow has none."""
-    if "heading_abstract" not in CONFIG["nodes"][wildcards.node]["losses"]:
-        return []
+def terms_needed_by(what):
+    """The terms of the release's MeSH; a release of an older version of this workflow has none."""
     if IS_FROZEN and not Path(TERMS).is_file():
         sys.exit(
             f"Configuration error: training.release: '{CONFIG['training']['release']}' was frozen without the terms of "
-            f"MeSH, which losses.heading_abstract of node {wildcards.node} needs. Name a new release."
+            f"MeSH, which {what} needs. Name a new release."
         )
-    return [TERMS]
+    return TERMS
+
+
+def terms_of_node(wildcards):
+    """Only where the node makes queries of headings."""
+    if "heading_abstract" not in CONFIG["nodes"][wildcards.node]["losses"]:
+        return []
+    return [terms_needed_by(f"losses.heading_abstract of node {wildcards.node}")]
 
 
 def teacher_of_node(wildcards):
@@ -140,13 +145,7 @@ def tasks_of_benchmarks(wildcards):
 
 
 def terms_for_concepts(wildcards):
-    """A release of an older version of this workflow has none."""
-    if IS_FROZEN and not Path(TERMS).is_file():
-        sys.exit(
-            f"Configuration error: training.release: '{CONFIG['training']['release']}' was frozen without the terms of "
-            f"MeSH, which training.concepts.{wildcards.selection} needs. Name a new release."
-        )
-    return TERMS
+    return terms_needed_by(f"training.concepts.{wildcards.selection}")
 
 
 def optional_tables(wildcards):

@@ -694,6 +694,21 @@ def test_what_is_only_chosen_between_is_not_scored(unmade):
     assert "results/models/teacher" not in report
 
 
+def test_a_release_without_terms_is_said_of_whatever_needs_them(unmade):
+    """As an older version froze it: queries of headings and concepts cannot be made of it."""
+    release = unmade.folder / "results/training/releases/tests"
+    release.mkdir(parents=True)
+    for name in ("citations.parquet", "hierarchy.parquet", "release.json"):
+        (release / name).touch()
+    for target, what in (
+        ("results/models/default", "losses.heading_abstract of node default"),
+        ("results/training/selections/concepts.parquet", "training.concepts.concepts"),
+    ):
+        done = unmade.snakemake("--dry-run", target, check=False)
+        assert done.returncode != 0
+        assert f"'tests' was frozen without the terms of MeSH, which {what} needs. Name a new release." in done.output
+
+
 @pytest.mark.long(60)
 def test_what_cannot_be_had_is_named_first_left_out_and_blocks_nothing(copied):
     """A benchmark's folder and a peer's weights that are not there: the rest is scored, and each run tries again."""
