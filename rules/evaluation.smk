@@ -27,12 +27,14 @@ rule embed_documents:
         mem_mb=16000,
         # How, not what: as a resource it reruns nothing.
         batch_size=CONFIG["evaluation"]["batch_size"],
+        others=options_of_candidates,
     params:
         kind="documents",
         task=task_of,
     shell:
         "python -m biohicl --threads {threads} embed {input.encoder} {input.texts} --as {params.kind} "
-        "{params.task} --batch-size {resources.batch_size} --output {output.vectors} > {log} 2>&1"
+        "{params.task} --batch-size {resources.batch_size} --output {output.vectors} "
+        "{resources.others} > {log} 2>&1"
 
 
 use rule embed_documents as embed_queries with:

@@ -63,6 +63,17 @@ def vectors_of_queries(wildcards):
     return f"results/vectors/{encoder}/{wildcards.benchmark}/{split_of(wildcards)}.npy"
 
 
+def options_of_candidates(wildcards):
+    """Where vectors of a chosen model may lie already: it is one of those that it was chosen from. No inputs, for these
+    are encoded on development sets alone."""
+    if wildcards.system not in nodes_by("select"):
+        return ""
+    table = "sentences" if wildcards.benchmark in PAIR_BENCHMARKS else "documents"
+    file = f"{wildcards.benchmark}/{getattr(wildcards, 'split', table)}.npy"
+    candidates = CONFIG["nodes"][wildcards.system]["of"]
+    return f"--others {' '.join(f'results/vectors/{name}/{file}' for name in candidates)}"
+
+
 def run_options(wildcards):
     """What determines a run's scores, and nothing that does not."""
     block, stage = CONFIG["benchmarks"][wildcards.benchmark], getattr(wildcards, "stage")

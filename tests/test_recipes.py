@@ -92,6 +92,13 @@ def test_the_recipes_run_each_phase_by_itself_and_nothing_twice(copied):
     assert "labels" not in distilled["inputs"] or "labels" not in distilled["settings"]
     choice = read_json(models / "best/choice.json")
     assert choice["chosen"] in ("best.0.5", "best.1")
+    # The chosen model is a candidate that was read already.
+    for text in ("documents", "development"):
+        record = f"sample-retrieval/{text}.json"
+        vectors = folder / "results/vectors"
+        assert read_json(vectors / "best" / record) == read_json(vectors / choice["chosen"] / record)
+        log = (folder / f"logs/embed/best/sample-retrieval/{text}.log").read_text()
+        assert f"copied from results/vectors/{choice['chosen']}/" in log
     shown = pl.read_parquet(folder / "results/development.parquet")
     assert {"sample-bert", "best", "best.0.5"} <= set(shown["system"])
     table = pl.read_parquet(folder / "results/ablations/ablations.parquet")

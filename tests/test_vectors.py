@@ -75,6 +75,32 @@ def test_the_same_texts_are_not_encoded_again(backbone, tmp_path, counted):
     assert sum(counted) == 100
 
 
+def test_vectors_of_the_same_model_and_texts_are_copied(backbone, tmp_path, counted):
+    """A chosen model is one of its candidates; another model's, another text's and torn vectors are not taken."""
+    other, output, chosen = tmp_path / "other.npy", tmp_path / "x.npy", tmp_path / "chosen"
+    write_vectors(backbone, "documents", blocks_of(DOCUMENTS), other, device="cpu")
+    shutil.copytree(backbone, chosen)
+    (chosen / "choice.json").write_text("{}")
+    counted.clear()
+    make = lambda texts, *others: write_vectors(  # noqa: E731
+        chosen, "documents", blocks_of(texts), output, device="cpu", others=others
+    )
+    made = make(DOCUMENTS, tmp_path / "not there.npy", other)
+    assert not counted
+    assert made.record == json.loads(other.with_suffix(".json").read_text())
+    assert output.read_bytes() == other.read_bytes()
+    make(DOCUMENTS[::-1], other)
+    assert sum(counted) == 50
+    output.unlink()
+    other.write_bytes(other.read_bytes()[:-40])
+    made = make(DOCUMENTS, other)
+    assert sum(counted) == 100
+    assert made.array.shape == (50, 128)
+    (chosen / "sentence_bert_config.json").write_text('{"max_seq_length": 9}')
+    make(DOCUMENTS, output)
+    assert sum(counted) == 150
+
+
 def test_another_model_instruction_or_side_is_encoded_anew(backbone, tmp_path, counted):
     output = tmp_path / "x.npy"
     write_vectors(backbone, "queries", blocks_of(TITLES), output, device="cpu")

@@ -39,6 +39,7 @@ def _add_embed(commands: Subcommands) -> None:
             task=options.task,
             batch_size=options.batch_size,
             device=options.device,
+            others=options.others,
         )
         # Looked at just now, and found right: newer than what they were made from.
         for file in (made.file, record_of(made.file)):
@@ -57,6 +58,14 @@ def _add_embed(commands: Subcommands) -> None:
     parser.add_argument("--task", default="", help="what is asked, for instructions with a place for it")
     parser.add_argument("--batch-size", type=positive, default=64, help="texts encoded at a time (default: 64)")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.npy", help="and its record, FILE.json")
+    parser.add_argument(
+        "--others",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="OTHER.npy",
+        help="copied where they are of the same encoder and texts; those that are not there are passed over",
+    )
     device_option(parser)
 
 

@@ -140,16 +140,19 @@ def write_vectors(
     batch_size: int = 64,
     device: str = "auto",
     ids: Sequence[str] | None = None,
+    others: Iterable[Path] = (),
 ) -> Vectors:
     """Writes ``output`` (.npy) and its record, or leaves them where they are of the same encoder, way and texts.
 
     ``blocks``: gives the texts, ``TEXTS_OF_A_SHARD`` at a time, each time it is called. ``task``: for instructions with
-    a place for one. ``ids``: names of the texts for errors. Raises :class:`BioHiCLError` where a vector is not finite.
+    a place for one. ``ids``: names of the texts for errors. ``others``: vectors that may be the same, as a chosen
+    model's and the candidate's that it is; they are copied where they are. Raises :class:`BioHiCLError` where a vector
+    is not finite.
     """
     reason = why_unavailable(folder)
     if reason:
         return _write_nothing(output, reason)
-    return _write(_TextMaker(folder, kind, task, batch_size, device, ids), blocks, output, {})
+    return _write(_TextMaker(folder, kind, task, batch_size, device, ids), blocks, output, {}, others)
 
 
 def write_token_vectors(
@@ -170,7 +173,11 @@ def write_token_vectors(
 
 
 def _write(
-    maker: _Maker, blocks: Callable[[], Iterable[Sequence[Any]]], output: Path, facts: Mapping[str, Any]
+    maker: _Maker,
+    blocks: Callable[[], Iterable[Sequence[Any]]],
+    output: Path,
+    facts: Mapping[str, Any],
+    others: Iterable[Path] = (),
 ) -> Vectors:
     keys: list[str] = []
     first_rows = [0]
@@ -178,13 +185,16 @@ def _write(
         keys.append(maker.key(block))
         first_rows.append(first_rows[-1] + len(block))
     made_of = hashlib.sha256("\n".join(keys).encode()).hexdigest()
-    if record_of(output).is_file() and output.is_file():
-        record = read_json(record_of(output))
-        if record.get("made_of") == made_of:
-            say(f"{output}: is there already, of the same encoder and texts; nothing is encoded")
-            if not facts.items() <= record.items():
-                write_json({**record, **facts}, record_of(output))
-            return Vectors(output)
+    record = _record_if(output, made_of)
+    if record is not None:
+        say(f"{output}: is there already, of the same encoder and texts; nothing is encoded")
+        if not facts.items() <= record.items():
+            write_json({**record, **facts}, record_of(output))
+        return Vectors(output)
+    for other in others:
+        record = _record_if(other, made_of)
+        if record is not None and _is_whole(other):
+            return _copy(other, output, {**record, **facts})
     shards = output.with_name(f".{output.stem}.shards")
     shards.mkdir(parents=True, exist_ok=True)
     missing = [place for place, key in enumerate(keys) if not _is_whole(shards / f"{key}.npy")]
@@ -196,6 +206,20 @@ def _write(
     for file in shards.iterdir():
         file.unlink()
     shards.rmdir()
+    return Vectors(output)
+
+
+def _record_if(file: Path, made_of: str) -> dict[str, Any] | None:
+    """The record of the vectors there, where they are made of this; a file alone is not believed."""
+    if not (record_of(file).is_file() and file.is_file()):
+        return None
+    record: dict[str, Any] = read_json(record_of(file))
+    return record if record.get("made_of") == made_of else None
+
+
+def _copy(other: Path, output: Path, record: dict[str, Any]) -> Vectors:
+    _publish([other], output, lambda rows, dimension: record)
+    say(f"{output}: copied from {other}, of the same encoder and texts; nothing is encoded")
     return Vectors(output)
 
 
@@ -380,13 +404,15 @@ def _is_whole(file: Path) -> bool:
 
 
 def _gather(shards: Sequence[Path], output: Path, to_unit: bool) -> tuple[int, int]:
-    """One file of all shards' rows, and its shape; a shard at a time is in memory."""
+    """One file of all shards' rows, and its shape; some rows at a time are in memory."""
     shapes = [np.load(file, mmap_mode="r").shape for file in shards]
     shape = (sum(rows for rows, _ in shapes), shapes[0][1] if shapes else 0)
     with output.open("wb") as stream:
         header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_2_0(stream, header)
         for file in shards:
-            block = np.load(file)
-            stream.write((of_unit_length(block) if to_unit else block).tobytes())
+            rows = np.load(file, mmap_mode="r")
+            for start in range(0, len(rows), TEXTS_OF_A_SHARD):
+                block = rows[start : start + TEXTS_OF_A_SHARD]
+                stream.write((of_unit_length(block) if to_unit else block).tobytes())
     return shape
