@@ -82,9 +82,12 @@ def training_options(training):
         options.append("--compile" if training["compile"] else "--no-compile")
     if training["deterministic"]:
         options.append("--deterministic")
-    if training["precision"] is not None:
-        options.append(f"--precision {training['precision']}")
-    return " ".join(options)
+    return " ".join(filter(None, [*options, precision_option(training)]))
+
+
+def precision_option(block):
+    """What models compute in while they train, or while they encode."""
+    return f"--precision {block['precision']}" if block["precision"] else ""
 
 
 # Where files come from reaches the jobs through the environment and is no parameter of theirs: the same file

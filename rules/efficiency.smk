@@ -27,10 +27,11 @@ rule measure_encoder:
         counts=efficiency_options(),
         task=lambda wildcards: task_on(wildcards.system, TIMED_ON),
         benchmark=lambda wildcards: f"resources/benchmarks/{TIMED_ON}",
+        precision=precision_option(CONFIG["evaluation"]),
     shell:
         "python -m biohicl --threads {threads} measure {input.encoder} --system {wildcards.system} "
         "--benchmark {params.benchmark} --vectors {input.vectors} {params.counts} {params.task} --device {wildcards.device} "
-        "--batch-size {resources.batch_size} --output {output} > {log} 2>&1"
+        "{params.precision} --batch-size {resources.batch_size} --output {output} > {log} 2>&1"
 
 
 rule measure_lexical:

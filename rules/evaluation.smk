@@ -31,9 +31,10 @@ rule embed_documents:
     params:
         kind="documents",
         task=task_of,
+        precision=precision_option(CONFIG["evaluation"]),
     shell:
         "python -m biohicl --threads {threads} embed {input.encoder} {input.texts} --as {params.kind} "
-        "{params.task} --batch-size {resources.batch_size} --output {output.vectors} "
+        "{params.task} {params.precision} --batch-size {resources.batch_size} --output {output.vectors} "
         "{resources.others} > {log} 2>&1"
 
 
@@ -55,6 +56,7 @@ use rule embed_documents as embed_queries with:
     params:
         kind="queries",
         task=task_of,
+        precision=precision_option(CONFIG["evaluation"]),
 
 
 use rule embed_documents as embed_sentences with:
@@ -75,6 +77,7 @@ use rule embed_documents as embed_sentences with:
     params:
         kind="sentences",
         task=task_of,
+        precision=precision_option(CONFIG["evaluation"]),
 
 
 rule evaluate_dense:

@@ -379,9 +379,11 @@ rule encode_node:
         mem_mb=16000,
         # How, not what: as a resource it reruns nothing.
         batch_size=CONFIG["evaluation"]["batch_size"],
+    params:
+        precision=precision_option(CONFIG["evaluation"]),
     shell:
         "python -m biohicl --threads {threads} encode {input.encoder} {input.tokens} --views {wildcards.view} "
-        "--batch-size {resources.batch_size} --output results/teachers/{wildcards.node} > {log} 2>&1"
+        "{params.precision} --batch-size {resources.batch_size} --output results/teachers/{wildcards.node} > {log} 2>&1"
 
 
 rule train:

@@ -13,7 +13,14 @@ from biohicl.evaluation.benchmarks import blocks_of_texts, bring_benchmark
 from biohicl.evaluation.efficiency import measure
 from biohicl.report.efficiency import write_efficiency
 
-HOW = {"device": "cpu", "texts": 16, "queries": 10, "batch_size": 8, "bm25": {"k1": 1.5, "b": 0.75}}
+HOW = {
+    "device": "cpu",
+    "precision": "bfloat16",
+    "texts": 16,
+    "queries": 10,
+    "batch_size": 8,
+    "bm25": {"k1": 1.5, "b": 0.75},
+}
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +59,7 @@ def test_every_system_has_its_row(sample, benchmark, tmp_path):
     dense = rows["instructed"]
     assert (dense["dimension"], dense["index_bytes"], dense["documents"]) == (128, 512, 500)
     assert dense["parameters"] == 561_536
+    assert (dense["precision"], rows["bm25"]["precision"]) == ("bfloat16", None)
     assert dense["tokens_per_second"] > dense["texts_per_second"] > 0
     for row in (dense, rows["bm25"]):
         assert 0 < row["search_p50"] <= row["latency_p50"] <= row["latency_p95"] < 10

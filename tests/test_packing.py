@@ -264,19 +264,19 @@ def test_a_model_in_bfloat16_gives_vectors_in_fp32_near_its_own(name, packed):
 def test_a_model_in_fp32_may_compute_in_bfloat16_on_a_cpu(name, packed):
     """As it does on a GPU: weights and gradients in fp32, numbers near those of fp32, written-out attention or not."""
     found = {}
-    for mixed in (None, True):
+    for precision in (None, "bfloat16"):
         model = small_model(name, 3)
-        text_model = TextModel(model, "mean", 1, packed=packed, mixed=mixed)
-        assert text_model.precision == ("bfloat16" if mixed else "float32")
+        text_model = TextModel(model, "mean", 1, packed=packed, precision=precision)
+        assert text_model.precision == (precision or "float32")
         vectors = text_model.embed_all(texts(4))
         (vectors * torch.randn(vectors.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
         gradient = model.get_input_embeddings().weight.grad
         assert vectors.dtype == gradient.dtype == torch.float32
-        found[mixed] = vectors.detach(), gradient
+        found[precision] = vectors.detach(), gradient
     scale = found[None][0].abs().max()
-    difference = (found[True][0] - found[None][0]).abs().max() / scale
+    difference = (found["bfloat16"][0] - found[None][0]).abs().max() / scale
     assert 1e-6 < difference < BFLOAT16, "another precision, and not another model"
-    one, other = (torch.nn.functional.normalize(found[mixed][1].flatten(), dim=0) for mixed in (None, True))
+    one, other = (torch.nn.functional.normalize(gradient.flatten(), dim=0) for _, gradient in found.values())
     assert one @ other > 0.99
 
 

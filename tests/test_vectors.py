@@ -126,6 +126,31 @@ def test_another_model_instruction_or_side_is_encoded_anew(backbone, tmp_path, c
     assert sum(counted) == 250
 
 
+def test_another_precision_is_encoded_anew(backbone, tmp_path, counted):
+    output = tmp_path / "x.npy"
+    make = lambda precision: write_vectors(  # noqa: E731
+        backbone, "documents", blocks_of(DOCUMENTS), output, device="cpu", precision=precision
+    )
+    exact = make(None).array.copy()
+    # What a CPU computes in unasked.
+    assert make("float32").record["dtype"] == "float32"
+    assert sum(counted) == 50
+    found = make("bfloat16")
+    assert sum(counted) == 100
+    assert found.record["dtype"] == "bfloat16"
+    assert found.array.dtype == np.float32
+    assert 1e-6 < np.abs(found.array - exact).max() < 3e-2, "another precision, and not another model"
+    # Weights of 16 bits compute as they are, whatever is asked.
+    own = {"dtype": "bfloat16", "document_form": "joined", "append_eos": False}
+    (backbone / "biohicl_encoder.json").write_text(json.dumps(own))
+    as_they_are = make(None).array.copy()
+    assert make("float32").record["dtype"] == "bfloat16"
+    assert sum(counted) == 150
+    np.testing.assert_array_equal(
+        Encoder(backbone, "cpu", "float32").encode_documents(DOCUMENTS[:8], batch_size=8), as_they_are[:8]
+    )
+
+
 def test_killed_between_vectors_and_record_nothing_old_is_believed(backbone, tmp_path, monkeypatch):
     """Vectors of B under their name, and the kill before B's record: asked for A again, A is made."""
     output = tmp_path / "x.npy"

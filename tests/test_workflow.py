@@ -570,6 +570,19 @@ def test_other_draws_compare_again(copied):
     assert copied.jobs("all", overlays=[changed]) == COMPARED | SHOWN
 
 
+@readme_row(
+    "`evaluation.precision`",
+    "every text is encoded again; evaluations, comparisons, summary, report and catalog; what learns from an encoder's "
+    "vectors is trained again",
+)
+def test_another_precision_encodes_again(copied):
+    changed = overlay(copied.folder, {"evaluation": {"precision": "bfloat16"}})
+    planned = copied.jobs("all", overlays=[changed])
+    assert {"embed_documents", "embed_queries", "embed_sentences"} <= planned.keys()
+    assert COMPARED.items() <= planned.items()
+    assert not {"train_node", "fetch_benchmark", "evaluate_lexical"} & planned.keys()
+
+
 @readme_row("`exclude_benchmarks` of a selection", "the selection, and what is trained on it")
 def test_only_benchmarks_that_a_selection_excludes_are_its_inputs(copied):
     content = {"training": {"selections": {"abstracts": {"exclude_benchmarks": []}}}}

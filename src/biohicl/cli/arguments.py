@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from biohicl.encoder.folder import PRECISIONS
 from biohicl.errors import BioHiCLError
 
 Command = Callable[[argparse.Namespace], None]
@@ -113,6 +114,22 @@ def command(commands: Subcommands, name: str, run: Command, summary: str, detail
 def device_option(parser: argparse.ArgumentParser) -> None:
     """``--device``."""
     parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, or cuda")
+
+
+def encoding_options(parser: argparse.ArgumentParser) -> None:
+    """``--batch-size``, ``--precision`` and ``--device``, which :func:`encoding` gives on."""
+    parser.add_argument("--batch-size", type=positive, default=64, help="texts encoded at a time (default: 64)")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="what weights of 32 bits compute in (default: bfloat16 on a GPU, else float32)",
+    )
+    device_option(parser)
+
+
+def encoding(options: argparse.Namespace) -> dict[str, Any]:
+    """How texts are encoded, by name of the argument."""
+    return {name: getattr(options, name) for name in ("batch_size", "device", "precision")}
 
 
 def listed_files(record: Path) -> list[dict[str, Any]]:

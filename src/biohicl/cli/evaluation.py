@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from biohicl.cli.arguments import Subcommands, command, device_option, positive, settings, share
+from biohicl.cli.arguments import Subcommands, command, encoding, encoding_options, positive, settings, share
 
 
 def add_commands(commands: Subcommands) -> None:
@@ -37,8 +37,7 @@ def _add_embed(commands: Subcommands) -> None:
             lambda: blocks_of_texts(options.table, options.kind),
             options.output,
             task=options.task,
-            batch_size=options.batch_size,
-            device=options.device,
+            **encoding(options),
             others=options.others,
         )
         # Looked at just now, and found right: newer than what they were made from.
@@ -56,7 +55,6 @@ def _add_embed(commands: Subcommands) -> None:
     parser.add_argument("table", type=Path, metavar="TABLE", help="documents, queries or pairs .parquet")
     parser.add_argument("--as", dest="kind", choices=("documents", "queries", "sentences"), required=True)
     parser.add_argument("--task", default="", help="what is asked, for instructions with a place for it")
-    parser.add_argument("--batch-size", type=positive, default=64, help="texts encoded at a time (default: 64)")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.npy", help="and its record, FILE.json")
     parser.add_argument(
         "--others",
@@ -66,7 +64,7 @@ def _add_embed(commands: Subcommands) -> None:
         metavar="OTHER.npy",
         help="copied where they are of the same encoder and texts; those that are not there are passed over",
     )
-    device_option(parser)
+    encoding_options(parser)
 
 
 def _add_evaluate(commands: Subcommands) -> None:
@@ -79,12 +77,11 @@ def _add_evaluate(commands: Subcommands) -> None:
             options.output,
             split=options.split,
             system=options.system,
-            batch_size=options.batch_size,
             run_depth=options.run_depth,
             bm25={"k1": options.bm25_k1, "b": options.bm25_b},
             own_document=options.own_document,
             task=options.task,
-            device=options.device,
+            **encoding(options),
         )
         _print_metrics(metrics, options.json)
 
@@ -103,11 +100,10 @@ def _add_evaluate(commands: Subcommands) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--split", default="test", help="which qrels file (default: test)")
     parser.add_argument("--system", help="the model's name in the tables (default: its folder's)")
-    parser.add_argument("--batch-size", type=positive, default=64, help="texts encoded at a time (default: 64)")
     parser.add_argument("--task", default="", help="what is asked, for instructions with a place for it")
     _run_options(parser)
     _lexical_options(parser)
-    device_option(parser)
+    encoding_options(parser)
 
 
 def _add_evaluate_vectors(commands: Subcommands) -> None:
@@ -301,12 +297,11 @@ def _add_measure(commands: Subcommands) -> None:
             options.benchmark,
             options.vectors,
             options.output,
-            device=options.device,
             texts=options.texts,
             queries=options.queries,
-            batch_size=options.batch_size,
             task=options.task,
             bm25={"k1": options.bm25_k1, "b": options.bm25_b},
+            **encoding(options),
         )
 
     parser = command(
@@ -323,10 +318,9 @@ def _add_measure(commands: Subcommands) -> None:
     parser.add_argument("--texts", type=positive, default=256, help="documents whose encoding is timed (default: 256)")
     parser.add_argument("--task", default="", help="what is asked, for instructions with a place for it")
     parser.add_argument("--queries", type=positive, default=100, help="queries that are timed (default: 100)")
-    parser.add_argument("--batch-size", type=positive, default=64, help="texts encoded at a time (default: 64)")
     _lexical_options(parser)
     parser.add_argument("--output", type=Path, required=True)
-    device_option(parser)
+    encoding_options(parser)
 
 
 def _lexical_options(parser: argparse.ArgumentParser) -> None:

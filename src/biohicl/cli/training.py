@@ -6,7 +6,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from biohicl.cli.arguments import Subcommands, command, device_option, minutes, positive, settings, share
+from biohicl.cli.arguments import (
+    Subcommands,
+    command,
+    device_option,
+    encoding,
+    encoding_options,
+    minutes,
+    positive,
+    settings,
+    share,
+)
+from biohicl.encoder.folder import PRECISIONS
 
 
 def add_commands(commands: Subcommands) -> None:
@@ -252,7 +263,7 @@ def _add_train(commands: Subcommands) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=("float32", "bfloat16"),
+        choices=PRECISIONS,
         help="what the model computes in; weights, pooling and losses are float32 (default: bfloat16 on a GPU)",
     )
     device_option(parser)
@@ -287,9 +298,7 @@ def _add_encode(commands: Subcommands) -> None:
         from biohicl.encoder.vectors import record_of
         from biohicl.training.teacher import write_teacher
 
-        write_teacher(
-            options.encoder, options.tokens, options.views, options.output, options.batch_size, options.device
-        )
+        write_teacher(options.encoder, options.tokens, options.views, options.output, **encoding(options))
         for view in options.views:
             # Looked at just now, and found right: newer than what they were made from.
             file = options.output / f"{view}.npy"
@@ -312,11 +321,10 @@ def _add_encode(commands: Subcommands) -> None:
         default=["query", "passage"],
         help="columns of that table (default: query passage)",
     )
-    parser.add_argument("--batch-size", type=positive, default=64, help="texts encoded at a time (default: 64)")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="for VIEW.npy and its record, VIEW.json"
     )
-    device_option(parser)
+    encoding_options(parser)
 
 
 def _checked(block: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from biohicl.encoder.folder import (
     EncoderSettings,
+    Precision,
     Text,
     eos_id_of,
     load_model,
@@ -131,17 +132,21 @@ def prepared(settings: EncoderSettings, kind: Kind, texts: Sequence[Any], task: 
 
 
 class Encoder:
-    """An encoder folder, loaded."""
+    """An encoder folder, loaded.
 
-    def __init__(self, folder: Path, device: str = "auto") -> None:
+    ``precision``: what it computes in (:func:`~biohicl.encoder.folder.computed_in`).
+    """
+
+    def __init__(self, folder: Path, device: str = "auto", precision: Precision | None = None) -> None:
         from biohicl.encoder.packing import TextModel
 
         self.folder = folder
         self.settings = read_settings(folder)
         self.tokenizer = load_tokenizer(folder)
         self.model = load_model(folder, self.settings.dtype).to(pick_device(device))
-        self.text_model = TextModel(self.model, self.settings.pooling, pad_id_of(self.tokenizer))
-        self._device = device
+        pad_id = pad_id_of(self.tokenizer)
+        self.text_model = TextModel(self.model, self.settings.pooling, pad_id, precision=precision)
+        self._how = device, precision
 
     @property
     def dimension(self) -> int:
@@ -152,7 +157,7 @@ class Encoder:
     def passages(self) -> Encoder:
         """The encoder of documents: this one, or that of the subfolder passage/, loaded when it is asked for."""
         folder = passage_folder(self.folder)
-        return self if folder == self.folder else Encoder(folder, self._device)
+        return self if folder == self.folder else Encoder(folder, *self._how)
 
     def encode(
         self, texts: Sequence[Text], batch_size: int = 64, description: str = "encoding"
@@ -160,7 +165,7 @@ class Encoder:
         """Vectors (n, d), float32, in the order of ``texts``; unit length where the folder says so.
 
         Texts are taken as they are, without instructions: all plain ones, or all (title, text). They are batched by
-        length, so that little padding is computed. On a GPU the forward pass is in 16 bits.
+        length, so that little padding is computed.
         """
 
         def name(row: int) -> str:

@@ -24,6 +24,9 @@ Pooling = Literal["cls", "mean", "last"]
 Measure = Literal["cosine", "dot"]
 DocumentForm = Literal["joined", "pair"]
 Dtype = Literal["float32", "bfloat16", "float16"]
+# What weights of 32 bits compute in.
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # What a tokenizer takes: a text, or its two segments.
 Text = str | tuple[str, str]
 
@@ -383,3 +386,12 @@ def _quiet_transformers() -> None:
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def computed_in(dtype: str, device: str, precision: Precision | None) -> str:
+    """What the forward pass of weights of this ``dtype`` is computed in on a device (``cpu``, ``cuda``).
+
+    ``precision``: what was asked for; None: bfloat16 on a GPU, else float32. Weights of 16 bits compute as they are.
+    """
+    unasked = "bfloat16" if device == "cuda" else "float32"
+    return dtype if dtype != "float32" else precision or unasked

@@ -25,7 +25,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from biohicl.encoder.folder import OFFSET_POSITIONS, Pooling
+from biohicl.encoder.folder import OFFSET_POSITIONS, Pooling, Precision, computed_in
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -306,15 +306,20 @@ class Padded:
 class TextModel:
     """A transformer that embeds token lists: packed where it can, padded where not (or where ``packed`` is False).
 
-    ``mixed``: whether a model in fp32 computes in bf16 (its weights, pooling and all that follows stay fp32); None:
-    on a GPU.
+    ``precision``: what a model in fp32 computes in; None: bf16 on a GPU, else fp32. In bf16 its weights, pooling and
+    all that follows stay fp32.
     """
 
     def __init__(
-        self, model: PreTrainedModel, pooling: Pooling, pad_id: int, packed: bool = True, mixed: bool | None = None
+        self,
+        model: PreTrainedModel,
+        pooling: Pooling,
+        pad_id: int,
+        packed: bool = True,
+        precision: Precision | None = None,
     ) -> None:
         self.model = model
-        self.mixed = mixed
+        self._asked = precision
         self.pooling = pooling
         self.pad_id = pad_id
         self.attend = attention_for(model) if packed else None
@@ -331,10 +336,7 @@ class TextModel:
     @property
     def precision(self) -> str:
         """What the transformer computes in."""
-        mixed = self.model.device.type == "cuda" if self.mixed is None else self.mixed
-        return (
-            "bfloat16" if mixed and self.model.dtype == torch.float32 else str(self.model.dtype).removeprefix("torch.")
-        )
+        return computed_in(str(self.model.dtype).removeprefix("torch."), self.model.device.type, self._asked)
 
     def in_chunks(self, lengths: npt.NDArray[np.integer], budget: int | None = None) -> Iterator[npt.NDArray[np.int64]]:
         """Places of texts, longest first, in chunks that compute ``budget`` tokens at most, and at least one text.
@@ -363,7 +365,7 @@ class TextModel:
     def embed(self, batch: Packed | Padded) -> Tensor:
         """Embeddings (B, d) in fp32, not normalised, with gradients if they are on.
 
-        A model in fp32 runs in bf16 where ``mixed`` says so; one in 16 bits runs as it is, anywhere.
+        A model in fp32 runs in its ``precision``; one in 16 bits runs as it is, anywhere.
         """
         batch = batch.to(self.model.device)
         # A decoder would keep all keys and values for a next token.

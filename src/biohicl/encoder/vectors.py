@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from biohicl.encoder.embed import Encoder, Kind, Tokens, pick_device, prepared
 from biohicl.encoder.fetching import why_unavailable
-from biohicl.encoder.folder import Text, passage_folder, read_settings
+from biohicl.encoder.folder import Precision, Text, computed_in, passage_folder, read_settings
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say, track
 from biohicl.storage import read_json, sha256_of, whole_files, write_json
@@ -139,20 +139,21 @@ def write_vectors(
     task: str = "",
     batch_size: int = 64,
     device: str = "auto",
+    precision: Precision | None = None,
     ids: Sequence[str] | None = None,
     others: Iterable[Path] = (),
 ) -> Vectors:
     """Writes ``output`` (.npy) and its record, or leaves them where they are of the same encoder, way and texts.
 
     ``blocks``: gives the texts, ``TEXTS_OF_A_SHARD`` at a time, each time it is called. ``task``: for instructions with
-    a place for one. ``ids``: names of the texts for errors. ``others``: vectors that may be the same, as a chosen
-    model's and the candidate's that it is; they are copied where they are. Raises :class:`BioHiCLError` where a vector
-    is not finite.
+    a place for one. ``precision``: as :class:`~biohicl.encoder.embed.Encoder` takes it. ``ids``: names of the texts
+    for errors. ``others``: vectors that may be the same, as a chosen model's and the candidate's that it is; they are
+    copied where they are. Raises :class:`BioHiCLError` where a vector is not finite.
     """
     reason = why_unavailable(folder)
     if reason:
         return _write_nothing(output, reason)
-    return _write(_TextMaker(folder, kind, task, batch_size, device, ids), blocks, output, {}, others)
+    return _write(_TextMaker(folder, kind, task, batch_size, device, precision, ids), blocks, output, {}, others)
 
 
 def write_token_vectors(
@@ -163,13 +164,14 @@ def write_token_vectors(
     *,
     batch_size: int = 64,
     device: str = "auto",
+    precision: Precision | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> Vectors:
     """As :func:`write_vectors`, of token lists as they are; of length 1 where the encoder is compared by cosine.
 
     ``name``: what they are, for the log and for errors. ``facts``: more for the record; no reason to encode again.
     """
-    return _write(_TokenMaker(folder, name, batch_size, device), blocks, output, facts or {})
+    return _write(_TokenMaker(folder, name, batch_size, device, precision), blocks, output, facts or {})
 
 
 def _write(
@@ -249,13 +251,15 @@ class _Maker(ABC):
     # Whether vectors that the encoder does not bring to length 1 are.
     to_unit = False
 
-    def __init__(self, whole: Path, folder: Path, kind: str, batch_size: int, device: str) -> None:
+    def __init__(
+        self, whole: Path, folder: Path, kind: str, batch_size: int, device: str, precision: Precision | None
+    ) -> None:
         self.folder = folder
         self.kind = kind
         self.batch_size = batch_size
         self.settings = read_settings(folder)
         self.of_encoder = fingerprint(whole)
-        self._device = device
+        self._how = device, precision
         self.seconds, self.texts, self.tokens = 0.0, 0, 0
 
     @abstractmethod
@@ -272,12 +276,23 @@ class _Maker(ABC):
 
     @cached_property
     def device(self) -> str:
-        """``cpu`` or ``cuda``: they compute in different precisions."""
-        return pick_device(self._device).type
+        """``cpu`` or ``cuda``."""
+        return pick_device(self._how[0]).type
+
+    @cached_property
+    def dtype(self) -> str:
+        """What the forward pass is computed in."""
+        return computed_in(self.settings.dtype, self.device, self._how[1])
+
+    @property
+    def computed(self) -> str:
+        """The device, and the precision where it is not what the device computes in unasked."""
+        is_unasked = self.dtype == computed_in(self.settings.dtype, self.device, None)
+        return self.device if is_unasked else f"{self.device} {self.dtype}"
 
     @cached_property
     def encoder(self) -> Encoder:
-        return Encoder(self.folder, self._device)
+        return Encoder(self.folder, *self._how)
 
     def fill(
         self,
@@ -331,8 +346,7 @@ class _Maker(ABC):
             "similarity": self.settings.similarity,
             "unit": self.settings.normalize or self.to_unit,
             "device": self.device,
-            # On a GPU fp32 weights compute in bfloat16 (TextModel.embed).
-            "dtype": "bfloat16" if self.device == "cuda" and self.settings.dtype == "float32" else self.settings.dtype,
+            "dtype": self.dtype,
             "encoded": {"texts": self.texts, "tokens": self.tokens, "seconds": round(self.seconds, 3)},
             "versions": versions,
         }
@@ -342,16 +356,24 @@ class _TextMaker(_Maker):
     """Of texts of one kind, with the instruction for it."""
 
     def __init__(
-        self, folder: Path, kind: Kind, task: str, batch_size: int, device: str, ids: Sequence[str] | None
+        self,
+        folder: Path,
+        kind: Kind,
+        task: str,
+        batch_size: int,
+        device: str,
+        precision: Precision | None,
+        ids: Sequence[str] | None,
     ) -> None:
-        super().__init__(folder, passage_folder(folder) if kind == "documents" else folder, kind, batch_size, device)
+        used = passage_folder(folder) if kind == "documents" else folder
+        super().__init__(folder, used, kind, batch_size, device, precision)
         self.of_texts = kind
         self.task = task
         self.ids = ids
 
     def key(self, block: Sequence[Text]) -> str:
         settings = self.settings
-        how = f"{WAY} {self.of_encoder} {self.kind} {self.device} {settings.similarity}"
+        how = f"{WAY} {self.of_encoder} {self.kind} {self.computed} {settings.similarity}"
         digest = hashlib.sha256(how.encode())
         for text in prepared(settings, self.of_texts, block, self.task):
             for part in (text,) if isinstance(text, str) else text:
@@ -371,12 +393,12 @@ class _TextMaker(_Maker):
 class _TokenMaker(_Maker):
     """Of token lists; what they were made from is not asked, so that the same tokens have the same vectors."""
 
-    def __init__(self, folder: Path, name: str, batch_size: int, device: str) -> None:
-        super().__init__(folder, folder, name, batch_size, device)
+    def __init__(self, folder: Path, name: str, batch_size: int, device: str, precision: Precision | None) -> None:
+        super().__init__(folder, folder, name, batch_size, device, precision)
         self.to_unit = self.settings.similarity == "cosine" and not self.settings.normalize
 
     def key(self, block: Sequence[Tokens]) -> str:
-        digest = hashlib.sha256(f"{WAY} {self.of_encoder} tokens {self.device} {self.settings.similarity}".encode())
+        digest = hashlib.sha256(f"{WAY} {self.of_encoder} tokens {self.computed} {self.settings.similarity}".encode())
         for tokens in block:
             digest.update(f"{len(tokens)} ".encode() + np.asarray(tokens, dtype="<i4").tobytes())
         return digest.hexdigest()

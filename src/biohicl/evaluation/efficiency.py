@@ -26,6 +26,7 @@ import pyarrow as pa
 
 from biohicl.configuration.systems import LEXICAL
 from biohicl.encoder.fetching import why_unavailable
+from biohicl.encoder.folder import Precision
 from biohicl.encoder.vectors import Vectors
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.benchmarks import Retrieval, joined, read_benchmark
@@ -38,6 +39,7 @@ EFFICIENCY = pa.schema(
     [
         ("system", pa.string()),
         ("device", pa.string()),
+        ("precision", pa.string()),  # what the forward pass computes in; null of BM25
         ("machine", pa.string()),
         ("threads", pa.int32()),
         ("benchmark", pa.string()),
@@ -65,6 +67,7 @@ def measure(
     output: Path,
     *,
     device: str,
+    precision: Precision | None,
     texts: int,
     queries: int,
     batch_size: int,
@@ -81,11 +84,12 @@ def measure(
 
         if vectors is None:
             raise BioHiCLError("--vectors is needed: the documents' vectors, which biohicl embed writes")
-        row = measure_encoder(Path(model), vectors, benchmark, device, texts, queries, batch_size, task)
+        row = measure_encoder(Path(model), vectors, benchmark, device, precision, texts, queries, batch_size, task)
         where, threads = pick_device(device).type, torch.get_num_threads()
     named = {
         "system": system,
         "device": where,
+        "precision": row.pop("precision", None),
         "machine": _machine(where),
         "threads": threads,
         "benchmark": benchmark.name,
@@ -100,6 +104,7 @@ def measure_encoder(
     documents: Path,
     benchmark: Path,
     device: str,
+    precision: Precision | None,
     texts: int,
     queries: int,
     batch_size: int,
@@ -116,7 +121,7 @@ def measure_encoder(
     from biohicl.encoder.embed import Encoder
 
     content = _retrieval(benchmark)
-    encoder = Encoder(folder, device)
+    encoder = Encoder(folder, device, precision)
     passages = encoder.passages
     index = np.ascontiguousarray(Vectors(documents).comparable[0 : content.documents.num_rows])
     sample = list(islice((pair for block in content.blocks() for pair in block), texts))
@@ -139,6 +144,7 @@ def measure_encoder(
     models = {id(part.model): part.model for part in (encoder, passages)}.values()
     on_gpu = encoder.model.device.type == "cuda"
     return _row(content, latencies, searches) | {
+        "precision": encoder.text_model.precision,
         "parameters": sum(parameter.numel() for model in models for parameter in model.parameters()),
         "dimension": encoder.dimension,
         "index_bytes": 4.0 * encoder.dimension,

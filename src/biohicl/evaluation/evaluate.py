@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 
 from biohicl.configuration.systems import LEXICAL as BM25
 from biohicl.configuration.systems import METRICS
+from biohicl.encoder.folder import Precision
 from biohicl.encoder.vectors import TEXTS_OF_A_SHARD, Vectors, encoder_folder, write_vectors
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.benchmarks import RECORD, Retrieval, joined, read_benchmark
@@ -103,6 +104,7 @@ def evaluate(
     own_document: Own = "dropped",
     task: str = "",
     device: str = "auto",
+    precision: Precision | None = None,
 ) -> list[dict[str, Any]]:
     """Scores ``model`` (an encoder folder, a name on the hub, or ``bm25``); returns the rows of metrics.parquet.
 
@@ -110,23 +112,17 @@ def evaluate(
     """
     content = read_benchmark(benchmark, split)
     naming = naming_of(system or (model if model == BM25 else Path(model).name), benchmark, split)
+    encode = partial(write_vectors, task=task, batch_size=batch_size, device=device, precision=precision)
     if isinstance(content, Pairs):
         _refuse_lexical(model, benchmark)
-        vectors = write_vectors(
-            encoder_folder(model),
-            "sentences",
-            _in_shards([*content.first, *content.second]),
-            output / "vectors" / "sentences.npy",
-            task=task,
-            batch_size=batch_size,
-            device=device,
-        )
+        texts = _in_shards([*content.first, *content.second])
+        vectors = encode(encoder_folder(model), "sentences", texts, output / "vectors" / "sentences.npy")
         return write_pair_scores(similarities(vectors), content, naming, output)
     index_bytes = None
     if model == BM25:
         runs = lexical_runs(content, bm25, run_depth)
     else:
-        made = partial(write_vectors, encoder_folder(model), task=task, batch_size=batch_size, device=device)
+        made = partial(encode, encoder_folder(model))
         names = list(content.queries)
         folder = output / "vectors"
         documents = made("documents", content.blocks, folder / "documents.npy", ids=content.document_ids)

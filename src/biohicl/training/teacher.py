@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from biohicl.encoder.embed import Tokens
 from biohicl.encoder.fetching import why_unavailable
-from biohicl.encoder.folder import load_tokenizer, passage_folder, positions_of, read_settings
+from biohicl.encoder.folder import Precision, load_tokenizer, passage_folder, positions_of, read_settings
 from biohicl.encoder.vectors import TEXTS_OF_A_SHARD, Vectors, write_token_vectors
 from biohicl.errors import BioHiCLError
 from biohicl.ragged import Ragged
@@ -58,6 +58,7 @@ def write_teacher(
     output: Path,
     batch_size: int = 64,
     device: str = "auto",
+    precision: Precision | None = None,
 ) -> None:
     """Writes the vectors of ``views`` and their records to the folder ``output``.
 
@@ -74,6 +75,7 @@ def write_teacher(
             output / f"{view}.npy",
             batch_size=batch_size,
             device=device,
+            precision=precision,
             facts=facts,
         )
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 
 from biohicl.encoder.embed import pick_device, tokens_of
-from biohicl.encoder.folder import EncoderSettings, load_model, load_tokenizer, pad_id_of, read_settings
+from biohicl.encoder.folder import EncoderSettings, Precision, load_model, load_tokenizer, pad_id_of, read_settings
 from biohicl.encoder.packing import TextModel
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
@@ -59,8 +59,8 @@ class Options:
     compiled: bool | None = None
     # On a GPU: the same bits each time, at some cost.
     deterministic: bool = False
-    # What the forward pass computes in, bfloat16 or float32; None: bfloat16 on a GPU.
-    precision: str | None = None
+    # What the forward pass computes in; None: bfloat16 on a GPU, else float32.
+    precision: Precision | None = None
     checkpoint_minutes: float = 10.0
 
 
@@ -119,8 +119,8 @@ class Training:
         check_tokens(data, inputs, model, self.tokenizer, self.encoder)
         self.trainable = Trainable(model, settings["trainable"], settings["losses"])
         torch.manual_seed(settings["seed"] + ranks.rank)
-        mixed = None if options.precision is None else options.precision == "bfloat16"
-        self.model = TextModel(model, self.encoder.pooling, pad_id_of(self.tokenizer), mixed=mixed)
+        pad_id = pad_id_of(self.tokenizer)
+        self.model = TextModel(model, self.encoder.pooling, pad_id, precision=options.precision)
         self.data = data
         self.is_held_out = self._held_out(data)
         self.plan = self._planned(data)
