@@ -314,6 +314,7 @@ rule compare_systems:
         estimates="results/comparisons/{benchmark}/estimates.parquet",
         differences="results/comparisons/{benchmark}/differences.parquet",
         changes="results/comparisons/{benchmark}/rank_changes.parquet",
+        seeds="results/comparisons/{benchmark}/seeds.parquet",
     log:
         "logs/compare_systems/{benchmark}.log",
     benchmark:
@@ -324,9 +325,11 @@ rule compare_systems:
         systems=lambda wildcards: as_json(systems_on(wildcards.benchmark), sort_keys=False),
         overlaps=lambda wildcards: as_json(overlaps_of(wildcards.benchmark)),
         draws=f"--draws {CONFIG['evaluation']['draws']} --seed {CONFIG['evaluation']['seed']}",
+        # A function: its braces are no wildcards.
+        seeds=lambda wildcards: as_json(ABOUT["seeds"]),
     shell:
         "python -m biohicl --threads {threads} compare --benchmark resources/benchmarks/{wildcards.benchmark} "
-        "--systems {params.systems:q} --overlaps {params.overlaps:q} {params.draws} "
+        "--systems {params.systems:q} --overlaps {params.overlaps:q} --seeds {params.seeds:q} {params.draws} "
         "--output results/comparisons/{wildcards.benchmark} > {log} 2>&1"
 
 

@@ -67,7 +67,8 @@ def compared(tmp_path, benchmark):
     # What leaks: the only relevant document of q20, and one of two of q3.
     overlap = pl.DataFrame({"pmid": [1, 2, 2], "document_id": ["d20", "d3", "d3"]})
     overlap.write_parquet(tmp_path / "overlap.parquet")
-    compare(benchmark, systems, {"chosen": tmp_path / "overlap.parquet"}, tmp_path / "compared", 500, 1)
+    together = {"good": ["good", "same"], "gone": ["gone", "same"]}
+    compare(benchmark, systems, {"chosen": tmp_path / "overlap.parquet"}, tmp_path / "compared", 500, 1, together)
     return tmp_path / "compared"
 
 
@@ -151,6 +152,26 @@ def test_pairs_are_compared_without_leaked_sentences_too(tmp_path):
     assert (told["system"], told["reference"]) == ("good", "back") and told["p"] < 0.01
 
 
+def test_what_seeds_give_together_stands_against_their_reference(compared):
+    """Two that lie far apart: their mean, and an interval that knows how little two seeds tell of others."""
+    rows = {row["metric"]: row for row in pl.read_parquet(compared / "seeds.parquet").to_dicts()}
+    assert {row["recipe"] for row in rows.values()} == {"good"}, "of one system alone nothing is said"
+    assert {"nDCG@10", "MRR@10"} <= rows.keys()
+    for metric, row in rows.items():
+        alone = {
+            system: rows_of(compared, "estimates", condition="headline", metric=metric, system=system)["value"][0]
+            for system in ("good", "same", "back")
+        }
+        gains = [alone["good"] - alone["back"], alone["same"] - alone["back"]]
+        assert row["difference"] == pytest.approx(np.mean(gains))
+        assert row["of_seeds"] == pytest.approx(np.std(gains, ddof=1) / 2**0.5)
+        assert row["low"] <= row["difference"] <= row["high"]
+    # Student's t with one degree of freedom, or hardly more.
+    wide = rows["MRR@10"]
+    assert (wide["high"] - wide["difference"]) / wide["of_seeds"] > 8
+    assert wide["low"] < 0 < wide["high"] < wide["difference"] + wide["detectable"]
+
+
 # --- the score table --------------------------------------------------------------------------------------------------
 
 ABOUT = {
@@ -206,6 +227,8 @@ def test_what_was_left_out_is_told_with_the_reason(summed):
     seeds = pl.read_parquet(summed.with_name("seeds.parquet")).filter(metric="MRR@10").to_dicts()
     assert seeds[0]["mean"] == pytest.approx((0.875 + (1 / 3 + 1 / 4) / 2) / 2)
     assert seeds[0]["models"] == ["good", "same"]
+    assert seeds[0]["reference"] == "back"
+    assert f"; against back {seeds[0]['difference']:+.4f} [{seeds[0]['low']:+.4f}, {seeds[0]['high']:+.4f}]" in told
 
 
 def test_what_smaller_embeddings_cost_stands_below_the_table(summed):
@@ -224,7 +247,7 @@ def test_holm_counts_the_benchmarks_and_each_metric_by_itself(tmp_path, compared
     assert table["reference_p_holm"][0] == table["reference_p"][0]
     again = tmp_path / "again"
     again.mkdir()
-    for name in ("estimates", "differences", "rank_changes"):
+    for name in ("estimates", "differences", "rank_changes", "seeds"):
         pl.read_parquet(compared / f"{name}.parquet").with_columns(benchmark=pl.lit("twin")).write_parquet(
             again / f"{name}.parquet"
         )

@@ -23,6 +23,7 @@ from biohicl.evaluation.significance import (
     difference,
     estimate,
     holm,
+    mean_difference,
 )
 
 NAN = float("nan")
@@ -417,3 +418,31 @@ def test_what_holm_adjusts_below_a_level_is_what_he_rejects_at_it(p_values, leve
     adjusted = holm(p_values)
     assert {place for place, p in enumerate(adjusted) if p <= level} == rejected(p_values, level)
     assert all(p <= q <= 1 for p, q in zip(p_values, adjusted, strict=True))
+
+
+# --- several systems together -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mean", "spearman"])
+def test_the_mean_difference_of_one_is_its_difference(name):
+    draw = np.random.default_rng(4)
+    wanted = draw.normal(size=90)
+    statistic = Mean() if name == "mean" else Spearman(wanted)
+    one, other, reference = (wanted + draw.normal(scale=scale, size=90) for scale in (0.5, 0.8, 1.1))
+    told = difference(statistic, one, reference, 4000, 1)
+    by_system, drawn = mean_difference(statistic, [one], reference, 4000, 2)
+    assert by_system == pytest.approx([told.value])
+    assert np.percentile(drawn, [2.5, 97.5]) == pytest.approx([told.low, told.high], abs=0.02)
+    # Of two, the mean; in whatever order the units come.
+    both, drawn = mean_difference(statistic, [one, other], reference, 4000, 1)
+    alone = [difference(statistic, scores, reference, 10, 1).value for scores in (one, other)]
+    assert both == pytest.approx(alone)
+    assert drawn.mean() == pytest.approx(np.mean(alone), abs=0.01)
+    turned = Mean() if name == "mean" else Spearman(wanted[::-1])
+    _, again = mean_difference(turned, [one[::-1], other[::-1]], reference[::-1], 4000, 1)
+    np.testing.assert_array_equal(again, drawn)
+
+
+def test_the_mean_difference_is_of_the_same_units():
+    with pytest.raises(BioHiCLError, match="on the same units"):
+        mean_difference(Mean(), [[0.1, 0.2], [0.1]], [0.3, 0.4])

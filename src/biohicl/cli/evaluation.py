@@ -270,7 +270,8 @@ def _add_compare(commands: Subcommands) -> None:
 
         systems = {name: Evaluated(Path(row.pop("folder")), **row) for name, row in options.systems.items()}
         overlaps = {name: Path(path) for name, path in options.overlaps.items()}
-        compare(options.benchmark, systems, overlaps, options.output, options.draws, options.seed)
+        together = {name: list(models) for name, models in options.seeds.items()}
+        compare(options.benchmark, systems, overlaps, options.output, options.draws, options.seed, together)
 
     parser = command(
         commands, "compare", compare, "Intervals of all systems on one benchmark, and which differ by more than chance"
@@ -281,6 +282,9 @@ def _add_compare(commands: Subcommands) -> None:
     )
     parser.add_argument(
         "--overlaps", type=settings, default={}, help="JSON: selection to the table of shared documents"
+    )
+    parser.add_argument(
+        "--seeds", type=settings, default={}, help="JSON: systems that differ in their seed alone, by the first's name"
     )
     parser.add_argument("--draws", type=positive, default=10_000, help="of each interval and test (default: 10000)")
     parser.add_argument("--seed", type=int, default=1, help="of the draws (default: 1)")

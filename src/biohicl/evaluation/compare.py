@@ -6,6 +6,7 @@ Goes in: the evaluations of one benchmark, and which of its documents each model
 estimates.parquet    system, condition, metric: value with its 95 % interval over queries or pairs
 differences.parquet  system minus reference, by condition and metric: with interval and p-value
 rank_changes.parquet what compressing a system's embeddings does to its runs
+seeds.parquet        models that differ in their seed alone, together, minus what the first is compared with
 
 Besides the conditions of :mod:`biohicl.evaluation.evaluate` there is ``without documents of SELECTION`` for the models
 that were trained on it, their backbones and BM25, where it holds documents of the benchmark: these are taken from the
@@ -14,7 +15,7 @@ run and from the judgements, and queries that have no relevant document left are
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ from biohicl.evaluation.benchmarks import read_benchmark
 from biohicl.evaluation.fusion import read_run
 from biohicl.evaluation.metrics import per_query
 from biohicl.evaluation.retrieval import HEADLINE_CONDITION, Run
-from biohicl.evaluation.significance import Mean, Statistic, difference, estimate, value_of
+from biohicl.evaluation.seeds import gain_over_seeds
+from biohicl.evaluation.significance import Mean, Statistic, difference, estimate, mean_difference, value_of
 from biohicl.evaluation.similarity import statistics_of
 from biohicl.evaluation.sources import Pairs, Qrels
 from biohicl.progress import say
@@ -50,6 +52,20 @@ RANK_CHANGES = pa.schema(
         ("same_ten", pa.int64()),  # with the same ten documents, in any order
         ("same_order", pa.int64()),  # with the same ten in the same order
         ("overlap_of_ten", pa.float64()),  # mean share of the reference's ten that is kept
+    ]
+)
+SEEDS = pa.schema(
+    [
+        ("benchmark", pa.string()),
+        ("recipe", pa.string()),
+        ("models", pa.list_(pa.string())),
+        ("metric", pa.string()),
+        ("reference", pa.string()),
+        ("difference", pa.float64()),  # the mean over the models
+        *INTERVAL,  # over other queries (or pairs) and other seeds together
+        ("detectable", pa.float64()),  # what would be told from 0 in 8 of 10 tries
+        ("of_queries", pa.float64()),  # standard errors
+        ("of_seeds", pa.float64()),
     ]
 )
 # The scores of units by metric: of queries, with a mean; of pairs, with the statistics that need what people said.
@@ -75,8 +91,10 @@ def compare(
     output: Path,
     draws: int,
     seed: int,
+    seeds: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Writes the three tables. ``overlaps``: of each selection, the documents of the benchmark that it holds."""
+    """Writes the tables. ``overlaps``: of each selection, the documents of the benchmark that it holds. ``seeds``: the
+    systems that differ in their seed alone, by the name of the first."""
     content = read_benchmark(benchmark, with_texts=False)
     scored = {name: system for name, system in systems.items() if _has_scores(system.folder)}
     leaks = {
@@ -110,14 +128,42 @@ def compare(
                 told_of = {"difference": told.value, "low": told.low, "high": told.high, "p": told.p, "n": told.n}
                 differences.append(key | {"reference": reference} | told_of)
     changes = [_rank_changes(benchmark.name, name, scored) for name in variants]
+    gains = [
+        {"benchmark": benchmark.name, "recipe": recipe} | row
+        for recipe, models in (seeds or {}).items()
+        for row in _gains([name for name in models if name in scored], scored, conditions, draws, seed)
+    ]
     tables = {
         "estimates.parquet": pa.Table.from_pylist(estimates, ESTIMATES),
         "differences.parquet": pa.Table.from_pylist(differences, DIFFERENCES),
         "rank_changes.parquet": pa.Table.from_pylist(changes, RANK_CHANGES),
+        "seeds.parquet": pa.Table.from_pylist(gains, SEEDS),
     }
     with whole_files(*(output / name for name in tables)) as temporaries:
         for table, temporary in zip(tables.values(), temporaries, strict=True):
             write_parquet(table, temporary)
+
+
+def _gains(
+    models: Sequence[str],
+    systems: Mapping[str, Evaluated],
+    conditions: Mapping[str, Mapping[str, Units]],
+    draws: int,
+    seed: int,
+) -> Iterator[dict[str, Any]]:
+    """The rows of the models together, by metric, of all documents."""
+    units = conditions.get(HEADLINE_CONDITION, {})
+    reference = systems[models[0]].against if len(models) > 1 else None
+    if reference is None or reference not in units:
+        return
+    for metric, (statistic, theirs) in units[reference].items():
+        found = [[units[name][metric][1][unit] for unit in theirs] for name in models]
+        if not all(_is_defined(statistic, scores) for scores in (*found, list(theirs.values()))):
+            continue
+        by_seed, drawn = mean_difference(statistic, found, list(theirs.values()), draws, seed)
+        gain = vars(gain_over_seeds(by_seed, drawn, len(theirs)))
+        told = {"models": list(models), "metric": metric, "reference": reference, "difference": gain.pop("value")}
+        yield told | gain
 
 
 def _is_defined(statistic: Statistic, found: Sequence[float]) -> bool:

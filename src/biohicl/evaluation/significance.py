@@ -246,6 +246,33 @@ def difference(statistic: Statistic, found: Scores, reference: Scores, draws: in
     return compared
 
 
+def mean_difference(
+    statistic: Statistic, found: Sequence[Scores], reference: Scores, draws: int = DRAWS, seed: int = 0
+) -> tuple[Values, Values]:
+    """The statistic of each of several systems minus that of ``reference`` (S,), and the mean of these differences over
+    ``draws`` draws of the units, each (at most D,): draws in which one is not defined are left out.
+
+    ``found``: the scores (U,) of each system. Raises BioHiCLError where :func:`difference` does.
+    """
+    _check_draws(draws)
+    theirs = _finite(reference, "the reference's scores")
+    ours = [_finite(scores, "the system's scores") for scores in found]
+    for scores in ours:
+        _check_length(theirs, len(scores), "the reference's scores")
+    wanted = _wanted(statistic, len(theirs))
+    for scores, name in [(theirs, "the reference's scores"), *((scores, "the system's scores") for scores in ours)]:
+        _defined_value(statistic, scores, wanted, name)
+    wanted, theirs, *ours = _in_order(wanted, theirs, *ours)
+
+    def gaps_of(counts: Values) -> Values:
+        alone = statistic.of_counts(theirs, wanted, counts)
+        return np.stack([statistic.of_counts(scores, wanted, counts) - alone for scores in ours])
+
+    drawn = [gaps_of(counts).mean(axis=0) for counts in _resamples(len(theirs), draws, _generator(seed))]
+    means = np.concatenate(drawn)
+    return gaps_of(np.ones((len(theirs), 1)))[:, 0], means[~np.isnan(means)]
+
+
 @overload
 def holm(p_values: Sequence[float]) -> list[float]: ...
 @overload

@@ -3,20 +3,14 @@
 Goes in: for each training its folder and its scores on the development sets. Comes out: ablations.parquet (a row a
 cell), trainings.parquet (a row a training), ablations.svg, and ablations.txt, as a person reads it.
 
-A cell's gain is the mean, over seeds and development sets, of its nDCG@10 minus that of the base with the same seed.
-Its error has two parts: other queries (the bootstrap over queries of the gains' mean over seeds) and other seeds (the
-spread of the seeds' gains, divided by their number). Both variances are added, and the interval is that of a t
-distribution with Welch and Satterthwaite's degrees of freedom: with few seeds it is wide, as it has to be.
-
-Sources: Welch, Biometrika 1947; Satterthwaite, Biometrics Bulletin 1946; Bouthillier et al., Accounting for Variance in
-Machine Learning Benchmarks, MLSys 2021 (seeds and test items as separate sources of variance).
+A cell's gain is the mean, over seeds and development sets, of its nDCG@10 minus that of the base with the same seed,
+with an error of other queries and other seeds (:mod:`biohicl.evaluation.seeds`).
 """
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +20,7 @@ import polars as pl
 
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.retrieval import HEADLINE_CONDITION
+from biohicl.evaluation.seeds import Gain, gain_over_seeds
 from biohicl.figures import COLOURS, svg_text
 from biohicl.progress import say
 from biohicl.storage import whole_files, write_parquet
@@ -34,7 +29,6 @@ Values = npt.NDArray[np.float64]
 METRIC = "nDCG@10"
 # Draws of the queries; the error of a bootstrap's variance is about 1 % then.
 DRAWS = 5_000
-LEVEL, POWER = 0.95, 0.8
 TRAININGS = {
     "cell": pl.String,
     "seed": pl.Int64,
@@ -45,26 +39,8 @@ TRAININGS = {
 }
 
 
-@dataclass(frozen=True)
-class Gain:
-    """A cell minus the base: ``value``, its 95 % interval, and what difference the error would show in 8 of 10 tries.
-
-    ``of_queries``, ``of_seeds``: the standard errors that these two leave. None with a single seed, which tells nothing
-    of others: the interval is then of other queries alone.
-    """
-
-    value: float
-    low: float
-    high: float
-    detectable: float
-    of_queries: float
-    of_seeds: float | None
-
-
 def gain_of(gains: Mapping[str, Values], seed: int = 0) -> Gain:
     """``gains``: by development set, (S, Q) differences of a cell and the base by seed and query. Sets count alike."""
-    from scipy.stats import norm, t
-
     generator = np.random.Generator(np.random.PCG64(seed))
     by_seed = np.mean([values.mean(axis=1) for values in gains.values()], axis=0)
     drawn = np.zeros(DRAWS)
@@ -72,20 +48,7 @@ def gain_of(gains: Mapping[str, Values], seed: int = 0) -> Gain:
         of_query = values.mean(axis=0)
         picks = generator.integers(0, len(of_query), size=(DRAWS, len(of_query)))
         drawn += of_query[picks].mean(axis=1) / len(gains)
-    seeds, of_queries = len(by_seed), float(drawn.var())
-    fewest = min(values.shape[1] for values in gains.values())
-    of_seeds = float(by_seed.var(ddof=1) / seeds) if seeds > 1 else None
-    variance = of_queries + (of_seeds or 0.0)
-    freedom = float(fewest - 1)
-    if of_seeds and variance > 0:
-        freedom = variance**2 / (of_seeds**2 / (seeds - 1) + of_queries**2 / (fewest - 1))
-    error = variance**0.5
-    reach = float(t.ppf((1 + LEVEL) / 2, freedom)) * error
-    value = float(by_seed.mean())
-    detectable = reach + float(norm.ppf(POWER)) * error
-    return Gain(
-        value, value - reach, value + reach, detectable, of_queries**0.5, None if of_seeds is None else of_seeds**0.5
-    )
+    return gain_over_seeds(by_seed, drawn, min(values.shape[1] for values in gains.values()))
 
 
 def write_ablations(
