@@ -1,6 +1,7 @@
 """What the recipes' batches hold beside texts and titles: own queries, hard negatives, a teacher's vectors."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -64,6 +65,61 @@ def test_a_text_with_a_query_of_its_own_is_read_without_the_query(asking):
     assert names > 3
 
 
+def readings(data, row, loss):
+    """The ways in which a right answer of this loss may be read: without one of its own queries, where it has any."""
+    document, passage = (data.tokens[view].rows([row])[0].tolist() for view in ("document", "passage"))
+    if loss == "title_abstract":
+        return [passage]
+    own = data.queries
+    numbers = range(own.first[row], own.first[row + 1])
+    cut = [passage if KINDS[own.kinds[n]] in ("name", "synonym") else without(document, own.spans[n]) for n in numbers]
+    return cut or [document]
+
+
+def without(document, span):
+    return document[: span[0]] + document[span[1] :]
+
+
+def test_a_wrong_answer_is_read_as_a_right_one(asking):
+    """A text cannot be told for wrong by words that right ones are read without."""
+    own, draw = asking.data.queries, np.random.default_rng(0)
+    document, passage = np.arange(90), np.arange(40)
+    # Of concepts, whose queries are all names, those without a synonym too.
+    names = replace(own, kinds=np.full(len(own.kinds), KINDS.index("synonym")))
+    for row in range(12):
+        assert names.as_answer(row, document, passage, draw).tolist() == passage.tolist()
+        found = own.as_answer(row, document, passage, draw).tolist()
+        numbers = [int(n) for n in range(own.first[row], own.first[row + 1])]
+        cut = [
+            passage.tolist() if KINDS[own.kinds[n]] == "synonym" else without(document.tolist(), own.spans[n])
+            for n in numbers
+        ]
+        assert found in (cut or [document.tolist()])
+
+
+def test_who_is_right_is_left_out_before_the_nearest_are_drawn(asking):
+    data = asking.data
+    wanted = data.targets.of(np.arange(len(data)), torch.device("cpu")).numpy()
+    rows, nearest = np.array([4, 9, 4, 0]), data.negatives["bm25"]
+    found = asking.preparer._wrong(rows, nearest, 8)
+    for row, others in zip(rows, found, strict=True):
+        near = nearest.rows([row])[0][:8].tolist()
+        assert others.tolist() == [n for n in near if n != row and wanted[row, n] <= HARD["max_similarity"]]
+    assert 0 < sum(map(len, found)) < 4 * 8
+
+
+def test_what_masks_texts_of_the_batch_masks_hard_negatives_too(asking):
+    data = asking.data
+    texts = np.arange(30)
+    wanted = data.targets.of(texts, torch.device("cpu"))[:10]
+    target = asking.preparer._masking(texts, 10, 0.2, ())
+    hard = target[:, 10:]
+    is_right = wanted[:, 10:] > HARD["max_similarity"]
+    torch.testing.assert_close(hard, torch.where(is_right, 2.0, wanted[:, 10:]))
+    assert ((hard > 0.2) & (hard < 1)).any(), "more SimL than is masked, and no right answer"
+    assert (asking.preparer._masking(texts, 10, None, ())[:, 10:] > 0).equal(is_right)
+
+
 def test_hard_negatives_are_the_nearest_of_the_batch_and_none_is_right(asking):
     data = asking.data
     wanted = data.targets.of(np.arange(len(data)), torch.device("cpu")).numpy()
@@ -77,8 +133,7 @@ def test_hard_negatives_are_the_nearest_of_the_batch_and_none_is_right(asking):
             near = {
                 int(n) for row in own for source in ("bm25", "siblings") for n in data.negatives[source].rows([row])[0]
             }
-            view = "passage" if loss == "title_abstract" else "document"
-            by_tokens = {tuple(data.tokens[view].rows([n])[0].tolist()): n for n in near}
+            by_tokens = {tuple(read): n for n in near for read in readings(data, n, loss)}
             rows = np.array([by_tokens[tuple(lists[item])] for item in extras])
             assert len(extras) > len(own), "about three a query"
             target = batch.targets[loss].numpy()

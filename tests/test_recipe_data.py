@@ -303,6 +303,54 @@ def test_texts_of_files_are_rows_once_and_none_is_a_benchmarks(benchmarks, tmp_p
     assert asked[file, "1-1"] == [("two", "Other")]
 
 
+def test_a_text_that_stands_in_several_places_is_one_row_and_no_wrong_answer_of_itself(benchmarks, tmp_path):
+    rows = [
+        {
+            "query": "one",
+            "text": "A text.",
+            "negatives": ["A wrong one.", "The first document says  little of ANYTHING at all."],
+        },
+        {
+            "query": "two",
+            "text": "A second one, which nobody asks for in any split whatever.",
+            "negatives": ["a TEXT."],
+        },
+        {"query": "one", "text": "A wrong one."},
+    ]
+    lines(tmp_path / "mine.jsonl", rows)
+    file = str(tmp_path / "mine.jsonl")
+    table, queries, _ = select_pairs(tmp_path, benchmarks, benchmarks=["asked"], files=[file])
+    assert table.select("source", "document_id").rows() == [
+        *(("asked", name) for name in "abc"),
+        (file, "1"),
+        (file, "1-1"),
+    ]
+    assert asked_of(queries)["asked", "b"] == [("two", "Answer")]
+    # As the file names them; a text of the file is that of the benchmark.
+    assert table["wrong_answers"].to_list() == [[], [3], [], [0, 4], []]
+    write_negatives(tmp_path / "mine.parquet", tmp_path / "negatives.parquet", queries=tmp_path / "queries.parquet")
+    found = pl.read_parquet(tmp_path / "negatives.parquet")
+    # The wrong one answers the same query elsewhere.
+    assert found["given"].to_list() == [[], [3], [], [0], []]
+    # Whoever is not asked for has none by BM25.
+    asked = [bool(own) for own in queries["queries"].to_list()]
+    assert asked == [True, True, True, True, True]
+    assert 4 not in found["bm25"][3]
+
+
+def test_wrong_answers_of_pairs_are_the_nearest_to_their_queries(tmp_path):
+    """Not to the answer: a query shares no word with it here, and all of them with another text."""
+    rows = [
+        {"query": "zinc in soil", "text": "Trace metals of fields were measured.", "negatives": []},
+        {"query": "other things", "text": "Soil may have zinc in it."},
+        {"query": "more things", "text": "Metals of fields, traced."},
+    ]
+    lines(tmp_path / "mine.jsonl", rows)
+    select_pairs(tmp_path, tmp_path / "none", files=[str(tmp_path / "mine.jsonl")])
+    write_negatives(tmp_path / "mine.parquet", tmp_path / "negatives.parquet", queries=tmp_path / "queries.parquet")
+    assert pl.read_parquet(tmp_path / "negatives.parquet")["bm25"][0].to_list() == [1]
+
+
 @pytest.mark.parametrize(
     ("second", "said"),
     [

@@ -12,6 +12,8 @@ LABEL_LOSSES = (
 )
 
 
+# Where hard negatives come from: a table's columns, and a node's settings.
+NEGATIVES_BY = ("bm25", "siblings", "given")
 # The losses of queries; a text of a batch has one query at most.
 QUERY_LOSSES = {"title_abstract", "heading_abstract", "query_text"}
 # The keys of a node that name what it is made from, by its step; a list of names, a name, or null.
@@ -105,7 +107,7 @@ def reads_labels(node: Mapping[str, Any]) -> bool:
 def has_negatives(node: Mapping[str, Any]) -> bool:
     """Whether the queries of a node's training get hard negatives."""
     negatives = node.get("negatives", {})
-    return bool(negatives.get("bm25") or negatives.get("siblings"))
+    return any(negatives.get(source) for source in NEGATIVES_BY)
 
 
 def node_settings(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ and the targets of its losses, on the device.
 Each citation of a batch is read once, as one text: its abstract where its title is to find it (``title_abstract``),
 without the words of its own query where that is (``query_text``), else title and abstract. Beside that, it has one
 query at most: its title, some of its headings, or one of its own queries. Hard negatives of a query are texts of other
-citations, read as its own is; they belong to no citation of the batch, and are read for their loss alone.
+citations, read as its own is (without a query of their own, too); they belong to no citation of the batch, and are read
+for their loss alone.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ from torch import Tensor
 
 from biohicl.encoder.packing import Packed, Padded, TextModel
 from biohicl.errors import BioHiCLError
+from biohicl.ragged import Ragged
 from biohicl.training.data import TrainingData
 from biohicl.training.losses import LOSSES
 from biohicl.training.plan import Plan
 
 AHEAD = 2
+# Hard negatives are drawn from the nearest that are no right answers; so many times those wanted are looked at.
+LOOKED_AT = 4
 Places = npt.NDArray[np.int64]
 
 
@@ -138,7 +142,7 @@ class Preparer:
         extras: dict[str, Places] = {}
         for name, found in hard.items():
             extras[name] = np.arange(len(items), len(items) + len(found))
-            items += tokens["passage" if name == "title_abstract" else "document"].rows(found)
+            items += self._wrong_answers(name, found, draw)
         taught, vectors = self._taught(rows, views, titled)
         lengths = np.array([len(item) for item in items])
         dealt = _dealt(lengths, self.world)
@@ -158,13 +162,23 @@ class Preparer:
             step, rows, titled, headed, asked, dealt, chunks, orders, targets, positives, tokens_of_all, seconds
         )
 
+    def _wrong_answers(self, loss: str, rows: Places, draw: np.random.Generator) -> list[Any]:
+        """The tokens of these rows, as the right answers of this loss are read."""
+        passages, documents = (self.data.tokens[view].rows(rows) for view in ("passage", "document"))
+        if loss == "title_abstract":
+            return list(passages)
+        if loss != "query_text" or self.data.queries is None:
+            return list(documents)
+        texts = zip(rows, documents, passages, strict=True)
+        return [self.data.queries.as_answer(int(row), document, passage, draw) for row, document, passage in texts]
+
     def _hard_negatives(
         self, rows: Places, places: Mapping[str, Places], draw: np.random.Generator
     ) -> dict[str, Places]:
         """By loss, the rows of the selection that its queries get as wrong answers, each once.
 
-        Of each query's nearest, by each source, twice as many as it gets are drawn from. Those with too much SimL to
-        the query's own text, or of the same number, are none of its.
+        Those with too much SimL to the query's own text, or of the same number, are none of its. Of the nearest of the
+        others, by each source, twice as many as it gets are drawn from.
         """
         counts = {name: self.negatives[name] for name in self.data.negatives}
         if not counts:
@@ -173,18 +187,23 @@ class Preparer:
         for loss, own in places.items():
             if loss not in self.losses or not len(own):
                 continue
-            pairs = [
-                (int(row), int(other))
+            chosen = [
+                _drawn(others, count, draw)
                 for source, count in counts.items()
-                for row in rows[own]
-                for other in _drawn(self.data.negatives[source].rows(np.array([row]))[0], count, draw)
+                for others in self._wrong(rows[own], self.data.negatives[source], LOOKED_AT * count)
             ]
-            one, other = (np.array(side, dtype=np.int64) for side in (zip(*pairs, strict=True) if pairs else ((), ())))
-            kept = self.data.numbers[one] != self.data.numbers[other]
-            if self.data.targets is not None and len(one):
-                kept &= self.data.targets.similarity_of_pairs(one, other) <= self.negatives["max_similarity"]
-            found[loss] = np.unique(other[kept])
+            found[loss] = np.unique(np.concatenate([rows[:0], *chosen]))
         return found
+
+    def _wrong(self, rows: Places, nearest: Ragged, most: int) -> list[Places]:
+        """Of the first ``most`` that are nearest to each row, those that are no right answer to it, nearest first."""
+        lists = [others[:most].astype(np.int64) for others in nearest.rows(rows)]
+        one, other = np.repeat(rows, list(map(len, lists))), np.concatenate([rows[:0], *lists])
+        kept = self.data.numbers[one] != self.data.numbers[other]
+        if self.data.targets is not None and len(one):
+            kept &= self.data.targets.similarity_of_pairs(one, other) <= self.negatives["max_similarity"]
+        ends = np.cumsum(list(map(len, lists)))[:-1]
+        return [others[is_kept] for others, is_kept in zip(lists, np.split(kept, ends), strict=True)]
 
     def _taught(self, rows: Places, views: npt.NDArray[np.object_], titled: Places) -> tuple[Places, Tensor | None]:
         """The items, texts and titles, that the teacher has vectors of, and these vectors, of length 1."""
@@ -306,7 +325,8 @@ class Preparer:
             if mask_above is not None:
                 target = similarity.clone()
             if len(texts) > count:
-                target[:, count:] = torch.where(similarity[:, count:] > self.negatives["max_similarity"], 2.0, 0.0)
+                is_right = similarity[:, count:] > self.negatives["max_similarity"]
+                target[:, count:] = torch.where(is_right, 2.0, target[:, count:])
         return torch.where(torch.from_numpy(right).to(self.device), 2.0, target)
 
     def ahead(self, first: int, last: int) -> Iterator[tuple[Batch, float]]:
@@ -366,7 +386,7 @@ def _hand_over(batch: Batch, device: torch.device) -> None:
         tensor.record_stream(current)
 
 
-def _drawn(nearest: npt.NDArray[np.int32], count: int, draw: np.random.Generator) -> npt.NDArray[np.int32]:
+def _drawn(nearest: Places, count: int, draw: np.random.Generator) -> Places:
     """``count`` of the first twice as many, in their order."""
     some = nearest[: 2 * count]
     return some if len(some) <= count else np.asarray(draw.choice(some, count, replace=False))

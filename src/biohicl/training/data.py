@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from biohicl.configuration import node_settings
+from biohicl.configuration.derived import NEGATIVES_BY
 from biohicl.encoder.folder import EncoderSettings, positions_of
 from biohicl.errors import BioHiCLError
 from biohicl.mesh.label_counts import read_label_counts
@@ -172,7 +173,7 @@ def _teacher(inputs: Inputs, keys: str) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def _negatives(inputs: Inputs, settings: Mapping[str, Any], keys: pa.Table) -> dict[str, Ragged]:
-    counts = {name: settings.get("negatives", {}).get(name, 0) for name in ("bm25", "siblings")}
+    counts = {name: settings.get("negatives", {}).get(name, 0) for name in NEGATIVES_BY}
     wanted = [name for name, count in counts.items() if count]
     if not wanted:
         return {}
@@ -180,6 +181,9 @@ def _negatives(inputs: Inputs, settings: Mapping[str, Any], keys: pa.Table) -> d
         raise BioHiCLError("negatives of a node are rows of a table; name it with --negatives")
     table = pq.read_table(inputs.negatives)
     check_same_rows(keys, inputs.tokens, table, inputs.negatives)
+    missing = [name for name in wanted if name not in table.column_names]
+    if missing:
+        raise BioHiCLError(f"{inputs.negatives}: has no column {missing[0]}; make it again: biohicl negatives")
     found = {name: Ragged.of(table[name]) for name in wanted}
     for name, rows in found.items():
         if len(rows.values) and not 0 <= rows.values.min() <= rows.values.max() < len(rows):

@@ -3,8 +3,10 @@
 Goes in: a selection, the release's hierarchy where it has headings, the queries of pairs. Comes out: the key columns,
 and for each row rows of the selection, counted from 0, nearest first:
 
-bm25      those that BM25 finds for the row's title (where it has none, for its text) among all titles with abstracts
+bm25      those that BM25 finds, among all titles with abstracts, for the row's title (where it has none, for its text);
+          of pairs, for the row's labelled queries
 siblings  of the nearest 300 of these, those that lack one of the row's headings, and have another under the same parent
+given     of pairs, those that a file names as wrong answers to the row's queries, in no order
 
 Left out are the row itself, rows of the same descriptor, and rows that a labelled query of the row is a query of too.
 Memory is that of the index and of one row's scores.
@@ -21,6 +23,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from biohicl.configuration.derived import NEGATIVES_BY
 from biohicl.errors import BioHiCLError
 from biohicl.lexical import LexicalIndex
 from biohicl.mesh.label_sets import MAJOR_CHECK_TAG, MINOR_CHECK_TAG, LabelSets
@@ -29,7 +32,7 @@ from biohicl.progress import say, track
 from biohicl.ragged import Ragged
 from biohicl.storage import write_parquet
 from biohicl.training.labels import labels_of
-from biohicl.training.rows import KEYS, kind_of, with_key
+from biohicl.training.rows import GIVEN, KEYS, kind_of, with_key
 
 # BM25's saturation and length normalisation, as config.yaml has them for evaluation; not taken from there, so that what
 # is scored otherwise trains nothing anew.
@@ -44,7 +47,7 @@ def write_negatives(selection: Path, output: Path, hierarchy: Path | None = None
     """Writes the hard negatives of each row of ``selection``.
 
     ``hierarchy``: the release's; without it no row has siblings. ``queries``: the table of the selection's queries, for
-    pairs, whose documents may answer the same query.
+    pairs, whose documents are asked for by them, and may answer the same one.
     """
     table = pl.read_parquet(selection)
     kind = kind_of(table.columns, selection)
@@ -56,20 +59,31 @@ def write_negatives(selection: Path, output: Path, hierarchy: Path | None = None
         if hierarchy is None:
             raise BioHiCLError(f"{selection}: its rows have headings; name their hierarchy with --hierarchy")
         siblings = Siblings.of(table.select("descriptor_uis", "majors"), hierarchy)
-    together = _together(table, kind, queries)
+    words = _queries_of_pairs(table, queries) if kind == "pairs" else None
+    together = _together(table, kind, words)
     found: list[npt.NDArray[np.int32]] = []
     beside: list[npt.NDArray[np.int32]] = []
+    given: list[npt.NDArray[np.int32]] = []
+    named = table[GIVEN].to_list() if GIVEN in table.columns else [[]] * table.height
     asked = [title if title.strip() else abstract for title, abstract in zip(titles, abstracts, strict=True)]
+    if words is not None:
+        # Who is not asked for needs no wrong answers.
+        asked = [" ".join(own) for own in words]
     for row, near in enumerate(track(nearest(asked, texts), len(asked), f"negatives of {selection.stem}", "rows")):
         others = near[(near != row) & ~np.isin(near, together.get(row, ()))][:LOOKED_AT]
         found.append(others[:NEGATIVES].astype(np.int32))
         kept = others[siblings.are(row, others)] if siblings else others[:0]
         beside.append(kept[:NEGATIVES].astype(np.int32))
-    schema = with_key(key, ("bm25", pa.list_(pa.int32())), ("siblings", pa.list_(pa.int32())))
+        wrong = np.array(named[row], dtype=np.int32)
+        given.append(wrong[(wrong != row) & ~np.isin(wrong, together.get(row, ()))][:NEGATIVES])
+    schema = with_key(key, *((source, pa.list_(pa.int32())) for source in NEGATIVES_BY))
     columns = {name: table[name].to_arrow().cast(key.field(name).type) for name in key.names}
-    write_parquet(pa.table({**columns, "bm25": found, "siblings": beside}, schema=schema), output)
-    means = [np.mean([len(rows) for rows in lists]) for lists in (found, beside)]
-    say(f"{table.height:,} rows: {means[0]:.1f} negatives by BM25 each, {means[1]:.1f} with a heading beside their own")
+    write_parquet(pa.table({**columns, "bm25": found, "siblings": beside, "given": given}, schema=schema), output)
+    means = [np.mean([len(rows) for rows in lists]) for lists in (found, beside, given)]
+    say(
+        f"{table.height:,} rows: {means[0]:.1f} negatives by BM25 each, {means[1]:.1f} with a heading beside their "
+        f"own, {means[2]:.1f} that are given"
+    )
 
 
 def nearest(queries: Sequence[str], texts: Sequence[str]) -> Iterator[Rows]:
@@ -151,7 +165,17 @@ def _without_tags(direct: LabelSets) -> Ragged:
     return Ragged(direct.ids.values[kept], before[direct.ids.offsets])
 
 
-def _together(table: pl.DataFrame, kind: str, queries: Path | None) -> dict[int, Rows]:
+def _queries_of_pairs(table: pl.DataFrame, queries: Path | None) -> list[list[str]]:
+    """The labelled queries of each row."""
+    if queries is None:
+        raise BioHiCLError("several documents may answer one labelled query; name the table with --queries")
+    asked = pl.read_parquet(queries)
+    if not asked.select(KEYS["pairs"].names).equals(table.select(KEYS["pairs"].names)):
+        raise BioHiCLError(f"{queries}: is not of the same selection; make it again: biohicl select-pairs")
+    return [[query["text"] for query in own] for own in asked["queries"].to_list()]
+
+
+def _together(table: pl.DataFrame, kind: str, queries: list[list[str]] | None) -> dict[int, Rows]:
     """For a row the others that answer what it answers: of the same descriptor, or of the same labelled query."""
     if kind == "citations":
         return {}
@@ -159,14 +183,11 @@ def _together(table: pl.DataFrame, kind: str, queries: Path | None) -> dict[int,
         named = table.select("descriptor_ui").with_row_index("row")
         groups = named.group_by("descriptor_ui").agg("row")["row"].to_list()
     else:
-        if queries is None:
-            raise BioHiCLError("several documents may answer one labelled query; name the table with --queries")
-        asked = pl.read_parquet(queries)
-        if not asked.select(KEYS[kind].names).equals(table.select(KEYS[kind].names)):
-            raise BioHiCLError(f"{queries}: is not of the same selection; make it again: biohicl select-pairs")
-        of_rows = asked.select("queries").with_row_index("row").explode("queries").drop_nulls("queries")
-        words = of_rows.select("row", pl.col("queries").struct.field("text"))
-        groups = words.group_by("text").agg("row")["row"].to_list()
+        holders: dict[str, list[int]] = {}
+        for row, own in enumerate(queries or ()):
+            for query in dict.fromkeys(own):
+                holders.setdefault(query, []).append(row)
+        groups = list(holders.values())
     found: dict[int, set[int]] = {}
     for rows in groups:
         for row in rows if len(rows) > 1 else ():

@@ -73,6 +73,15 @@ class OwnQueries:
         start, end = self.spans[query]
         return np.concatenate([document[:start], document[end:]])
 
+    def as_answer(
+        self, text: int, document: npt.NDArray[np.int32], passage: npt.NDArray[np.int32], draw: np.random.Generator
+    ) -> npt.NDArray[Any]:
+        """The tokens of a text as one that such a query is to find is read, for one that is a wrong answer: without the
+        words of a query of its own, or, among names, without its own name. Else the two could be told by that."""
+        if self.usable[text]:
+            return self.left_of(self.draw(text, draw), document, passage)
+        return passage if len(self.kinds) and np.isin(self.kinds, list(NAMES_OF_TEXTS)).all() else document
+
     def shared(self, texts: npt.NDArray[np.integer], queries: Sequence[int]) -> npt.NDArray[np.bool_]:
         """(Q, T): whether text j has query i, word for word, among its own; the queries are their owners' too."""
         found = np.zeros((len(queries), len(texts)), dtype=bool)

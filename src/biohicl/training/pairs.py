@@ -5,9 +5,10 @@ Comes out: a selection, a row a document (source, document_id, title, abstract);
 documents of files that are left out for being a benchmark's.
 
 Every document of a benchmark is a row, and so is every text of a file, right answer or not: those without a query are
-found as hard negatives. ``source`` is the benchmark's name, or the file as it is named; the ``document_id`` in a file
-is the line of the text, and for its negatives the line and a number ("12-1"). A text that stands in files several
-times is one row, that of its first place; its title is the first that it is given.
+hard negatives, of the queries that a file names them for or BM25 finds them for. ``source`` is the benchmark's name, or
+the file as it is named; the ``document_id`` in a file is the line of the text, and for its negatives the line and a
+number ("12-1"). A text that stands there several times, in files or benchmarks, is one row, that of its first place;
+its title is the first that it is given.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from biohicl.json_lines import records_of, text_of
 from biohicl.leakage.benchmark_texts import BenchmarkTexts
 from biohicl.progress import say
 from biohicl.storage import read_json, whole_files, write_parquet
-from biohicl.training.rows import KEYS, queries_table, with_key
+from biohicl.training.rows import GIVEN, KEYS, queries_table, with_key
 from biohicl.training.selection import EXCLUDED, GIVEN_KEY, TEXTS_KEY, texts_hash, texts_to_exclude
 
 PAIRS = with_key(
     KEYS["pairs"],
     ("title", pa.string()),  # "" where there is none
     ("abstract", pa.string()),  # the document's text
+    (GIVEN, pa.list_(pa.int32())),  # the rows, from 0, that a file names as wrong answers to this one's queries
 )
 # What of a benchmark is read.
 TABLES = ("documents", "training/queries", "training/qrels")
@@ -46,6 +48,12 @@ class Document:
     title: str
     text: str
     queries: list[dict[str, Any]] = field(default_factory=list)
+    wrong: list[Document] = field(default_factory=list)
+
+    @property
+    def words(self) -> str:
+        """What makes it the same text as another: its words, without regard to case."""
+        return " ".join((self.text or self.title).casefold().split())
 
     def add(self, query: str, task: str) -> None:
         """``query``, once."""
@@ -72,14 +80,15 @@ def write_pairs(
     query.
     """
     named = f"training.pairs.{output.stem}"
-    rows: list[Document] = []
+    of_benchmarks: list[Document] = []
     for name in settings["benchmarks"]:
-        rows += _of_benchmark(name, benchmarks / name, tasks.get(name) or settings["task"], named)
+        of_benchmarks += _of_benchmark(name, benchmarks / name, tasks.get(name) or settings["task"], named)
     of_files = _of_files(settings["files"], settings["task"])
     files = texts_to_exclude(settings["exclude_benchmarks"], benchmarks, named)
     left_out = _found(of_files, files)
     known = set(zip(left_out["source"], left_out["document_id"], strict=True))
-    rows += [document for document in of_files if (document.source, document.document_id) not in known]
+    rows = _each_once([*of_benchmarks, *(text for text in of_files if (text.source, text.document_id) not in known)])
+    place = {document.words: row for row, document in enumerate(rows)}
     with_query = sum(bool(document.queries) for document in rows)
     if settings["exclude_benchmarks"]:
         say(f"{len(known):,} texts of files are documents of {', '.join(settings['exclude_benchmarks'])}, and left out")
@@ -93,6 +102,8 @@ def write_pairs(
         "document_id": [document.document_id for document in rows],
         "title": [document.title for document in rows],
         "abstract": [document.text for document in rows],
+        # Those that are left out are no rows.
+        GIVEN: [sorted({place[text.words] for text in document.wrong if text.words in place}) for document in rows],
     }
     table = pa.table(columns, schema=PAIRS)
     read = [*files.values(), *tables_read(settings["benchmarks"], benchmarks)]
@@ -139,6 +150,20 @@ def _of_benchmark(name: str, folder: Path, task: str, named: str) -> list[Docume
     return list(documents.values())
 
 
+def _each_once(documents: Sequence[Document]) -> list[Document]:
+    """The first of each text, with the queries and wrong answers of all."""
+    found: dict[str, Document] = {}
+    for document in documents:
+        first = found.setdefault(document.words, document)
+        if first is document:
+            continue
+        first.title = first.title or document.title
+        for query in document.queries:
+            first.add(query["text"], query["task"])
+        first.wrong += document.wrong
+    return list(found.values())
+
+
 def _of_files(files: Sequence[str], task: str) -> list[Document]:
     """The texts of files of a JSON object a line: query, text, and perhaps title, negatives and task."""
     found: dict[str, Document] = {}
@@ -157,7 +182,7 @@ def _of_files(files: Sequence[str], task: str) -> list[Document]:
             right.add(query, own_task)
             for number, negative in enumerate(negatives, start=1):
                 wrong = _full(file, line, {f"negatives {number}": negative}, f"negatives {number}")
-                found.setdefault(wrong, Document(name, f"{line}-{number}", "", wrong))
+                right.wrong.append(found.setdefault(wrong, Document(name, f"{line}-{number}", "", wrong)))
         if not lines:
             raise BioHiCLError(f"{file}: holds no pairs; a JSON object a line with query and text is needed")
     return list(found.values())

@@ -22,6 +22,8 @@ KEYS: dict[str, pa.Schema] = {
     "concepts": pa.schema([("descriptor_ui", pa.string()), ("description_kind", pa.string())]),
     "pairs": pa.schema([("source", pa.string()), ("document_id", pa.string())]),
 }
+# The column of a selection of pairs with the rows that are wrong answers to a row's queries.
+GIVEN = "wrong_answers"
 # What a query is. Their numbers in tables of tokens: 0, 1, 2 and so on, in this order.
 # conclusion, section: words of a citation; name, synonym: of a descriptor; labelled: one that people gave the document.
 QUERY_KINDS = ("conclusion", "section", "name", "synonym", "labelled")
