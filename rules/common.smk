@@ -212,7 +212,6 @@ RETRIEVAL_BENCHMARKS = [name for name, block in CONFIG["benchmarks"].items() if 
 TRAINABLE_BENCHMARKS = [name for name in RETRIEVAL_BENCHMARKS if CONFIG["benchmarks"][name]["training"]]
 PAIR_BENCHMARKS = [name for name, block in CONFIG["benchmarks"].items() if block["kind"] == "similarity"]
 BENCHMARKS = CONFIG["evaluation"]["benchmarks"]
-TUNED_ON = CONFIG["evaluation"]["tuned_on"]
 # What `efficiency` times, and on what: CPU always, a GPU where there is one.
 TIMED_ON = CONFIG["evaluation"]["efficiency"]["benchmark"] or next(
     (name for name in BENCHMARKS if name in RETRIEVAL_BENCHMARKS), None
@@ -234,9 +233,18 @@ def evaluations(kind):
 
 EVALUATIONS = evaluations("retrieval") + evaluations("similarity")
 
+# Systems that were trained here, or are made of one that was.
+MADE_OF_MODELS = ("model", "hybrid", "variant")
 # What the summary has to know of the configuration, in the order of its tables.
 ABOUT = {
-    "systems": {name: {"role": system.role, "against": system.against} for name, system in SYSTEMS.items()},
+    "systems": {
+        name: {
+            "role": system.role,
+            "against": system.against,
+            "seen": configuration.seen_by(CONFIG, system.of or name) if system.role in MADE_OF_MODELS else [],
+        }
+        for name, system in SYSTEMS.items()
+    },
     "benchmarks": {
         name: {
             "headline": configuration.headline_of(CONFIG["benchmarks"][name]),

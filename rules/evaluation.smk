@@ -161,9 +161,9 @@ rule evaluate_lexical:
 rule tune_hybrids:
     """How to join a dense system with BM25, chosen on development queries."""
     input:
-        dense=expand("results/development/{{system}}/{benchmark}/run.parquet", benchmark=TUNED_ON),
-        lexical=expand("results/development/bm25/{benchmark}/run.parquet", benchmark=TUNED_ON),
-        qrels=expand("resources/benchmarks/{benchmark}/development/qrels.parquet", benchmark=TUNED_ON),
+        dense=tuned_on("results/development/{system}/{benchmark}/run.parquet"),
+        lexical=tuned_on("results/development/bm25/{benchmark}/run.parquet"),
+        qrels=tuned_on("resources/benchmarks/{benchmark}/development/qrels.parquet"),
     output:
         "results/development/{system}/hybrids.json",
     log:

@@ -117,6 +117,13 @@ def evaluations_of_benchmark(wildcards):
     ]
 
 
+def tuned_on(pattern):
+    """Of a system, the files of the benchmarks that its hybrids are tuned on."""
+    return lambda wildcards: expand(
+        pattern, system=wildcards.system, benchmark=configuration.tuned_on(CONFIG, wildcards.system)
+    )
+
+
 def systems_on(benchmark):
     """What compare has to know of each system that is scored on the benchmark."""
     return {

@@ -146,6 +146,18 @@ def test_backbones_with_buffers_that_transformers_no_longer_stores_are_read(enco
         np.testing.assert_allclose(found[name], (weights(node)[name] + value) / 2, rtol=1e-6)
 
 
+def test_how_vectors_are_compared_does_not_part_a_node_from_its_backbone(encoder, tmp_path):
+    """A node is compared by cosines; the backbone it is mixed with may be by dot products, of vectors as they come."""
+    node, backbone = encoder("node", 1), encoder("backbone", 2)
+    write_settings(EncoderSettings("mean", False, 64, similarity="dot"), backbone, 32)
+    write_average([node], tmp_path / "mean", backbone, 0.25)
+    settings = read_settings(tmp_path / "mean")
+    assert (settings.normalize, settings.similarity) == (True, "cosine")
+    name = "encoder.layer.0.output.dense.weight"
+    expected = 0.25 * weights(node)[name] + 0.75 * weights(backbone)[name]
+    np.testing.assert_allclose(weights(tmp_path / "mean")[name], expected, rtol=1e-6, atol=1e-8)
+
+
 def test_what_does_not_belong_together_is_named(encoder, tokenizer, tmp_path):
     one = encoder("one", 1)
     cases = {}
@@ -154,9 +166,6 @@ def test_what_does_not_belong_together_is_named(encoder, tokenizer, tmp_path):
     asking = encoder("instructed", 2)
     write_settings(EncoderSettings("mean", True, 64, query_instruction="find: "), asking, 32)
     cases["instructed: its query_instruction is 'find: '"] = asking
-    plain = encoder("plain", 2)
-    write_settings(EncoderSettings("mean", False, 64), plain, 32)
-    cases["plain: its normalize is False"] = plain
     swapped = encoder("swapped", 2)
     for file in letters_tokenizer(tmp_path / "backwards", -1).iterdir():
         shutil.copy(file, swapped)

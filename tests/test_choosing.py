@@ -187,11 +187,12 @@ def test_where_all_lose_too_much_it_is_said_aloud(models, tmp_path, capsys):
     )
 
 
-def test_without_pairs_the_best_found_is_chosen(models, tmp_path):
+def test_without_pairs_the_best_found_is_chosen(models, tmp_path, capsys):
     assert (
         write_choice(models, models[0], tmp_path / "scores", Sets(["one", "two"]), 0.0, tmp_path / "best").chosen
         == "third"
     )
+    assert "chosen by nDCG@10 alone: development.similarity names no pairs" in capsys.readouterr().err
 
 
 def test_nothing_is_chosen_by_nothing(models, tmp_path):

@@ -219,6 +219,17 @@ def test_marks_stand_where_a_difference_is_significant_and_nowhere_else(summed):
     assert cells["good"].startswith("0.8750 [0.")
 
 
+def test_what_was_trained_on_a_benchmarks_queries_is_marked(tmp_path, summed, compared):
+    assert "trained on this benchmark" not in score_text(summed)
+    metrics = sorted((tmp_path / "evaluation").glob("*/bench/metrics.parquet"))
+    systems = ABOUT["systems"] | {"same": ABOUT["systems"]["same"] | {"seen": ["bench"]}}
+    write_summary(metrics, [compared], About(**ABOUT | {"systems": systems}), {}, {}, tmp_path / "marked")
+    cells = {row[0]: row[2] for row in score_rows(tmp_path / "marked/summary.parquet")[1]}
+    assert cells["same"].split("] ")[1] == "*▽"
+    assert "*" not in cells["good"]
+    assert "*: trained on this benchmark's own training queries" in score_text(tmp_path / "marked/summary.parquet")
+
+
 def test_what_was_left_out_is_told_with_the_reason(summed):
     told = score_text(summed)
     assert "left out: benchmark lost: nowhere: no such folder" in told

@@ -62,6 +62,10 @@ MISTAKES = {
     "ablations: {of: defualt}": "ablations.of: 'defualt' is not a training of `nodes`; did you mean 'default'?",
     "ablations: {of: default, factors: {loss: {mse: {losses: {msee: {}}}}}}": "nodes.ablation.loss.mse.1.losses.msee: unknown key",
     "ablations: {of: default, factors: {loss: {mse: 3}}}": "ablations.factors.loss.mse: a mapping of a node's keys is needed",
+    "ablations: {of: biohicl-base}": "ablations.of: 'biohicl-base' has no loss soft_targets, and ablations.with",
+    "models: [bmretriever]\nevaluation: {tuned_on: [scifact]}": "evaluation.tuned_on: bmretriever was trained on these "
+    "splits of scifact",
+    f"nodes: {{{'x' * 161}: {{like: default}}}}": "is a name of 161 letters; at most 160 fit",
     "ablations: {of: default, seeds: [1, 1]}": "ablations.seeds: found a list [1, 1], but each entry may stand there once only",
     "ablations: {of: default, factors: 3}": "ablations.factors: found 3, but a mapping of keys to values is needed",
     "ablations: {of: default, factors: {loss: 3}}": "ablations.factors.loss: found 3, but a mapping",
@@ -276,6 +280,47 @@ def test_systems_stand_in_the_order_of_the_table_with_what_they_are_compared_wit
         "default",
         "medcpt",
     ]
+
+
+def test_hybrids_are_tuned_on_what_the_model_has_not_seen(tmp_path):
+    config = load(tmp_path, "models: [bmretriever, default]")
+    assert config["evaluation"]["tuned_on"] == ["nfcorpus", "scifact"]
+    assert configuration.tuned_on(config, "bmretriever") == ["nfcorpus"], "its split to choose by is another"
+    assert configuration.tuned_on(config, "default") == ["nfcorpus", "scifact"]
+    assert configuration.seen_by(config, "bmretriever") == ["nfcorpus", "scifact"]
+    assert configuration.seen_by(config, "default") == configuration.seen_by(config, "bge-base") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            "nodes: {default: {start: bge-large}}",
+            "ablations.factors.phases.concepts: starts from bge-base, and the base from bge-large: that would compare "
+            "backbones. Give biolord-1.names the start bge-large, or take the level out (null)",
+        ),
+        (
+            "ablations: {factors: {phases: null, start: {large: {start: bge-large}}}}",
+            "ablations.factors.start.large: starts from bge-large, and the base from bge-base: that would compare "
+            "backbones. Give it the start bge-base, or take the level out (null)",
+        ),
+        (
+            "ablations: {of: bmretriever, with: {losses: {soft_targets: null}}, factors: {loss: null, weight: null, "
+            "ancestors: null, check_tags: null, trainable: null, phases: null}}\n"
+            "development: {retrieval: [scifact]}",
+            "ablations: base: is trained on the split of scifact that development.retrieval compares by; take one of "
+            "the two out",
+        ),
+        ("nodes: {default: {start: bge-large}, biolord-1.names: {start: bge-large}}", None),
+    ],
+)
+def test_ablations_compare_neither_backbones_nor_what_was_trained_on(tmp_path, content, said):
+    assert configuration.unfair(load(tmp_path, content)) == said
+
+
+def test_every_combination_of_the_shipped_factors_has_a_name(tmp_path):
+    config = load(tmp_path, "ablations: {grid: all, seeds: [1]}")
+    assert len(configuration.cells_of(config)) == 7 * 4 * 2 * 2 * 2 * 2
 
 
 def test_models_that_differ_in_seeds_alone_are_one_recipe(tmp_path):

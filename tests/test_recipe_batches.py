@@ -5,14 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from biohicl.errors import BioHiCLError
 from biohicl.training.plan import snapshot_steps
 from biohicl.training.rows import QUERY_KINDS as KINDS
+from biohicl.training.teacher import keys_of
 from biohicl.training.train import Options
-from trainings import CPU, EVERY_LOSS, node, own_tables, run, training
+from trainings import CPU, EVERY_LOSS, inputs_of, node, own_tables, run, training
 
 ASKING = {
     "title_abstract": {"weight": 1.0, "temperature": 0.05, "share": 0.4, "mask_above": None},
@@ -203,8 +205,6 @@ def test_only_texts_with_queries_are_planned_where_nothing_else_is_read(made, tm
 
 
 def test_tables_of_another_selection_or_reading_are_refused(made, tmp_path):
-    import pyarrow.parquet as pq
-
     block = node(made[1], losses=ASKING, negatives=HARD)
     tables = own_tables(made, tmp_path)
     with pytest.raises(BioHiCLError, match="name their table of tokens with --queries"):
@@ -288,3 +288,17 @@ def test_the_measures_of_development_ask_with_titles(made, asking):
     pmids = pl.read_parquet(made[0] / "results/training/selections/abstracts.parquet")["pmid"]
     assert asking.data.numbers.tolist() == pmids.to_list()
     assert CPU.precision is None
+
+
+def test_a_teacher_of_another_width_is_refused_before_the_first_step(made, tmp_path):
+    block = node(made[1], losses={"title_abstract": {"share": 1.0}, "teacher_vectors": {}})
+    tokens = pq.read_table(inputs_of(made).tokens)
+    folder = tmp_path / "teacher"
+    folder.mkdir()
+    np.save(folder / "query.npy", np.ones((tokens.num_rows, 48), np.float32))
+    record = {"keys": keys_of(tokens), "encoder": "x", "rows": tokens.num_rows, "dimension": 48}
+    (folder / "query.json").write_text(json.dumps(record))
+    with pytest.raises(
+        BioHiCLError, match=r"query vectors have 48 numbers, and those of .* 128; encode with a model of"
+    ):
+        training(made, block, tmp_path, teacher=folder)

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from biohicl.storage import read_json
-from conftest import ROOT, overlay
+from conftest import ROOT, Workflow, overlay
+from test_workflow import planned_inputs, what_scores
 
 TRAINED = {
     "start": "sample-bert",
@@ -68,6 +69,22 @@ def recipes(folder):
             "seeds": [1],
         },
     }
+
+
+def test_the_recipes_and_their_ablations_see_nothing_that_scores(tmp_path, sample):
+    """Concepts, pairs, hard negatives, teachers, the choice of a share: all that stands above the models of each."""
+    (tmp_path / "resources").mkdir()
+    (tmp_path / "resources/sample").symlink_to(sample)
+    workflow = Workflow(tmp_path, overlay(tmp_path, recipes(tmp_path)))
+    models = [f"results/models/{name}" for name in ("biohicl-base", "biolord", "bmretriever", "default", "best")]
+    jobs = planned_inputs(workflow, *models, "ablations")
+    rules = {rule for rule, _ in jobs}
+    assert {"select_concepts", "select_pairs", "negatives", "synthesize", "encode_node", "select_node"} <= rules
+    read = {name for _, inputs in jobs for name in inputs}
+    assert "resources/benchmarks/sample-retrieval/training/queries.parquet" in read
+    assert "results/development/best.0.5/sample-dev-pairs/metrics.parquet" in read
+    assert any(name.startswith("results/development/ablation.tree.flat.1/") for name in read)
+    assert what_scores(jobs) == set()
 
 
 @pytest.mark.long(240)

@@ -12,7 +12,7 @@ derived      what follows from a checked configuration for nodes and files
 systems      the systems under test, and what each is compared with
 """
 
-from biohicl.configuration.ablations import cells_of, nodes_of_cell
+from biohicl.configuration.ablations import cells_of, nodes_of_cell, unfair
 from biohicl.configuration.derived import (
     LABEL_LOSSES,
     ancestry_of,
@@ -23,8 +23,10 @@ from biohicl.configuration.derived import (
     node_settings,
     parents_of,
     reads_labels,
+    seen_by,
     selections_of,
     trained_on,
+    tuned_on,
 )
 from biohicl.configuration.reading import load, resolve, resolve_node
 from biohicl.configuration.systems import (
@@ -56,7 +58,10 @@ __all__ = [
     "resolve",
     "resolve_node",
     "seed_groups",
+    "seen_by",
     "selections_of",
     "systems_of",
     "trained_on",
+    "tuned_on",
+    "unfair",
 ]

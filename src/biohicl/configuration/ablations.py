@@ -11,6 +11,7 @@ from itertools import product
 from typing import Any
 
 from biohicl.configuration.copies import Overlay
+from biohicl.configuration.derived import chain_of, trained_on
 from biohicl.configuration.schema import ConfigKeyError, nearest
 
 BASE = "base"
@@ -49,6 +50,32 @@ def nodes_of_cell(config: Mapping[str, Any], cell: str) -> dict[int, str]:
     return {seed: f"{PREFIX}.{cell}.{seed}" for seed in seeds}
 
 
+def unfair(config: Mapping[str, Any]) -> str | None:
+    """Why the cells of a checked configuration cannot be compared; None where they can.
+
+    All trainings have to start from one backbone, or backbones would be compared; and none may have been trained on
+    what it is scored on.
+    """
+    first = None
+    for cell, levels in cells_of(config).items():
+        where = "ablations.factors." + cell if len(levels) == 1 else f"ablations: {cell}"
+        for node in nodes_of_cell(config, cell).values():
+            *_, start, backbone = chain_of(config, node)
+            first = first or backbone
+            if backbone != first:
+                return (
+                    f"{where}: starts from {backbone}, and the base from {first}: that would compare backbones. Give "
+                    f"{'it' if start == node else start} the start {first}, or take the level out (null)"
+                )
+            for benchmark in trained_on(config, node):
+                if benchmark in config["development"]["retrieval"]:
+                    return (
+                        f"{where}: is trained on the split of {benchmark} that development.retrieval compares by; take "
+                        "one of the two out"
+                    )
+    return None
+
+
 def with_ablations(config: dict[str, Any], copy: Callable[[Any], Any], overlay: Overlay) -> dict[str, Any]:
     """``config``, not completed yet, with the nodes of its cells."""
     block, nodes = config.get("ablations"), config.get("nodes")
@@ -68,7 +95,15 @@ def with_ablations(config: dict[str, Any], copy: Callable[[Any], Any], overlay: 
             if name in nodes:
                 raise ConfigKeyError(("nodes", name), "is the name of a training of `ablations`; rename it")
             node = copy(base)
-            overlay(node, block.get("with") or {})
+            changes = block.get("with") or {}
+            for loss, terms in (changes.get("losses") or {}).items():
+                if terms is not None and loss not in (base.get("losses") or {}):
+                    raise ConfigKeyError(
+                        ("ablations", "of"),
+                        f"'{block['of']}' has no loss {loss}, and ablations.with would add it to every training; write "
+                        f"with: {{losses: {{{loss}: null}}}}, or name it in a level of a factor",
+                    )
+            overlay(node, changes)
             for factor, level in levels.items():
                 change = block["factors"][factor][level]
                 if not isinstance(change, dict):

@@ -67,12 +67,24 @@ def selections_of(config: Mapping[str, Any], system: str) -> list[str]:
 
 def trained_on(config: Mapping[str, Any], system: str) -> list[str]:
     """The benchmarks whose development split a model, or what it is made from, was trained on."""
-    pairs = config["training"]["pairs"]
-    named = (
-        name for selection in selections_of(config, system) for name in pairs.get(selection, {}).get("benchmarks", ())
-    )
-    blocks = {name: config["benchmarks"][name] for name in named}
+    blocks = {name: config["benchmarks"][name] for name in seen_by(config, system)}
     return [name for name, block in blocks.items() if block["training"] == block["development"]]
+
+
+def seen_by(config: Mapping[str, Any], system: str) -> list[str]:
+    """The benchmarks of whose queries a model, or what it is made from, was trained on a split: never the one that
+    scores, but queries of the same kind over the same documents."""
+    pairs = config["training"]["pairs"]
+    named = [
+        name for selection in selections_of(config, system) for name in pairs.get(selection, {}).get("benchmarks", ())
+    ]
+    return list(dict.fromkeys(named))
+
+
+def tuned_on(config: Mapping[str, Any], system: str) -> list[str]:
+    """The benchmarks on whose development split a system's hybrids are tuned: none that it was trained on."""
+    trained = trained_on(config, system)
+    return [name for name in config["evaluation"]["tuned_on"] if name not in trained]
 
 
 def with_mixtures(config: Mapping[str, Any]) -> dict[str, Any]:

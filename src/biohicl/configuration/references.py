@@ -17,6 +17,7 @@ from biohicl.configuration.derived import (
     parents_of,
     reads_labels,
     trained_on,
+    tuned_on,
 )
 from biohicl.configuration.schema import ConfigKeyError, Key, nearest
 from biohicl.configuration.systems import METRICS
@@ -278,6 +279,13 @@ def _check_evaluation(config: Mapping[str, Any]) -> None:
         if benchmarks[benchmark]["development"] is None:
             raise ConfigKeyError(
                 ("evaluation", "tuned_on", place), f"benchmarks.{benchmark} names no development split; take it out"
+            )
+    for model in config["models"] if any(evaluation["hybrids"].values()) else ():
+        if evaluation["tuned_on"] and not tuned_on(config, model):
+            raise ConfigKeyError(
+                ("evaluation", "tuned_on"),
+                f"{model} was trained on these splits of {', '.join(evaluation['tuned_on'])}, and hybrids are tuned on "
+                "what has not been seen: name another benchmark, or none ([]) for their usual values",
             )
     if (timed := evaluation["efficiency"]["benchmark"]) is not None:
         retrieval = [name for name, block in benchmarks.items() if block["kind"] == "retrieval"]

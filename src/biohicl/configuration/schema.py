@@ -48,6 +48,10 @@ def check_schema(config: dict[str, Any], schema: dict[str, Any], derived: Collec
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
         raise ConfigKeyError((*key, missing), "this key is missing and has no default")
+    if error.validator == "maxLength" and "propertyNames" in error.absolute_schema_path:
+        raise ConfigKeyError(
+            (*key, error.instance), f"is a name of {len(error.instance)} letters; at most {error.validator_value} fit"
+        )
     if error.validator == "propertyNames" or "propertyNames" in error.absolute_schema_path:
         raise ConfigKeyError(
             (*key, error.instance),

@@ -214,6 +214,8 @@ def _tell(
             f"warning: EVERY candidate loses more than {max_loss:g} of {reference_name}'s {PAIR_METRIC}: "
             f"{choice.chosen}, which loses least, is taken, whatever its {RETRIEVAL_METRIC}"
         )
+    if reference.precision is None:
+        say(f"chosen by {RETRIEVAL_METRIC} alone: development.similarity names no pairs whose {PAIR_METRIC} is kept")
     say(f"chosen: {choice.chosen}")
 
 

@@ -17,7 +17,7 @@ from biohicl.errors import BioHiCLError
 from biohicl.figures import COLOURS, svg_text
 from biohicl.progress import say
 from biohicl.pubmed.quarantine import quarantined
-from biohicl.report.summary import LEGEND, score_rows, variant_rows
+from biohicl.report.summary import legend_of, score_rows, variant_rows
 from biohicl.storage import read_json, whole_files
 
 # For print, beside the colours.
@@ -54,7 +54,7 @@ def write_report(
         version=biohicl.__version__,
         header=header,
         rows=rows,
-        legend=LEGEND,
+        legend=legend_of(summary),
         full=pl.read_parquet(summary).to_dicts(),
         variants=variant_rows(summary.with_name("variants.parquet")),
         seeds=pl.read_parquet(summary.with_name("seeds.parquet")).to_dicts(),

@@ -35,6 +35,8 @@ LEGEND = (
     "△ ▽: above, below BM25.",
     "Marks are given at 5 %, by a paired randomisation test, with Holm's method over the benchmarks.",
 )
+SEEN = "*"
+LEGEND_SEEN = f"{SEEN}: trained on this benchmark's own training queries, over the same documents."
 KEY = ["benchmark", "system", "condition", "metric"]
 SEEDS: dict[str, Any] = {"recipe": pl.String, "models": pl.List(pl.String), "benchmark": pl.String, "metric": pl.String}
 SEEDS |= dict.fromkeys(("mean", "standard_deviation", "lowest", "highest"), pl.Float64)
@@ -83,6 +85,10 @@ def write_summary(
         role=pl.col("system").replace_strict({name: row["role"] for name, row in about.systems.items()}),
         texts=pl.col("benchmark").replace_strict({name: row["texts"] for name, row in about.benchmarks.items()}),
         headline=pl.col("metric") == pl.col("benchmark").replace_strict(headlines),
+        # Trained on queries of the benchmark; not on those that score.
+        seen=pl.struct("system", "benchmark").map_elements(
+            lambda row: row["benchmark"] in about.systems[row["system"]].get("seen", ()), return_dtype=pl.Boolean
+        ),
     )
     against = {name: row["against"] for name, row in about.systems.items()}
     adjusted = _adjusted(differences, headlines)
@@ -108,6 +114,7 @@ def write_summary(
         "own_document",
         "metric",
         "headline",
+        "seen",
     ]
     table = table.select(*first, pl.exclude(first))
     tables = {
@@ -152,7 +159,12 @@ def score_text(summary: Path) -> str:
             f"standard deviation {row['standard_deviation']:.4f}, {row['lowest']:.4f} to {row['highest']:.4f}"
             + (_gain(row) if row["difference"] is not None else "")
         )
-    return "\n".join([*parts, "", *LEGEND])
+    return "\n".join([*parts, "", *legend_of(summary)])
+
+
+def legend_of(summary: Path) -> list[str]:
+    """What the table's marks mean, of those that may stand there."""
+    return [*LEGEND, *([LEGEND_SEEN] if pl.read_parquet(summary, columns=["seen"])["seen"].any() else [])]
 
 
 def _gain(row: Mapping[str, Any]) -> str:
@@ -181,7 +193,7 @@ def _variant_lines(variants: Path) -> list[str]:
 
 
 def _cell(row: Mapping[str, Any]) -> str:
-    marks = "".join(
+    marks = (SEEN if row["seen"] else "") + "".join(
         MARKS[prefix, 1 if row[f"{prefix}_difference"] > 0 else -1]
         for prefix in ("reference", LEXICAL)
         if row[f"{prefix}_p_holm"] is not None and row[f"{prefix}_p_holm"] < SIGNIFICANT

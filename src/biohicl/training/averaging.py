@@ -38,6 +38,8 @@ ARCHITECTURE = (
     *("model_type", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "hidden_act"),
     *("hidden_activation", "layer_norm_eps", "rms_norm_eps", "position_embedding_type", "pad_token_id"),
 )
+# A node is compared by cosines, whatever its backbone is.
+HOW_COMPARED = ("dtype", "normalize", "similarity")
 
 
 @dataclass(frozen=True)
@@ -118,14 +120,14 @@ def _check_names(sources: Sequence[Source]) -> None:
 
 
 def _common_settings(folders: Sequence[Path]) -> EncoderSettings:
-    """How all of them read texts; an error that says which one differs in what."""
+    """How all of them read texts, compared as the first's vectors are; an error that says which one differs in what."""
     first = read_settings(folders[0])
     reading = fingerprint_of(load_tokenizer(folders[0]), first)
     for folder in folders[1:]:
         own = read_settings(folder)
         for name, value in asdict(own).items():
-            # What weights are computed in says nothing of what they mean.
-            if name != "dtype" and value != getattr(first, name):
+            # What they are computed in, and how vectors are compared, says nothing of what weights mean.
+            if name not in HOW_COMPARED and value != getattr(first, name):
                 raise BioHiCLError(
                     f"{folder}: its {name} is {value!r}, and that of {folders[0]} is {getattr(first, name)!r}: their "
                     "weights have no mean"

@@ -254,6 +254,16 @@ def check_tokens(
             )
 
 
+def check_teacher(data: TrainingData, inputs: Inputs, width: int) -> None:
+    """A teacher's vectors have as many numbers as the model's own, ``width``."""
+    for view, vectors in data.teacher.items():
+        if vectors.shape[1] != width:
+            raise BioHiCLError(
+                f"{inputs.teacher}: its {view} vectors have {vectors.shape[1]:,} numbers, and those of {inputs.start} "
+                f"{width:,}; encode with a model of the same width (the encoder of the node that is the teacher)"
+            )
+
+
 def _label_table(labels: Path, hierarchy: Path, nodes: Nodes, columns: list[str]) -> pa.Table:
     known = pq.read_schema(labels).names
     unread = {f"{name}{ending}" for name in ("direct", "closed") if name not in columns for ending in ("", "_kinds")}

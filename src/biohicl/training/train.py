@@ -29,7 +29,7 @@ from biohicl.progress import say
 from biohicl.training import failures
 from biohicl.training.batches import Batch, Places, Preparer
 from biohicl.training.checkpoints import Checkpoint, Checkpoints, usable
-from biohicl.training.data import Inputs, TrainingData, check_tokens, read_training_data
+from biohicl.training.data import Inputs, TrainingData, check_teacher, check_tokens, read_training_data
 from biohicl.training.development import Judge, Measures, measure
 from biohicl.training.interruption import Interruption
 from biohicl.training.node_folder import write_node
@@ -133,6 +133,7 @@ class Training:
                 f"{ranks.world} processes share a batch of {smallest} citations, and some would have none: raise "
                 "schedule.batch_size (or batch_tokens), or take fewer processes (training.gpus)"
             )
+        check_teacher(data, inputs, model.config.hidden_size)
         self.step = Step(self.model, self.trainable.parameters, self.trainable.learned, settings["losses"], ranks)
         self.snapshots = snapshot_steps(len(self.plan), settings["schedule"].get("snapshots", 0))
         self.optimizer = new_optimizer(self.trainable, settings["schedule"])
