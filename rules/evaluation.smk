@@ -279,7 +279,7 @@ rule development:
         "../envs/models.yaml"
     params:
         systems=shown_systems(),
-        options=f"{development_options()} {trained_on_development()}",
+        options=f"{development_options()} {known_of_development()}",
         draws=f"--draws {CONFIG['evaluation']['draws']} --seed {CONFIG['evaluation']['seed']}",
     shell:
         "python -m biohicl --threads {threads} development {params.systems} {params.options} {params.draws} "

@@ -94,10 +94,12 @@ def shown_systems():
     return [name if backbone == name else f"{name}={backbone}" for name, backbone in backbones.items()]
 
 
-def trained_on_development():
-    """The systems that were trained on a development split, and which."""
+def known_of_development():
+    """The systems that were trained on a development split, and which; and those that were chosen by them."""
     known = [f"{name}={benchmark}" for name in SHOWN for benchmark in configuration.trained_on(CONFIG, name)]
-    return f"--trained-on {' '.join(known)}" if known else ""
+    chosen = [name for name in SHOWN if configuration.is_chosen(CONFIG, name)]
+    options = {"--trained-on": known, "--chosen": chosen}
+    return " ".join(f"{option} {' '.join(names)}" for option, names in options.items() if names)
 
 
 def tables_of_training(wildcards, input):

@@ -289,6 +289,12 @@ def test_the_table_has_each_set_the_mean_and_paired_intervals(measured):
     seen = {(row["system"], row["metric"], row["benchmark"]) for row in marked.to_pylist() if row["trained_on"]}
     assert seen == {("better", "nDCG@10", "two"), ("better", "nDCG@10", "mean")}
     assert "trained on that split" in development_text(marked)
+    assert "(c)" not in development_text(marked)
+    marked = development_table(folder, {"base": None, "better": "base"}, SETS, 100, chosen=["better"])
+    assert {row["system"] for row in marked.to_pylist() if row["chosen_on"]} == {"better"}
+    lines = {line.split()[0]: line for line in development_text(marked).splitlines() if line.strip()}
+    assert "(c)" in lines["better"]
+    assert "(c)" not in lines["base"]
 
 
 def test_the_mean_of_sets_is_a_statistic_like_the_others():

@@ -225,7 +225,7 @@ def _add_development(commands: Subcommands) -> None:
         known: dict[str, list[str]] = {}
         for system, _, benchmark in (given.partition("=") for given in options.trained_on):
             known.setdefault(system, []).append(benchmark)
-        table = development_table(options.scores, systems, sets, options.draws, options.seed, known)
+        table = development_table(options.scores, systems, sets, options.draws, options.seed, known, options.chosen)
         write_parquet(table, options.output)
         print(development_text(table))
 
@@ -246,6 +246,9 @@ def _add_development(commands: Subcommands) -> None:
         default=[],
         metavar="SYSTEM=BENCHMARK",
         help="a system that was trained on the development split of a benchmark; marked",
+    )
+    parser.add_argument(
+        "--chosen", nargs="+", default=[], metavar="SYSTEM", help="one that was chosen by these scores; marked"
     )
     parser.add_argument("--draws", type=positive, default=10_000, help="of each interval (default: 10000)")
     parser.add_argument("--seed", type=int, default=1, help="of the draws (default: 1)")

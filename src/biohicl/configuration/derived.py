@@ -81,6 +81,11 @@ def seen_by(config: Mapping[str, Any], system: str) -> list[str]:
     return list(dict.fromkeys(named))
 
 
+def is_chosen(config: Mapping[str, Any], system: str) -> bool:
+    """Whether a model, or something that it is made from, was chosen by development scores."""
+    return any(config["nodes"][name]["step"] == "select" for name in ancestry_of(config, system))
+
+
 def tuned_on(config: Mapping[str, Any], system: str) -> list[str]:
     """The benchmarks on whose development split a system's hybrids are tuned: none that it was trained on."""
     trained = trained_on(config, system)

@@ -36,6 +36,7 @@ TABLE = pa.schema(
         ("high", pa.float64()),
         ("p", pa.float64()),  # of the paired randomisation test, not adjusted for the number of rows
         ("trained_on", pa.bool_()),  # whether the system was trained on it: then it tells nothing
+        ("chosen_on", pa.bool_()),  # whether it, or what it is made of, was chosen by it: then it is somewhat too good
     ]
 )
 
@@ -55,12 +56,13 @@ def development_table(
     draws: int = 10_000,
     seed: int = 1,
     trained_on: Mapping[str, Sequence[str]] | None = None,
+    chosen: Sequence[str] = (),
 ) -> pa.Table:
     """``systems``: name to that of its reference (None: it is compared with nothing). ``folder``: of their evaluations.
 
     The mean's interval is of draws from the queries of all sets together. An average precision over several sets of
-    pairs has a value alone. ``trained_on``: by system, the sets whose development split it was trained on. Raises
-    :class:`BioHiCLError` where a set has no score.
+    pairs has a value alone. ``trained_on``: by system, the sets whose development split it was trained on. ``chosen``:
+    the systems that were chosen by these scores. Raises :class:`BioHiCLError` where a set has no score.
     """
     names = list(dict.fromkeys([*systems, *(name for name in systems.values() if name is not None)]))
     if not names or not (sets.retrieval or sets.similarity):
@@ -81,7 +83,8 @@ def development_table(
                     against |= {"difference": _value_of(scores[name], row) - _value_of(scores[reference], row)}
             known = (trained_on or {}).get(name, ())
             seen = bool(known) if row["benchmark"] == MEAN else row["benchmark"] in known
-            rows.append({"system": name, **row, **against, "trained_on": seen and row["metric"] == RETRIEVAL_METRIC})
+            marks = {"trained_on": seen and row["metric"] == RETRIEVAL_METRIC, "chosen_on": name in chosen}
+            rows.append({"system": name, **row, **against, **marks})
     return pa.Table.from_pylist(rows, TABLE)
 
 

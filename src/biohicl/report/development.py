@@ -18,6 +18,7 @@ LEGEND = (
     "to the model's backbone, over queries or pairs; * where it leaves out 0."
 )
 TRAINED = " (t): trained on that split, which says nothing of the model then."
+CHOSEN = " (c): chosen by these scores, which are somewhat too good then; the test sets are what says how good."
 
 
 def development_text(table: pa.Table) -> str:
@@ -44,13 +45,15 @@ def development_text(table: pa.Table) -> str:
         lines.append(
             [system, *(_cell(row, is_difference) for row, (_, _, is_difference) in zip(cells, columns, strict=True))]
         )
-    legend = LEGEND + (TRAINED if any(row["trained_on"] for row in rows) else "")
+    legend = LEGEND
+    legend += TRAINED if any(row["trained_on"] for row in rows) else ""
+    legend += CHOSEN if any(row["chosen_on"] for row in rows) else ""
     return "\n".join([in_columns(header, lines, left=1), "", legend])
 
 
 def _cell(row: dict[str, Any], is_difference: bool) -> str:
     if not is_difference:
-        return f"{row['value']:.4f}" + (" (t)" if row["trained_on"] else "")
+        return f"{row['value']:.4f}" + (" (t)" if row["trained_on"] else "") + (" (c)" if row["chosen_on"] else "")
     if row["difference"] is None:
         return "-"
     if row["low"] is None:
