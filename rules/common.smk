@@ -233,15 +233,13 @@ def evaluations(kind):
 
 EVALUATIONS = evaluations("retrieval") + evaluations("similarity")
 
-# Systems that were trained here, or are made of one that was.
-MADE_OF_MODELS = ("model", "hybrid", "variant")
 # What the summary has to know of the configuration, in the order of its tables.
 ABOUT = {
     "systems": {
         name: {
             "role": system.role,
             "against": system.against,
-            "seen": configuration.seen_by(CONFIG, system.of or name) if system.role in MADE_OF_MODELS else [],
+            "seen": configuration.seen_by(CONFIG, system.of or name),
         }
         for name, system in SYSTEMS.items()
     },
