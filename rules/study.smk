@@ -32,13 +32,6 @@ rule label_study:
         "&& cat results/label_study/auc.txt"
 
 
-def comparable_cells(wildcards):
-    """Nothing, where the cells can be compared."""
-    if reason := configuration.unfair(CONFIG):
-        sys.exit(f"Configuration error: {reason}.")
-    return []
-
-
 # Each training is a node like any other: what is finished stays, and a new level trains itself alone.
 rule ablations:
     """results/ablations: what each part of a recipe is worth, over several seeds."""

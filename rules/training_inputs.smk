@@ -189,6 +189,13 @@ def excluded_texts(wildcards):
     return [f"resources/benchmarks/{name}/{table}.parquet" for name, table in zip(named, tables)]
 
 
+def comparable_cells(wildcards):
+    """Nothing, where the cells can be compared."""
+    if reason := configuration.unfair(CONFIG):
+        sys.exit(f"Configuration error: {reason}.")
+    return []
+
+
 def announce_cost():
     """Says before the start what training without a GPU will cost."""
     planned = {job.wildcards.node for job in workflow.persistence.dag.needrun_jobs() if job.rule.name == "train_node"}
