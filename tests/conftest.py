@@ -70,6 +70,42 @@ def sample(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def mesh(sample, tmp_path_factory):
+    """The tables of the sample's MeSH."""
+    from biohicl.mesh.hierarchy import write_hierarchy
+    from biohicl.mesh.parse import parse_mesh_file
+
+    folder = tmp_path_factory.mktemp("mesh")
+    parse_mesh_file(next((sample / "mesh").glob("*.gz")), folder)
+    write_hierarchy(folder, folder / "hierarchy.parquet", folder / "anomalies.parquet", folder / "descriptors.graphml")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus(sample, mesh, tmp_path_factory):
+    """Some of the sample's citations: the selection, its release, and the folder of its articles."""
+    import polars as pl
+
+    from pubmed_tables import parsed
+    from recipe_tables import frozen
+
+    folder = tmp_path_factory.mktemp("corpus")
+    (folder / "parsed").mkdir()
+    articles = pl.from_arrow(parsed(sorted((sample / "pubmed/baseline").glob("*.xml.gz"))[0], folder / "parsed")[0])
+    articles = articles.unique("pmid", keep="last").sort("pmid")
+    (folder / "articles").mkdir()
+    articles.write_parquet(folder / "articles/one.parquet")
+    release = frozen(mesh, articles.select("pmid", "version", "position", file=pl.lit("one")), folder / "release")
+    headings = pl.col("mesh_headings").list.eval(pl.element().struct.field("descriptor_ui"))
+    whole = articles.filter(pl.col("title").is_not_null() & pl.col("abstract").is_not_null()).head(300)
+    selection = whole.select(
+        "pmid", "version", "year", "title", "abstract", "doi", descriptor_uis=headings
+    ).with_columns(majors=pl.col("descriptor_uis").list.eval(pl.element().is_null()))
+    selection.write_parquet(folder / "selection.parquet")
+    return folder / "selection.parquet", release, folder
+
+
 class Workflow:
     """Snakemake in a folder of its own, on the sample; ``root`` is where the project's files lie."""
 

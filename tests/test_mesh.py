@@ -92,14 +92,6 @@ def test_orphans_duplicates_cycles_and_the_unplaced_are_reported():
     ]
 
 
-@pytest.fixture(scope="module")
-def mesh(sample, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mesh")
-    parse_mesh_file(sample / "mesh/desc2099.gz", folder)
-    write_hierarchy(folder, folder / "hierarchy.parquet", folder / "anomalies.parquet", folder / "descriptors.graphml")
-    return folder
-
-
 def test_the_sample_has_the_descriptors_that_matter(mesh):
     rows = {row["descriptor_ui"]: row for row in pl.read_parquet(mesh / "hierarchy.parquet").iter_rows(named=True)}
     assert len(rows) >= 290

@@ -5,10 +5,13 @@ import json
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from benchmark_folders import lines
 from biohicl.storage import read_json
+from biohicl.training.rows import KEYS
 from conftest import ROOT, Workflow, overlay
 from test_workflow import planned_inputs, what_scores
 
@@ -133,3 +136,34 @@ def test_the_recipes_run_each_phase_by_itself_and_nothing_twice(copied):
     content["ablations"]["factors"]["term"] = {"nothing": {"losses": {"soft_targets": None}}}
     planned = copied.jobs("ablations", overlays=[overlay(folder, content)])
     assert (planned["train_node"], planned["ablations"], planned["embed_documents"]) == (1, 1, 1)
+
+
+@pytest.mark.long(20)
+def test_every_table_of_a_recipe_has_a_rule(sample, tmp_path):
+    (tmp_path / "resources").mkdir()
+    (tmp_path / "resources/sample").symlink_to(sample)
+    lines(tmp_path / "mine.jsonl", [{"query": "q", "text": "t"}])
+    block = {"kind": "retrieval", "path": "resources/sample/benchmarks/sample-retrieval"}
+    config = {
+        "backbones": {"asking": {"path": "resources/sample/backbone", "query_instruction": "{task}: "}},
+        "benchmarks": {"trainable": block | {"training": "dev"}},
+        "training": {
+            "concepts": {"mesh": {}},
+            "pairs": {"asked": {"benchmarks": ["trainable"], "files": ["mine.jsonl"]}},
+        },
+    }
+    workflow = Workflow(tmp_path, overlay(tmp_path, config))
+    # What needs no listing of PubMed is made in earnest.
+    workflow.snakemake(
+        "results/training/negatives/asked.parquet", "results/training/query_tokens/asking-32/asked.parquet"
+    )
+    assert (tmp_path / "resources/benchmarks/trainable/training/qrels.parquet").is_file()
+    tokens = pq.read_schema(tmp_path / "results/training/query_tokens/asking-32/asked.parquet")
+    assert tokens.names == [*KEYS["pairs"].names, "kinds", "queries", "starts", "ends"]
+    kinds = ("queries", "negatives", "labels", "query_tokens/sample-bert-96", "tokens/asking-32")
+    targets = [f"results/training/{kind}/{name}.parquet" for kind in kinds for name in ("mesh", "abstracts")]
+    planned = workflow.jobs(*targets)
+    expected = {"select_concepts": 1, "select": 1, "synthesize": 1, "labels": 2, "negatives": 2, "query_tokens": 2}
+    assert expected.items() <= planned.items()
+    assert planned["tokens_for_task"] == 2
+    assert "select_pairs" not in planned
