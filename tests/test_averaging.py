@@ -80,6 +80,18 @@ def test_it_is_the_formula_and_loads_in_sentence_transformers(encoder, tmp_path)
     assert str(tmp_path) not in json.dumps(manifest)
 
 
+def test_a_share_of_as_many_as_are_averaged_adds_all_that_each_learned(encoder, tmp_path):
+    one, two, start = encoder("one", 1), encoder("two", 2), encoder("start", 3)
+    write_average([one, two], tmp_path / "sum", start, share=2.0)
+    found, first, second, base = (weights(folder) for folder in (tmp_path / "sum", one, two, start))
+    for name, value in base.items():
+        learned = (first[name].astype(np.float64) - value) + (second[name].astype(np.float64) - value)
+        np.testing.assert_allclose(found[name], value + learned, atol=1e-6)
+    for share in (2.01, -0.1, float("nan")):
+        with pytest.raises(BioHiCLError, match="of 2 averaged it is from 0 to 2"):
+            write_average([one, two], tmp_path / "more", start, share=share)
+
+
 def test_shares_of_all_and_nothing_keep_every_bit(encoder, tmp_path):
     one, two = encoder("one", 1), encoder("two", 2)
     changed = weights(one)
@@ -218,8 +230,10 @@ def test_the_command_makes_the_same(encoder, tmp_path, capsys):
     assert "0.25 of one, 0.75 of two" in capsys.readouterr().err
     same(weights(tmp_path / "mixture"), reference([weights(one)], weights(two), 0.25))
     with pytest.raises(SystemExit):
-        main([*words, "2"])
-    assert "not a number from 0 to 1" in capsys.readouterr().err
+        main([*words, "half"])
+    assert "invalid float value: 'half'" in capsys.readouterr().err
+    assert main([*words, "1.01"]) == 2
+    assert "share is 1.01; of 1 averaged it is from 0 to 1" in capsys.readouterr().err
 
 
 # --- teachers ---------------------------------------------------------------------------------------------

@@ -73,6 +73,8 @@ MISTAKES = {
     "ablations: [1]": "ablations: found a list [1], but a mapping of keys to values is needed",
     "nodes: {mix: {step: average, of: [default], with: bge-base, share: [0.5, 1]}}\nmodels: [mix]\n"
     "evaluation: {variants: {'0.5': {dimensions: 64}}}": "evaluation.variants.0.5: 'mix.0.5' names another system too",
+    "nodes: {mix: {step: average, of: [default], with: bge-base, share: [0.5, 2]}}": "nodes.mix.share: is 2, but of 1 "
+    "averaged it is from 0 to 1",
     "nodes: {mine: {like: defualt}}": "nodes.mine.like: 'defualt' is not a node of this configuration; did you mean 'default'?",
     "nodes: {mine: {like: [default]}}": "nodes.mine.like: '['default']' is not a node",
     "nodes: {a: {like: b}, b: {like: c}, c: {like: b}}": "nodes.a.like: goes in a circle: a -> b -> c -> b",

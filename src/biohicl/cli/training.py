@@ -15,7 +15,6 @@ from biohicl.cli.arguments import (
     minutes,
     positive,
     settings,
-    share,
 )
 from biohicl.encoder.folder import PRECISIONS
 
@@ -280,11 +279,12 @@ def _add_average(commands: Subcommands) -> None:
         "average",
         average,
         "The mean of several models' weights, perhaps mixed with another's",
-        "Weights become SHARE x mean of --of + (1 - SHARE) x --with. All are of one architecture and read texts alike.",
+        "Weights become SHARE x mean of --of + (1 - SHARE) x --with. All are of one architecture and read texts alike. "
+        "A share of as many as are averaged adds to --with all that each of them has learned from it.",
     )
     parser.add_argument("--of", type=Path, nargs="+", required=True, metavar="DIR", help="backbones or nodes")
     parser.add_argument("--with", dest="other", type=Path, metavar="DIR", help="the one that the mean is mixed with")
-    parser.add_argument("--share", type=share, default=1.0, help="of the mean, from 0 to 1 (default: 1)")
+    parser.add_argument("--share", type=float, default=1.0, help="of the mean, from 0 to how many they are (default 1)")
     parser.add_argument(
         "--snapshots", action="store_true", help="the snapshots of --of are in the mean too, each as a model of its own"
     )

@@ -118,6 +118,13 @@ def _check_average(config: Mapping[str, Any], name: str) -> None:
                 raise ConfigKeyError((kind, mixture), f"is the name of a mixture of {name}; rename one of them")
     if node["with"] is None and node["share"] != 1:
         raise ConfigKeyError(("nodes", name, "with"), "names nothing that the rest of `share` is taken from")
+    shares = node["share"] if isinstance(node["share"], list) else [node["share"]]
+    if max(shares) > len(node["of"]):
+        raise ConfigKeyError(
+            ("nodes", name, "share"),
+            f"is {max(shares):g}, but of {len(node['of'])} averaged it is from 0 to {len(node['of'])}, which adds to "
+            "`with` all that each has learned",
+        )
     if node["snapshots"]:
         for place, parent in enumerate(node["of"]):
             if parent in config["backbones"] or not config["nodes"][parent].get("schedule", {}).get("snapshots"):

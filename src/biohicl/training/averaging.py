@@ -6,7 +6,9 @@ weight is share x mean(of) + (1 - share) x with, computed in float64 and stored 
 
 Models that were trained from one start lie in one valley of the loss, and a point between two of them often does what
 both do: Wortsman et al., Robust Fine-Tuning of Zero-Shot Models, CVPR 2022, for the mixture with the start; the same,
-Model Soups, ICML 2022, and Izmailov et al., Averaging Weights Leads to Wider Optima, UAI 2018, for means.
+Model Soups, ICML 2022, and Izmailov et al., Averaging Weights Leads to Wider Optima, UAI 2018, for means. What models
+learned of different things from one start adds up: with as large a share as there are models, the start gets all that
+each of them has learned (Ilharco et al., Editing Models with Task Arithmetic, ICLR 2023).
 """
 
 from __future__ import annotations
@@ -56,11 +58,12 @@ def write_average(
 ) -> None:
     """Writes the node ``output``: ``share`` of the mean of ``of``, and the rest of ``other``.
 
+    ``share``: 0 to the number of ``of``; above 1: ``other`` and ``share`` times the mean of what they changed in it.
     ``snapshots``: those of each of ``of`` take part in the mean as models of their own. Raises :class:`BioHiCLError`
     where two of them differ in how they read a text or in their tensors, or a weight is not finite.
     """
-    if not 0 <= share <= 1:
-        raise BioHiCLError(f"share is {share}; a mixture has a share from 0 to 1")
+    if not 0 <= share <= len(of):
+        raise BioHiCLError(f"share is {share}; of {len(of)} averaged it is from 0 to {len(of)}")
     if other is None and share != 1:
         raise BioHiCLError(f"share is {share}, and nothing is named that the rest of it is taken from (--with)")
     sources = [source for folder in of for source in _sources(folder, snapshots)]
@@ -89,7 +92,10 @@ def write_average(
         manifest(output.name, block, hashes, None, models=len(sources)),
     )
     whole = f"the mean of {len(sources)} models" if len(sources) > 1 else sources[0].name
-    say(f"{output}: {share:g} of {whole}" + (f", {1 - share:g} of {other.name}" if other is not None else ""))
+    if other is None or share <= 1:
+        say(f"{output}: {share:g} of {whole}" + (f", {1 - share:g} of {other.name}" if other is not None else ""))
+    else:
+        say(f"{output}: {other.name}, and {share:g} times what {whole} changed in it")
 
 
 def _sources(folder: Path, snapshots: bool) -> list[Source]:
