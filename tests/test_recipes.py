@@ -42,7 +42,8 @@ def recipes(folder):
     made["bmretriever"]["schedule"]["batch_size"] = 4
     # One run of three: what is averaged is tested elsewhere.
     made["biolord"] = {"of": ["biolord-1.distilled"]}
-    made["best"] = {"of": ["best-1"], "with": "sample-bert", "share": [0.5, 1.0]}
+    made["best-tuned"] = {"of": ["best-1"]}
+    made["best"] = {"with": "sample-bert", "share": [1.0, 2.0]}
     pairs = folder / "pairs"
     pairs.mkdir()
     lines = (folder / "resources/sample/benchmarks/sample-pairs/pairs.jsonl").read_text().splitlines()
@@ -85,7 +86,7 @@ def test_the_recipes_and_their_ablations_see_nothing_that_scores(tmp_path, sampl
     assert {"select_concepts", "select_pairs", "negatives", "synthesize", "encode_node", "select_node"} <= rules
     read = {name for _, inputs in jobs for name in inputs}
     assert "resources/benchmarks/sample-retrieval/training/queries.parquet" in read
-    assert "results/development/best.0.5/sample-dev-pairs/metrics.parquet" in read
+    assert "results/development/best.2/sample-dev-pairs/metrics.parquet" in read
     assert any(name.startswith("results/development/ablation.tree.flat.1/") for name in read)
     assert what_scores(jobs) == set()
 
@@ -111,7 +112,7 @@ def test_the_recipes_run_each_phase_by_itself_and_nothing_twice(copied):
     assert {"teacher", "tokens"} <= distilled["inputs"].keys()
     assert "labels" not in distilled["inputs"] or "labels" not in distilled["settings"]
     choice = read_json(models / "best/choice.json")
-    assert choice["chosen"] in ("best.0.5", "best.1")
+    assert choice["chosen"] in ("best.1", "best.2")
     # The chosen model is a candidate that was read already.
     for text in ("documents", "development"):
         record = f"sample-retrieval/{text}.json"
@@ -120,7 +121,7 @@ def test_the_recipes_run_each_phase_by_itself_and_nothing_twice(copied):
         log = (folder / f"logs/embed/best/sample-retrieval/{text}.log").read_text()
         assert f"copied from results/vectors/{choice['chosen']}/" in log
     shown = pl.read_parquet(folder / "results/development.parquet")
-    assert {"sample-bert", "best", "best.0.5"} <= set(shown["system"])
+    assert {"sample-bert", "best", "best.1"} <= set(shown["system"])
     table = pl.read_parquet(folder / "results/ablations/ablations.parquet")
     assert table["cell"].to_list() == ["base", "tree.flat"]
     assert np.isfinite(table["value"][1])
