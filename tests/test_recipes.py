@@ -131,8 +131,9 @@ def test_the_recipes_run_each_phase_by_itself_and_nothing_twice(copied):
     assert copied.jobs(*targets, overlays=[overlay(folder, content)]) == {"train_node": 1}
     del content["nodes"]["bmretriever"]["seed"]
     # What a teacher's vectors are computed in: they are made anew, and what learns from them.
-    planned = copied.jobs("best", overlays=[overlay(folder, {**content, "evaluation": {"precision": "bfloat16"}})])
-    assert (planned["encode_node"], planned["train_node"]) == (2, 1)
+    bfloat16 = overlay(folder, {**content, "evaluation": {"precision": "bfloat16"}})
+    planned = copied.jobs("results/models/best", overlays=[bfloat16])
+    assert (planned["encode_node"], planned["train_node"]) == (3, 2)
     # A level more trains itself; a finished cell stays.
     content["ablations"]["factors"]["term"] = {"nothing": {"losses": {"soft_targets": None}}}
     planned = copied.jobs("ablations", overlays=[overlay(folder, content)])
