@@ -284,7 +284,7 @@ def _add_average(commands: Subcommands) -> None:
     )
     parser.add_argument("--of", type=Path, nargs="+", required=True, metavar="DIR", help="backbones or nodes")
     parser.add_argument("--with", dest="other", type=Path, metavar="DIR", help="the one that the mean is mixed with")
-    parser.add_argument("--share", type=float, default=1.0, help="of the mean, from 0 to how many they are (default 1)")
+    parser.add_argument("--share", type=float, default=1.0, help="of the mean, 0 to the number of --of (default: 1)")
     parser.add_argument(
         "--snapshots", action="store_true", help="the snapshots of --of are in the mean too, each as a model of its own"
     )
