@@ -80,9 +80,10 @@ def test_it_is_the_formula_and_loads_in_sentence_transformers(encoder, tmp_path)
     assert str(tmp_path) not in json.dumps(manifest)
 
 
-def test_a_share_of_as_many_as_are_averaged_adds_all_that_each_learned(encoder, tmp_path):
+def test_a_share_of_as_many_as_are_averaged_adds_all_that_each_learned(encoder, tmp_path, capsys):
     one, two, start = encoder("one", 1), encoder("two", 2), encoder("start", 3)
     write_average([one, two], tmp_path / "sum", start, share=2.0)
+    assert "start, and 2 times what the mean of 2 models changed in it" in capsys.readouterr().err
     found, first, second, base = (weights(folder) for folder in (tmp_path / "sum", one, two, start))
     for name, value in base.items():
         learned = (first[name].astype(np.float64) - value) + (second[name].astype(np.float64) - value)

@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from benchmark_folders import lines
 from biohicl.storage import read_json
 from biohicl.training.rows import KEYS
 from conftest import ROOT, Workflow, overlay
@@ -144,7 +143,7 @@ def test_the_recipes_run_each_phase_by_itself_and_nothing_twice(copied):
 def test_every_table_of_a_recipe_has_a_rule(sample, tmp_path):
     (tmp_path / "resources").mkdir()
     (tmp_path / "resources/sample").symlink_to(sample)
-    lines(tmp_path / "mine.jsonl", [{"query": "q", "text": "t"}])
+    (tmp_path / "mine.jsonl").write_text('{"query": "q", "text": "t"}\n')
     block = {"kind": "retrieval", "path": "resources/sample/benchmarks/sample-retrieval"}
     config = {
         "backbones": {"asking": {"path": "resources/sample/backbone", "query_instruction": "{task}: "}},
