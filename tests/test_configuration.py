@@ -313,7 +313,7 @@ def test_hybrids_are_tuned_on_what_the_model_has_not_seen(tmp_path):
             "ablations: base: is trained on the split of scifact that development.retrieval compares by; take one of "
             "the two out",
         ),
-        ("nodes: {default: {start: bge-large}, biolord-1.names: {start: bge-large}}", None),
+        ("nodes: {default: {start: bge-large}, biolord-1.names: {start: bge-large}, best: {with: bge-large}}", None),
     ],
 )
 def test_ablations_compare_neither_backbones_nor_what_was_trained_on(tmp_path, content, said):
