@@ -29,6 +29,14 @@ def test_the_shipped_configurations_are_valid(overlay):
     assert configuration.chain_of(config, config["models"][0])[-1] in config["backbones"]
 
 
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("text", EXAMPLES, ids=[text.split("\n", 1)[0] for text in EXAMPLES])
+def test_what_the_readme_says_to_write_is_valid(tmp_path, text):
+    assert load(tmp_path, text)["models"]
+
+
 MISTAKES = {
     "trainig: {release: x}": "line 1: trainig: unknown key; did you mean 'training'?",
     "nodes: {default: {epoch: 3}}": "nodes.default.epoch: unknown key",
