@@ -291,6 +291,8 @@ def test_the_table_has_each_set_the_mean_and_paired_intervals(measured):
     assert seen == {("better", "nDCG@10", "two"), ("better", "nDCG@10", "mean")}
     assert "trained on that split" in development_text(marked)
     assert "(c)" not in development_text(marked)
+    elsewhere = development_table(folder, {"better": "base"}, SETS, 100, trained_on={"better": ["three"]})
+    assert "(t)" not in development_text(elsewhere), "no split that is compared by"
     marked = development_table(folder, {"base": None, "better": "base"}, SETS, 100, chosen=["better"])
     assert {row["system"] for row in marked.to_pylist() if row["chosen_on"]} == {"better"}
     lines = {line.split()[0]: line for line in development_text(marked).splitlines() if line.strip()}

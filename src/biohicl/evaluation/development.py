@@ -87,7 +87,9 @@ def development_table(
                 else:
                     against |= {"difference": _value_of(scores[name], row) - _value_of(scores[reference], row)}
             known = (trained_on or {}).get(name, ())
-            seen = bool(known) if row["benchmark"] == MEAN else row["benchmark"] in known
+            # A model may be trained on the split of a benchmark that is not compared by.
+            behind = sets.retrieval if row["benchmark"] == MEAN else [row["benchmark"]]
+            seen = any(benchmark in known for benchmark in behind)
             marks = {"trained_on": seen and row["metric"] == RETRIEVAL_METRIC, "chosen_on": name in chosen}
             rows.append({"system": name, **row, **against, **marks})
     return pa.Table.from_pylist(rows, TABLE)
