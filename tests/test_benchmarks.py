@@ -72,6 +72,19 @@ def test_what_is_odd_is_told_and_dealt_with_as_beir_and_mteb_do(tmp_path):
     ]
 
 
+def test_queries_that_two_splits_share_are_told(tmp_path):
+    folder = small(
+        tmp_path,
+        documents={"1": "one"},
+        queries={"q": "Which is it?", "r": "what", "s": "which  is it", "t": "which is"},
+        qrels=[("q", "1", 1), ("r", "1", 1)],
+    )
+    (folder / "qrels/dev.tsv").write_text("query-id\tcorpus-id\tscore\ns\t1\t1\nt\t1\t1\n")
+    (note,) = read_beir(folder, ["test", "dev"]).notes
+    assert note.startswith("dev: 1 of its queries, such as 's', stand word for word in test too")
+    assert read_beir(folder, ["test"]).notes == []
+
+
 def test_pubmedqa_with_and_without_the_answer(tmp_path):
     records = {
         "123": {"QUESTION": "Does it?", "CONTEXTS": ["Aim.", " Method. "], "LONG_ANSWER": "It does."},

@@ -22,6 +22,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,19 @@ def read_beir(folder: Path, splits: Sequence[str], ids_are_pmids: bool = False) 
     known = set(documents["document_id"].to_pylist())
     queries = _beir_queries(folder / "queries.jsonl")
     judged = {split: _judged(folder, split, queries, known, notes) for split in splits}
+    for one, other in combinations(splits, 2):
+        there = {_words(text) for text in judged[one].queries.values()}
+        shared = [query for query, text in judged[other].queries.items() if _words(text) in there]
+        if shared:
+            notes.append(
+                f"{other}: {len(shared):,} of its queries, such as '{shared[0]}', stand word for word in {one} too; a "
+                "model that is trained or chosen by one split has seen these of the other"
+            )
     return Collection(documents, judged, notes)
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def read_pairs(folder: Path) -> Pairs:
