@@ -188,6 +188,10 @@ SELECTIONS = list(
         CONFIG["nodes"][node]["selection"] for node in TRAINED if CONFIG["nodes"][node]["selection"] in CITATIONS
     )
 )
+# And labelled pairs, which may hold texts of benchmarks too; what describes MeSH's concepts does not.
+COMPARED_SELECTIONS = SELECTIONS + list(
+    dict.fromkeys(CONFIG["nodes"][node]["selection"] for node in TRAINED if CONFIG["nodes"][node]["selection"] in PAIRS)
+)
 # The systems under test, by how they are scored, and the benchmarks, those that nothing names included.
 SYSTEMS = configuration.systems_of(CONFIG)
 DENSE = [name for name, system in SYSTEMS.items() if system.is_dense]

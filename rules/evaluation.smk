@@ -297,11 +297,37 @@ rule overlap:
         "logs/overlap/{selection}/{benchmark}.log",
     benchmark:
         "benchmarks/overlap/{selection}/{benchmark}.tsv"
+    wildcard_constraints:
+        selection=one_of(CITATIONS),
     conda:
         "../envs/tables.yaml"
     shell:
         "python -m biohicl --threads {threads} overlap --selection {input.selection} --benchmark {wildcards.benchmark} "
         "--texts {input.texts} --output {output} > {log} 2>&1"
+
+
+rule overlap_of_pairs:
+    """The same of labelled pairs, and which of the benchmark's queries they hold."""
+    input:
+        selection="results/training/selections/{selection}.parquet",
+        queries="results/training/queries/{selection}.parquet",
+        texts=texts_of_benchmark,
+        scored=scored_queries,
+    output:
+        "results/training/overlap/{selection}/{benchmark}.parquet",
+    log:
+        "logs/overlap/{selection}/{benchmark}.log",
+    benchmark:
+        "benchmarks/overlap/{selection}/{benchmark}.tsv"
+    wildcard_constraints:
+        selection=one_of(PAIRS),
+    conda:
+        "../envs/tables.yaml"
+    params:
+        scored=lambda wildcards, input: options_of({"--scored": input.scored}),
+    shell:
+        "python -m biohicl --threads {threads} overlap --selection {input.selection} --queries {input.queries} "
+        "--benchmark {wildcards.benchmark} --texts {input.texts} {params.scored} --output {output} > {log} 2>&1"
 
 
 rule compare_systems:

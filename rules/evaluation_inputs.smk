@@ -43,6 +43,12 @@ def texts_of_benchmark(wildcards):
     return f"resources/benchmarks/{wildcards.benchmark}/{table}.parquet"
 
 
+def scored_queries(wildcards):
+    """The queries of a benchmark that are scored; pairs of sentences have none."""
+    of_retrieval = wildcards.benchmark in RETRIEVAL_BENCHMARKS
+    return f"resources/benchmarks/{wildcards.benchmark}/test/queries.parquet" if of_retrieval else []
+
+
 def task_of(wildcards):
     return task_on(wildcards.system, wildcards.benchmark)
 
@@ -140,4 +146,4 @@ def systems_on(benchmark):
 
 def overlaps_of(benchmark):
     """Selection to the table of what it shares with the benchmark."""
-    return {selection: f"results/training/overlap/{selection}/{benchmark}.parquet" for selection in SELECTIONS}
+    return {name: f"results/training/overlap/{name}/{benchmark}.parquet" for name in COMPARED_SELECTIONS}

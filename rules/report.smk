@@ -9,7 +9,7 @@ rule write_report:
         beside=expand("results/{table}.parquet", table=["variants", "seeds", "left_out"]),
         excluded=expand("results/training/excluded/{selection}.parquet", selection=SELECTIONS),
         overlaps=expand(
-            "results/training/overlap/{selection}/{benchmark}.parquet", selection=SELECTIONS, benchmark=BENCHMARKS
+            "results/training/overlap/{selection}/{benchmark}.parquet", selection=COMPARED_SELECTIONS, benchmark=BENCHMARKS
         ),
         nodes=expand("results/models/{node}", node=NODES),
         current="results/corpus/current.parquet",
@@ -62,7 +62,7 @@ rule write_catalog:
             benchmark=BENCHMARKS,
             table=["estimates", "differences"],
         ),
-        expand("results/training/overlap/{selection}/{benchmark}.parquet", selection=SELECTIONS, benchmark=BENCHMARKS),
+        expand("results/training/overlap/{selection}/{benchmark}.parquet", selection=COMPARED_SELECTIONS, benchmark=BENCHMARKS),
         expand("resources/benchmarks/{benchmark}/benchmark.json", benchmark=BENCHMARKS),
         "results/corpus/current.parquet",
         "results/corpus/anomalies.parquet",
@@ -96,7 +96,7 @@ rule write_catalog:
                 "--pair-sets",
                 *(name for name in BENCHMARKS if name in PAIR_BENCHMARKS),
                 "--overlaps",
-                *(f"{selection}/{benchmark}" for selection in SELECTIONS for benchmark in BENCHMARKS),
+                *(f"{selection}/{benchmark}" for selection in COMPARED_SELECTIONS for benchmark in BENCHMARKS),
             ]
         ),
     shell:

@@ -118,6 +118,22 @@ def test_scores_without_leaked_documents_by_hand(compared):
     assert told.height == 6
 
 
+def test_scores_without_queries_that_were_trained_on(tmp_path, benchmark):
+    """Labelled pairs that hold a query of the benchmark, and no document."""
+    runs = {"back": run_of(lambda n: 3), "good": run_of(lambda n: 1 if n == 5 else 2)}
+    folders = {name: evaluated(tmp_path, name, benchmark, run) for name, run in runs.items()}
+    systems = {"back": Evaluated(folders["back"]), "good": Evaluated(folders["good"], "back", selections=["mine"])}
+    rows = {"document_id": [None, None], "query_id": ["q5", "q5"], "reason": ["query"] * 2}
+    pl.DataFrame(rows, {"document_id": pl.String, "query_id": pl.String, "reason": pl.String}).write_parquet(
+        tmp_path / "overlap.parquet"
+    )
+    compare(benchmark, systems, {"mine": tmp_path / "overlap.parquet"}, tmp_path / "compared", 200, 1)
+    table = pl.read_parquet(tmp_path / "compared/estimates.parquet").filter(system="good", metric="MRR@10")
+    found = {row["condition"]: (row["n"], row["value"]) for row in table.iter_rows(named=True)}
+    assert found["headline"] == (QUERIES, pytest.approx((QUERIES - 1) / 2 / QUERIES + 1 / QUERIES))
+    assert found["without documents and queries of mine"] == (QUERIES - 1, pytest.approx(0.5))
+
+
 def test_what_compression_changes_in_the_first_ten(compared):
     (row,) = pl.read_parquet(compared / "rank_changes.parquet").to_dicts()
     assert (row["system"], row["reference"], row["queries"]) == ("good.int8", "good", QUERIES)

@@ -10,7 +10,7 @@ from biohicl.errors import BioHiCLError
 from biohicl.evaluation.benchmarks import bring_benchmark, read_benchmark
 from biohicl.storage import read_json
 from biohicl.training.negatives import write_negatives
-from biohicl.training.pairs import write_pairs
+from biohicl.training.pairs import write_pairs, write_pairs_overlap
 
 PAIRS = {"benchmarks": [], "files": [], "exclude_benchmarks": [], "task": "Answer"}
 
@@ -98,6 +98,38 @@ def test_texts_of_files_are_rows_once_and_none_is_a_benchmarks(benchmarks, tmp_p
     asked = asked_of(queries)
     assert asked[file, "1"] == [("one", "Answer")]
     assert asked[file, "1-1"] == [("two", "Other")]
+
+
+def test_what_pairs_hold_of_a_benchmark_that_scores(benchmarks, tmp_path):
+    """Documents of others' sources, and any query; a benchmark's own documents are its own."""
+    records = [
+        {"query": "What is S ?", "text": "An answer of one's own to a query that scores, and of no benchmark."},
+        {"query": "something else", "text": "a second ONE which nobody asks for in any split, whatever"},
+    ]
+    file = tmp_path / "mine.jsonl"
+    lines(file, records)
+    select_pairs(tmp_path, benchmarks, benchmarks=["asked"], files=[str(file)])
+    tables = tmp_path / "mine.parquet", tmp_path / "queries.parquet"
+
+    def overlap(name, scored=True):
+        of_benchmark = benchmarks / name / "documents.parquet", benchmarks / name / "test/queries.parquet"
+        output = tmp_path / "overlap.parquet"
+        counts = write_pairs_overlap(*tables, name, of_benchmark[0], of_benchmark[1] if scored else None, output)
+        rows = pl.read_parquet(output)
+        assert counts == (rows["document_id"].drop_nulls().n_unique(), rows["query_id"].drop_nulls().n_unique())
+        columns = ["source", "row_id", "document_id", "query_id", "reason"]
+        return set(rows.select(columns).iter_rows())
+
+    # The training split's queries, q and r, are not among those that score: s alone.
+    assert overlap("asked") == {
+        (str(file), "1", None, "s", "query"),
+        (str(file), "2", "b", None, "near duplicate"),
+    }
+    # The same documents under another name: those of the training split are a leak there.
+    plain = overlap("plain")
+    assert {(source, row) for source, row, document, *_ in plain if document} >= {("asked", "a"), ("asked", "c")}
+    assert (str(file), "1", None, "s", "query") in plain
+    assert all(query is None for *_, query, _ in overlap("asked", scored=False))
 
 
 def test_a_text_that_stands_in_several_places_is_one_row_and_no_wrong_answer_of_itself(benchmarks, tmp_path):

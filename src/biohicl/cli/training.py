@@ -65,14 +65,26 @@ def _add_preparation(commands: Subcommands) -> None:
     parser.add_argument("--output", type=Path, required=True)
 
     def overlap(options: argparse.Namespace) -> None:
+        from biohicl.training.pairs import write_pairs_overlap
         from biohicl.training.selection import write_overlap
 
-        write_overlap(options.selection, options.benchmark, options.texts, options.output)
+        if options.queries is None:
+            write_overlap(options.selection, options.benchmark, options.texts, options.output)
+            return
+        benchmark = options.benchmark, options.texts, options.scored
+        write_pairs_overlap(options.selection, options.queries, *benchmark, options.output)
 
-    parser = command(commands, "overlap", overlap, "Find the texts of a benchmark that a selection holds")
+    parser = command(
+        commands,
+        "overlap",
+        overlap,
+        "Find the texts of a benchmark that a selection holds; of a selection of pairs, the benchmark's queries too",
+    )
     parser.add_argument("--selection", type=Path, required=True)
+    parser.add_argument("--queries", type=Path, help="of a selection of pairs: the table of its queries")
     parser.add_argument("--benchmark", required=True, help="its name")
     parser.add_argument("--texts", type=Path, required=True, help="its documents.parquet or pairs.parquet")
+    parser.add_argument("--scored", type=Path, help="its queries that are scored; for a selection of pairs")
     parser.add_argument("--output", type=Path, required=True)
 
     def tokens(options: argparse.Namespace) -> None:

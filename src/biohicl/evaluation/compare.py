@@ -10,7 +10,8 @@ seeds.parquet        models that differ in their seed alone, together, minus wha
 
 Besides the conditions of :mod:`biohicl.evaluation.evaluate` there is ``without documents of SELECTION`` for the models
 that were trained on it, their backbones and BM25, where it holds documents of the benchmark: these are taken from the
-run and from the judgements, and queries that have no relevant document left are not counted.
+run and from the judgements, and queries that have no relevant document left are not counted. Where labelled pairs hold
+queries of the benchmark, these are not counted either, and it is ``without documents and queries of SELECTION``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -72,6 +73,13 @@ SEEDS = pa.schema(
 Units = dict[str, tuple[Statistic, dict[str, float]]]
 
 
+class Leaked(NamedTuple):
+    """What of a benchmark a selection holds: documents (or sentences) and queries, by their ids."""
+
+    documents: set[str]
+    queries: set[str]
+
+
 @dataclass(frozen=True)
 class Evaluated:
     """One system's evaluation. ``against``, ``backbone``: the systems it is compared with, beside BM25. ``of``: the one
@@ -97,11 +105,7 @@ def compare(
     systems that differ in their seed alone, by the name of the first."""
     content = read_benchmark(benchmark, with_texts=False)
     scored = {name: system for name, system in systems.items() if _has_scores(system.folder)}
-    leaks = {
-        selection: leaked
-        for selection, file in overlaps.items()
-        if (leaked := set(pq.read_table(file, columns=["document_id"])["document_id"].to_pylist()))
-    }
+    leaks = {selection: leaked for selection, file in overlaps.items() if any(leaked := _leaked(file))}
     if isinstance(content, Pairs):
         conditions, variants = _pair_conditions(scored, leaks, content), []
     else:
@@ -176,7 +180,7 @@ def _is_defined(statistic: Statistic, found: Sequence[float]) -> bool:
 
 
 def _query_conditions(
-    systems: Mapping[str, Evaluated], leaks: Mapping[str, set[str]], qrels: Qrels
+    systems: Mapping[str, Evaluated], leaks: Mapping[str, Leaked], qrels: Qrels
 ) -> dict[str, dict[str, Units]]:
     """Condition to system to its values."""
     conditions: dict[str, dict[str, Units]] = {}
@@ -184,7 +188,7 @@ def _query_conditions(
         for condition, units in _query_units(system.folder).items():
             conditions.setdefault(condition, {})[name] = units
     for selection, leaked in leaks.items():
-        conditions[_without_name(selection)] = {
+        conditions[_without_name(selection, leaked)] = {
             name: _without(read_run(systems[name].folder / "run.parquet"), qrels, leaked)
             for name in _concerned(systems, selection)
         }
@@ -192,18 +196,26 @@ def _query_conditions(
 
 
 def _pair_conditions(
-    systems: Mapping[str, Evaluated], leaks: Mapping[str, set[str]], pairs: Pairs
+    systems: Mapping[str, Evaluated], leaks: Mapping[str, Leaked], pairs: Pairs
 ) -> dict[str, dict[str, Units]]:
     found = {name: _pair_scores(system.folder) for name, system in systems.items()}
     conditions = {HEADLINE_CONDITION: {name: _pair_units(scores, pairs, set()) for name, scores in found.items()}}
     for selection, leaked in leaks.items():
         concerned = _concerned(systems, selection)
-        conditions[_without_name(selection)] = {name: _pair_units(found[name], pairs, leaked) for name in concerned}
+        without = {name: _pair_units(found[name], pairs, leaked.documents) for name in concerned}
+        conditions[_without_name(selection, leaked)] = without
     return conditions
 
 
-def _without_name(selection: str) -> str:
-    return f"without documents of {selection}"
+def _without_name(selection: str, leaked: Leaked) -> str:
+    return f"without documents{' and queries' if leaked.queries else ''} of {selection}"
+
+
+def _leaked(file: Path) -> Leaked:
+    """Of a table of what a selection shares with the benchmark; only of labelled pairs it has a column of queries."""
+    columns = [name for name in pq.read_schema(file).names if name in ("document_id", "query_id")]
+    table = pq.read_table(file, columns=columns).to_pydict()
+    return Leaked(*(set(table.get(name, ())) - {None} for name in ("document_id", "query_id")))
 
 
 def _concerned(systems: Mapping[str, Evaluated], selection: str) -> list[str]:
@@ -240,11 +252,12 @@ def _pair_units(found: Mapping[str, float], pairs: Pairs, leaked: set[str]) -> U
     return {metric: (statistic, values) for metric, statistic in statistics_of(scores).items()}
 
 
-def _without(run: Run, qrels: Qrels, leaked: set[str]) -> Units:
-    """Values of the queries that have a relevant document beside the leaked ones."""
+def _without(run: Run, qrels: Qrels, leaked: Leaked) -> Units:
+    """Values of the queries that did not leak, and have a relevant document beside the leaked ones."""
     left = {
-        query: {document: grade for document, grade in judged.items() if document not in leaked}
+        query: {document: grade for document, grade in judged.items() if document not in leaked.documents}
         for query, judged in qrels.items()
+        if query not in leaked.queries
     }
     # A query that never had one stays, as it counts in the whole too.
     kept = {
@@ -252,7 +265,7 @@ def _without(run: Run, qrels: Qrels, leaked: set[str]) -> Units:
         for query, judged in left.items()
         if max(judged.values(), default=0) > 0 or max(qrels[query].values()) <= 0
     }
-    reduced = {query: [pair for pair in run.get(query, ()) if pair[0] not in leaked] for query in kept}
+    reduced = {query: [pair for pair in run.get(query, ()) if pair[0] not in leaked.documents] for query in kept}
     return {metric: (Mean(), values) for metric, values in per_query(reduced, kept).items()} if kept else {}
 
 

@@ -96,8 +96,8 @@ def _leaks(excluded: Sequence[Path], overlaps: Sequence[Path]) -> list[dict[str,
     rows: dict[tuple[str, str], dict[str, Any]] = {}
 
     def row(selection: str, benchmark: str) -> dict[str, Any]:
-        blank = {"selection": selection, "benchmark": benchmark, "left_out": 0, "reasons": "", "shared": None}
-        return rows.setdefault((selection, benchmark), blank)
+        blank = {"left_out": 0, "reasons": "", "shared": None, "queries": 0}
+        return rows.setdefault((selection, benchmark), {"selection": selection, "benchmark": benchmark, **blank})
 
     for file in excluded:
         for (benchmark,), part in pl.read_parquet(file).group_by(["benchmark"], maintain_order=True):
@@ -107,8 +107,12 @@ def _leaks(excluded: Sequence[Path], overlaps: Sequence[Path]) -> list[dict[str,
             reasons = ", ".join(f"{count} by {reason}" for reason, count in counts)
             row(file.stem, str(benchmark)).update(left_out=part["pmid"].n_unique(), reasons=reasons)
     for file in overlaps:
-        shared = pl.read_parquet(file, columns=["document_id"])["document_id"].n_unique()
-        row(file.parent.name, file.stem).update(shared=shared)
+        # Of labelled pairs some rows are of queries, and have no document.
+        table = pl.read_parquet(file)
+        shared, queries = (
+            table[name].drop_nulls().n_unique() if name in table.columns else 0 for name in ("document_id", "query_id")
+        )
+        row(file.parent.name, file.stem).update(shared=shared, queries=queries)
     return list(rows.values())
 
 

@@ -24,6 +24,7 @@ import pyarrow as pa
 from biohicl.errors import BioHiCLError
 from biohicl.json_lines import records_of, text_of
 from biohicl.leakage.benchmark_texts import BenchmarkTexts
+from biohicl.leakage.normal import title_keys, words
 from biohicl.progress import say
 from biohicl.storage import read_json, whole_files, write_parquet
 from biohicl.training.rows import GIVEN, KEYS, queries_table, with_key
@@ -35,6 +36,7 @@ PAIRS = with_key(
     ("abstract", pa.string()),  # the document's text
     (GIVEN, pa.list_(pa.int32())),  # the rows, from 0, that a file names as wrong answers to this one's queries
 )
+ASKED = {"query_id": pl.String, "text": pl.String}
 # What of a benchmark is read.
 TABLES = ("documents", "training/queries", "training/qrels")
 
@@ -114,6 +116,61 @@ def write_pairs(
     count = sum(len(document.queries) for document in rows)
     say(f"selection '{output.stem}': {len(rows):,} documents; {count:,} queries, of {with_query:,} of them")
     return len(rows)
+
+
+def write_pairs_overlap(
+    selection: Path, queries: Path, benchmark: str, texts: Path, scored: Path | None, output: Path
+) -> tuple[int, int]:
+    """Which texts of a benchmark, and which of its queries that are scored, a selection of pairs holds; how many.
+
+    ``queries``: the table of the selection's queries; ``texts``: the benchmark's documents.parquet or pairs.parquet;
+    ``scored``: its queries, None for pairs of sentences. Writes a row a text or query of the benchmark and one that it
+    is: source and row_id of the selection's document, benchmark, document_id or query_id (the other is null), reason,
+    similarity. A query is the same where its letters and digits are. The benchmark's own documents, where the selection
+    is of its split for training, are no overlap; its queries are.
+
+    What is trained on may not depend on queries that score, so this is looked for when models are compared.
+    """
+    rows = pl.read_parquet(selection, columns=["source", "document_id", "title", "abstract"])
+    others = [Document(*row) for row in rows.filter(pl.col("source") != benchmark).iter_rows()]
+    of_texts = _found(others, {benchmark: texts}).select(
+        "source",
+        pl.col("document_id").alias("row_id"),
+        pl.lit(benchmark).alias("benchmark"),
+        pl.col("benchmark_document").alias("document_id"),
+        pl.lit(None, pl.String).alias("query_id"),
+        "reason",
+        "similarity",
+    )
+    trained = (
+        pl.read_parquet(queries, columns=["source", "document_id", "queries"])
+        .explode("queries")
+        .drop_nulls("queries")
+        .select("source", pl.col("document_id").alias("row_id"), pl.col("queries").struct.field("text"))
+    )
+    asked = pl.read_parquet(scored, columns=["query_id", "text"]) if scored else pl.DataFrame(schema=ASKED)
+    both = [table.with_columns(title_keys(words(table["text"])).alias("key")) for table in (trained, asked)]
+    of_queries = (
+        both[0]
+        .join(both[1], on="key")
+        .select(
+            "source",
+            "row_id",
+            pl.lit(benchmark).alias("benchmark"),
+            pl.lit(None, pl.String).alias("document_id"),
+            "query_id",
+            pl.lit("query").alias("reason"),
+            pl.lit(1.0, pl.Float32).alias("similarity"),
+        )
+    )
+    found = pl.concat([of_texts, of_queries.unique()]).sort(pl.all(), nulls_last=True)
+    write_parquet(found, output)
+    counts = found["document_id"].drop_nulls().n_unique(), found["query_id"].drop_nulls().n_unique()
+    say(
+        f"{benchmark}: {counts[0]:,} of its texts and {counts[1]:,} of its queries are among the {rows.height:,} "
+        f"documents and {trained.height:,} queries of {selection.stem}"
+    )
+    return counts
 
 
 def tables_read(names: Sequence[str], benchmarks: Path) -> list[Path]:
