@@ -583,6 +583,31 @@ def test_another_precision_encodes_again(copied):
     assert not {"train_node", "fetch_benchmark", "evaluate_lexical"} & planned.keys()
 
 
+@readme_row(
+    "`development.retrieval`, `similarity` or `max_loss`",
+    "where a model is chosen, or made from one that is: the choice, what starts from it, and their evaluations; "
+    "comparisons, summary, report and catalog",
+)
+@pytest.mark.long(60)
+def test_what_chooses_is_a_reason_to_choose_again(copied):
+    changed = {"development": {"retrieval": ["sample-retrieval"], "similarity": [], "max_loss": 0.1}}
+    assert copied.jobs("all", overlays=[overlay(copied.folder, changed)]) == {}, "nothing is chosen"
+    content = {
+        "nodes": {
+            "chosen": {"step": "select", "of": ["default", "sample-bert"]},
+            "after": {"like": "default", "start": "chosen"},
+        },
+        "models": ["after"],
+        "development": {"retrieval": ["sample-retrieval"], "similarity": []},
+    }
+    overlays = [overlay(copied.folder, content)]
+    copied.snakemake("results/models/after", overlays=overlays)
+    assert copied.jobs("results/models/after", overlays=overlays) == {}
+    content["development"]["max_loss"] = 0.1
+    planned = copied.jobs("results/models/after", overlays=[overlay(copied.folder, content)])
+    assert planned == {"select_node": 1, "train_node": 1}
+
+
 @readme_row("`exclude_benchmarks` of a selection", "the selection, and what is trained on it")
 def test_only_benchmarks_that_a_selection_excludes_are_its_inputs(copied):
     content = {"training": {"selections": {"abstracts": {"exclude_benchmarks": []}}}}
