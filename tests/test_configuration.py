@@ -89,6 +89,15 @@ MISTAKES = {
     "nodes: {mine: {like: default, losses: {mse: {weigth: 1}}}}": "nodes.mine.losses.mse.weigth: unknown key",
     "benchmarks: {mine: {kind: retrieval, path: x, development: dev}}\nevaluation: {peers: [bmretriever-410m]}\n"
     "development: {retrieval: [mine]}": "benchmarks.mine.task: is empty, and the instruction of bmretriever-410m has a place",
+    "ablations: {of: [default]}": "ablations.of: found a list ['default'], but text or null is needed",
+    "ablations: {with: text}": "ablations.with: found the text 'text', but a mapping of keys to values is needed",
+    "ablations: {with: {losses: [mse]}}": "ablations.with.losses: a mapping of losses to their keys is needed",
+    "ablations: {with: {seed: 4}}": "ablations.with.seed: is what ablations.seeds gives each training",
+    "ablations: {seeds: [[1]]}": "ablations.seeds[0]: found a list [1], but a whole number is needed",
+    "ablations: {factors: {a: {b: {seed: 4}}}}": "ablations.factors.a.b.seed: is what ablations.seeds gives each training",
+    "ablations: {factors: {a: {b: {}}}}": "ablations.factors.a.b: changes nothing, and would be the base again",
+    "ablations: {factors: {a: {x.b: {max_length: 64}}, a.x: {b: {max_length: 96}}}}": "is named a.x.b with its factor, "
+    "and so is another level; rename one",
     "ablations: {ofx: default}": "ablations.ofx: unknown key; did you mean 'of'?",
     "label_study: {citations: 5}": "label_study.citations: found 5, but it must be at least 10",
     "nodes: {default: {start: bge-bas}}": "nodes.default.start: 'bge-bas' is not a backbone or node of this configuration; "
@@ -143,6 +152,14 @@ MISTAKES = {
     "nodes: {default: {schedule: {learning_rate: .nan}}}": "learning_rate: found nan, but a finite number is needed",
     "nodes: {default: {losses: {title_abstract: {weight: .inf}}}}": "found inf, but a finite number is needed",
     "nodes: {default: {max_length: 1024}}": "found 1024, but its backbone bge-base reads 512 tokens",
+    "nodes: {best: {share: half}}": "nodes.best.share: found the text 'half', but allowed is a number from 0 on or a list",
+    "nodes: {best: {share: [0.5, 0.5]}}": "found a list [0.5, 0.5], but each entry may stand there once only",
+    "nodes: {best: {share: [0.5, 0.50000001]}}": "nodes.best.share: has two shares that are the same to six digits",
+    "{nodes: {mine: {step: select, of: [default, biohicl-large]}}, models: [mine]}": "nodes.mine.of: biohicl-large comes "
+    "from bge-large, and default from bge-base: a choice is compared with its backbone; choose for each",
+    "nodes: {mine: {like: biohicl-base, selection: concepts, losses: {query_text: {kinds: [section]}}}}": "nodes.mine."
+    "losses.query_text.kinds: found section, but the texts of concepts (training.concepts) have name and synonym",
+    "nodes: {default: {negatives: {given: 3}}}": "negatives.given: are those that files of pairs name, and abstracts is of",
     "mesh: null": "mesh: found nothing (null), but a mapping of keys to values is needed",
 }
 
@@ -348,6 +365,27 @@ def test_models_that_differ_in_seeds_alone_are_one_recipe(tmp_path):
     config = load(tmp_path, f"nodes: {{{written}}}\nmodels: [a, b, c, d, e]")
     assert configuration.seed_groups(config) == {"a": ["a", "b"], "d": ["d", "e"]}
     assert configuration.selections_of(config, "d") == ["abstracts"]
+
+
+def test_the_same_trainings_again_are_no_other_seeds(tmp_path):
+    """A copy would look like a second seed that agrees to the last digit; so would means over the same trainings."""
+    text = """
+nodes:
+  two: {like: default, seed: 2}
+  three: {like: default, seed: 3}
+  four: {like: default, seed: 4}
+  copy: {like: default}
+  mean: {step: average, of: [default, two]}
+  other: {step: average, of: [two, three]}
+  apart: {step: average, of: [three, four]}
+models: [default, copy, two, mean, other, apart]
+"""
+    assert configuration.seed_groups(load(tmp_path, text)) == {"default": ["default", "two"], "mean": ["mean", "apart"]}
+
+
+def test_a_node_like_one_that_is_taken_out_says_so(tmp_path):
+    with pytest.raises(BioHiCLError, match=r"nodes\.biolord-2\.names\.like: 'biolord-1\.names' is taken out \(null\)"):
+        load(tmp_path, "nodes: {biolord-1.names: null}")
 
 
 def test_settings_that_no_training_reads_are_no_settings(tmp_path):

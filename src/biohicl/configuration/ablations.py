@@ -21,17 +21,28 @@ SEEDS = (1, 2, 3)
 
 def cells_of(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """By the name of each cell, the levels of the factors in which it differs from the base, which comes first."""
+    return dict(_named_cells(_block_of(config)))
+
+
+def _block_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The block of ablations; nothing where there are none, or where it is not of the form that it should have: the
+    schema says what is wrong with that."""
     block = config.get("ablations")
-    if not isinstance(block, Mapping) or block.get("of") is None:
+    if not isinstance(block, Mapping) or not isinstance(block.get("of"), str):
         return {}
-    factors = block.get("factors") or {}
-    if not isinstance(factors, Mapping) or not isinstance(block.get("seeds", SEEDS), Sequence):
-        # The schema says what is wrong with that.
+    seeds, changes = block.get("seeds", SEEDS), block.get("with") or {}
+    if isinstance(seeds, str) or not isinstance(seeds, Sequence) or not all(type(seed) is int for seed in seeds):
         return {}
+    return block if isinstance(changes, Mapping) and isinstance(block.get("factors") or {}, Mapping) else {}
+
+
+def _named_cells(block: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
+    if not block:
+        return []
     # null takes a factor, or one of its levels, out.
     factors = {
         factor: [level for level, change in levels.items() if change is not None]
-        for factor, levels in factors.items()
+        for factor, levels in (block.get("factors") or {}).items()
         if isinstance(levels, Mapping)
     }
     changes: list[dict[str, str]] = [{}]
@@ -41,7 +52,7 @@ def cells_of(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         choices = ([None, *levels] for levels in factors.values())
         combined = (dict(zip(factors, chosen, strict=True)) for chosen in product(*choices))
         changes = [{factor: level for factor, level in each.items() if level is not None} for each in combined]
-    return {".".join(f"{factor}.{level}" for factor, level in each.items()) or BASE: each for each in changes}
+    return [(".".join(f"{factor}.{level}" for factor, level in each.items()) or BASE, each) for each in changes]
 
 
 def nodes_of_cell(config: Mapping[str, Any], cell: str) -> dict[int, str]:
@@ -78,8 +89,8 @@ def unfair(config: Mapping[str, Any]) -> str | None:
 
 def with_ablations(config: dict[str, Any], copy: Callable[[Any], Any], overlay: Overlay) -> dict[str, Any]:
     """``config``, not completed yet, with the nodes of its cells."""
-    block, nodes = config.get("ablations"), config.get("nodes")
-    if not isinstance(block, dict) or not isinstance(nodes, dict) or block.get("of") is None:
+    block, nodes = _block_of(config), config.get("nodes")
+    if not block or not isinstance(nodes, dict):
         return config
     base = nodes.get(block["of"])
     if not isinstance(base, dict) or base.get("step", "train") != "train":
@@ -89,13 +100,14 @@ def with_ablations(config: dict[str, Any], copy: Callable[[Any], Any], overlay: 
         raise ConfigKeyError(
             ("ablations", "of"), f"'{block['of']}' is not a training of `nodes`{nearest(str(block['of']), trained)}"
         )
+    changes = block.get("with") or {}
+    _check_changes(block)
     made = dict(nodes)
     for cell, levels in cells_of(config).items():
         for seed, name in nodes_of_cell(config, cell).items():
             if name in nodes:
                 raise ConfigKeyError(("nodes", name), "is the name of a training of `ablations`; rename it")
             node = copy(base)
-            changes = block.get("with") or {}
             for loss, terms in (changes.get("losses") or {}).items():
                 if terms is not None and loss not in (base.get("losses") or {}):
                     raise ConfigKeyError(
@@ -105,11 +117,35 @@ def with_ablations(config: dict[str, Any], copy: Callable[[Any], Any], overlay: 
                     )
             overlay(node, changes)
             for factor, level in levels.items():
-                change = block["factors"][factor][level]
-                if not isinstance(change, dict):
-                    raise ConfigKeyError(
-                        ("ablations", "factors", factor, level), "a mapping of a node's keys is needed"
-                    )
-                overlay(node, change)
+                overlay(node, block["factors"][factor][level])
             made[name] = {**node, "seed": seed}
     return {**config, "nodes": made}
+
+
+def _check_changes(block: Mapping[str, Any]) -> None:
+    """Each level changes something of a node, but not its seed, and no two cells have one name."""
+    changes = block.get("with") or {}
+    if not isinstance(changes.get("losses") or {}, Mapping):
+        raise ConfigKeyError(("ablations", "with", "losses"), "a mapping of losses to their keys is needed")
+    if "seed" in changes:
+        raise ConfigKeyError(("ablations", "with", "seed"), "is what ablations.seeds gives each training; take it out")
+    for factor, levels in (block.get("factors") or {}).items():
+        for level, change in levels.items() if isinstance(levels, Mapping) else ():
+            if change is None:
+                continue
+            key = ("ablations", "factors", factor, level)
+            if not isinstance(change, Mapping):
+                raise ConfigKeyError(key, "a mapping of a node's keys is needed")
+            if not change:
+                raise ConfigKeyError(key, "changes nothing, and would be the base again; name what it changes, or null")
+            if "seed" in change:
+                raise ConfigKeyError((*key, "seed"), "is what ablations.seeds gives each training; take it out")
+    found: dict[str, dict[str, str]] = {}
+    for cell, levels in _named_cells(block):
+        if cell in found:
+            factor, level = next(iter(levels.items()))
+            raise ConfigKeyError(
+                ("ablations", "factors", factor, level),
+                f"is named {cell} with its factor, and so is another level; rename one",
+            )
+        found[cell] = levels

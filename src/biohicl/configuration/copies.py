@@ -41,7 +41,12 @@ def originals_of(config: Mapping[str, Any], name: str) -> list[str]:
     while isinstance(node := nodes[found[-1]], Mapping) and node.get(LIKE) is not None:
         other = node[LIKE]
         if not isinstance(nodes.get(other) if isinstance(other, str) else None, Mapping):
-            known = [other for other in nodes if other != name]
+            known = [node for node in nodes if node != name and isinstance(nodes[node], Mapping)]
+            if isinstance(other, str) and other in nodes and nodes[other] is None:
+                raise ConfigKeyError(
+                    ("nodes", found[-1], LIKE),
+                    f"'{other}' is taken out (null) by this configuration; take this node out too, or write it out",
+                )
             raise ConfigKeyError(
                 ("nodes", found[-1], LIKE), f"'{other}' is not a node of this configuration{nearest(str(other), known)}"
             )

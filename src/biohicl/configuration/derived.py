@@ -14,6 +14,8 @@ LABEL_LOSSES = (
 
 # Where hard negatives come from: a table's columns, and a node's settings.
 NEGATIVES_BY = ("bm25", "siblings", "given")
+# The queries that texts have of their own, by the kind of their selection.
+OWN_QUERIES = {"selections": ("conclusion", "section"), "concepts": ("name", "synonym"), "pairs": ("labelled",)}
 # The losses of queries; a text of a batch has one query at most.
 QUERY_LOSSES = {"title_abstract", "heading_abstract", "query_text"}
 # The keys of a node that name what it is made from, by its step; a list of names, a name, or null.

@@ -8,6 +8,7 @@ from typing import Any
 
 from biohicl.configuration.derived import (
     LABEL_LOSSES,
+    OWN_QUERIES,
     PARENTS,
     QUERY_LOSSES,
     ancestry_of,
@@ -100,11 +101,15 @@ def _check_parents(config: Mapping[str, Any], name: str) -> None:
     _check_no_circle(config, name)
     ends = {parent: chain_of(config, parent)[-1] for parent in parents_of(node) if parent != node.get("teacher")}
     for parent, backbone in ends.items():
-        if backbone != next(iter(ends.values())) and node["step"] != "select":
+        if backbone != next(iter(ends.values())):
+            why = (
+                "a choice is compared with its backbone; choose for each, and read both in snakemake development"
+                if node["step"] == "select"
+                else "weights of different backbones have no mean"
+            )
             raise ConfigKeyError(
                 ("nodes", name, "of"),
-                f"{parent} comes from {backbone}, and {next(iter(ends))} from {next(iter(ends.values()))}: weights of "
-                "different backbones have no mean",
+                f"{parent} comes from {backbone}, and {next(iter(ends))} from {next(iter(ends.values()))}: {why}",
             )
     if node["step"] == "average":
         _check_average(config, name)
@@ -112,6 +117,10 @@ def _check_parents(config: Mapping[str, Any], name: str) -> None:
 
 def _check_average(config: Mapping[str, Any], name: str) -> None:
     node = config["nodes"][name]
+    if isinstance(node["share"], list) and len(mixtures_of(name, node)) < len(node["share"]):
+        raise ConfigKeyError(
+            ("nodes", name, "share"), "has two shares that are the same to six digits, and would have one name"
+        )
     for mixture in mixtures_of(name, node):
         for kind in ("nodes", "backbones", "peers"):
             if mixture in config[kind]:
@@ -143,6 +152,19 @@ def _check_labels(config: Mapping[str, Any], name: str) -> None:
         raise ConfigKeyError(
             ("nodes", name, "selection"),
             f"{node['selection']} has no MeSH headings, and {asks} of this node reads some",
+        )
+    kind = next(kind for kind in OWN_QUERIES if node["selection"] in training[kind])
+    wanted = node["losses"].get("query_text", {}).get("kinds")
+    if wanted is not None and not set(wanted) & set(OWN_QUERIES[kind]):
+        raise ConfigKeyError(
+            ("nodes", name, "losses", "query_text", "kinds"),
+            f"found {', '.join(wanted)}, but the texts of {node['selection']} (training.{kind}) have "
+            f"{' and '.join(OWN_QUERIES[kind])}",
+        )
+    if node["negatives"]["given"] and kind != "pairs":
+        raise ConfigKeyError(
+            ("nodes", name, "negatives", "given"),
+            f"are those that files of pairs name, and {node['selection']} is of training.{kind}; write 0",
         )
     if ("teacher_vectors" in node["losses"]) != (node["teacher"] is not None):
         said = "names none" if node["teacher"] is None else f"names {node['teacher']}, and no loss reads its vectors"

@@ -61,15 +61,16 @@ def check_schema(config: dict[str, Any], schema: dict[str, Any], derived: Collec
 
 
 def _deepest(error: Any) -> Any:
-    """Within an ``anyOf`` that offers null or a mapping, the error inside the mapping says more than the ``anyOf``."""
+    """Within an ``anyOf`` the error inside the mapping or the list that it offers says more than the ``anyOf``."""
     while error.validator == "anyOf":
         inside = [sub for sub in error.context or () if len(sub.absolute_path) > len(error.absolute_path)]
         of_mapping = [
             sub for sub in error.context or () if sub.validator in ("additionalProperties", "required", "minProperties")
         ]
-        if not inside and not of_mapping:
+        of_list = [sub for sub in error.context or () if sub.validator in ("uniqueItems", "minItems", "maxItems")]
+        if not inside and not of_mapping and not of_list:
             return error
-        error = (inside or of_mapping)[0]
+        error = (inside or of_mapping or of_list)[0]
     return error
 
 
@@ -142,10 +143,10 @@ def _branch_words(branch: Mapping[str, Any]) -> str:
         return f'"{branch["const"]}"'
     if "enum" in branch:
         return " or ".join(f'"{value}"' for value in branch["enum"])
-    if branch.get("type") == "integer":
+    if branch.get("type") in ("integer", "number"):
         low, high = branch.get("minimum"), branch.get("maximum")
         bounds = f" from {low}" + (f" to {high}" if high is not None else " on") if low is not None else ""
-        return f"a whole number{bounds}"
+        return _type_names(branch["type"]) + bounds
     if branch.get("type") == "array":
         pattern = "pattern" in str(branch.get("items", ""))
         return "a list" + (' of numbers and ranges such as [1, "5-9"]' if pattern else "")

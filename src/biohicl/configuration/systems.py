@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from biohicl.configuration.derived import PARENTS, chain_of, parents_of
+from biohicl.configuration.derived import PARENTS, ancestry_of, chain_of, parents_of
 
 LEXICAL = "bm25"
 # What a benchmark of each kind is measured by; the first is the score table's where a benchmark names none.
@@ -56,7 +56,10 @@ def systems_of(config: Mapping[str, Any]) -> dict[str, System]:
 
 
 def seed_groups(config: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Models that differ in nothing but seeds, by the name of the first; those without a second are left out."""
+    """Models that differ in nothing but seeds, by the name of the first; those without a second are left out.
+
+    The same seed again, or a mean over some of the same trainings, says nothing of other seeds, and is none of them.
+    """
 
     def recipe(name: str) -> Any:
         if name not in config["nodes"]:
@@ -65,9 +68,25 @@ def seed_groups(config: Mapping[str, Any]) -> dict[str, list[str]]:
         block = {key: value for key, value in node.items() if key not in ("seed", *PARENTS[node["step"]])}
         return [block, *(recipe(parent) for parent in parents_of(node))]
 
+    def last_trained(name: str) -> set[str]:
+        """The trainings that a model is, or is made of; not those that these start from, which may be one for all."""
+        node = config["nodes"].get(name)
+        if node is None or node["step"] == "train":
+            return {name}
+        return set().union(*(last_trained(parent) for parent in parents_of(node)))
+
+    def seeds(name: str) -> list[int]:
+        nodes = (config["nodes"][other] for other in ancestry_of(config, name))
+        return [node["seed"] for node in nodes if node["step"] == "train"]
+
+    def is_another(one: str, other: str) -> bool:
+        return (
+            recipe(one) == recipe(other) and seeds(one) != seeds(other) and not last_trained(one) & last_trained(other)
+        )
+
     groups: dict[str, list[str]] = {}
     for model in config["models"]:
-        first = next((other for other in groups if recipe(other) == recipe(model)), model)
+        first = next((first for first, all_ in groups.items() if all(is_another(one, model) for one in all_)), model)
         groups.setdefault(first, []).append(model)
     return {first: models for first, models in groups.items() if len(models) > 1}
 

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from biohicl.configuration.derived import OWN_QUERIES
 from biohicl.errors import BioHiCLError
 
 # By kind of selection: what names a row.
@@ -26,7 +27,7 @@ KEYS: dict[str, pa.Schema] = {
 GIVEN = "wrong_answers"
 # What a query is. Their numbers in tables of tokens: 0, 1, 2 and so on, in this order.
 # conclusion, section: words of a citation; name, synonym: of a descriptor; labelled: one that people gave the document.
-QUERY_KINDS = ("conclusion", "section", "name", "synonym", "labelled")
+QUERY_KINDS = tuple(kind for kinds in OWN_QUERIES.values() for kind in kinds)
 QUERY = pa.struct(
     [
         ("kind", pa.string()),  # one of QUERY_KINDS
