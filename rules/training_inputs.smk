@@ -114,6 +114,7 @@ def tables_of_training(wildcards, input):
     }
     teacher = CONFIG["nodes"][wildcards.node]["teacher"]
     given["--teacher"] = f"results/teachers/{teacher}" if teacher else None
+    given["--teacher-views"] = " ".join(CONFIG["nodes"][teacher]["views"]) if teacher else None
     return options_of(given)
 
 

@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 from biohicl.errors import BioHiCLError
+from biohicl.ragged import Ragged
 from biohicl.training.plan import snapshot_steps
 from biohicl.training.rows import QUERY_KINDS as KINDS
 from biohicl.training.teacher import keys_of
@@ -110,6 +112,17 @@ def test_who_is_right_is_left_out_before_the_nearest_are_drawn(asking):
     assert 0 < sum(map(len, found)) < 4 * 8
 
 
+def test_held_out_texts_are_no_hard_negatives(asking):
+    nearest, rows = asking.data.negatives["bm25"], np.arange(len(asking.data))
+    some = set(np.flatnonzero(asking.is_held_out))
+    assert some & set(nearest.values.tolist()), "they are near to some"
+    found = asking.preparer._wrong(rows, nearest, 8)
+    assert found
+    assert not some & {int(other) for others in found for other in others}
+    asking.preparer.is_held_out[:] = False
+    assert sum(map(len, asking.preparer._wrong(rows, nearest, 8))) > sum(map(len, found))
+
+
 def test_what_masks_texts_of_the_batch_masks_hard_negatives_too(asking):
     data = asking.data
     texts = np.arange(30)
@@ -125,7 +138,7 @@ def test_what_masks_texts_of_the_batch_masks_hard_negatives_too(asking):
 def test_hard_negatives_are_the_nearest_of_the_batch_and_none_is_right(asking):
     data = asking.data
     wanted = data.targets.of(np.arange(len(data)), torch.device("cpu")).numpy()
-    masked = 0
+    masked = similar_headed = told_apart = 0
     for step in range(1, 4):
         batch = asking.preparer.prepare(step)
         lists = items_of(batch)
@@ -146,9 +159,19 @@ def test_hard_negatives_are_the_nearest_of_the_batch_and_none_is_right(asking):
                     assert (target[i, j] > 1) == is_right
                     masked += is_right
             assert not (target[:, : len(own)] > 1).any(), "no two texts of one citation here"
-        carried = batch.targets["heading_abstract"]
-        assert carried.shape[1] == len(batch.headings) + len(batch.orders.negatives["heading_abstract"])
+        carried, headed = batch.targets["heading_abstract"].numpy(), batch.rows[batch.headings]
+        extras = batch.orders.negatives["heading_abstract"].tolist()
+        assert carried.shape == (len(headed), len(headed) + len(extras))
+        by_tokens = {tuple(read): n for n in range(len(data)) for read in readings(data, n, "heading_abstract")}
+        by_tokens |= {tuple(data.tokens["document"].rows([n])[0].tolist()): n for n in range(len(data))}
+        rows = np.array([by_tokens[tuple(lists[item])] for item in extras])
+        too_similar = wanted[np.ix_(headed, rows)] > HARD["max_similarity"]
+        assert (carried[:, len(headed) :][too_similar] == 1).all()
+        similar_headed += too_similar.sum()
+        told_apart += (carried[:, len(headed) :] == 0).sum()
     assert masked > 0, "a negative of one query is right for another at times"
+    assert similar_headed > 0
+    assert told_apart > 0
 
 
 def test_texts_that_share_a_labelled_query_are_no_wrong_answers(asking):
@@ -189,6 +212,33 @@ def test_the_gradients_of_chunks_are_those_of_the_whole(made, tmp_path, losses):
     assert found[0].keys() == found[1].keys()
     for name, gradient in found[0].items():
         torch.testing.assert_close(found[1][name], gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_a_document_without_a_title_has_no_title_to_find_it(asking):
+    data = asking.data
+    blank, rows = asking._query_tokens([""])[0], np.arange(30)
+    lists = [blank if row % 3 else ids for row, ids in enumerate(data.tokens["query"].rows(np.arange(len(data))))]
+    tokens = {**data.tokens, "query": Ragged.of(pa.array([ids.tolist() for ids in lists], pa.list_(pa.int32())))}
+    assert asking._titled(replace(data, tokens=tokens)).titled is None, "citations have titles"
+    labelled = replace(data, tokens=tokens, called="rows")
+    found = asking._titled(labelled)
+    assert found.titled.tolist() == [row % 3 == 0 for row in range(len(data))]
+    asking.preparer.data = found
+    titled, headed, asked = asking.preparer.roles(rows, np.random.default_rng(0))
+    assert set(titled) == set(range(0, 30, 3)) - {*headed, *asked}
+    tokens["query"] = Ragged.of(pa.array([blank.tolist()] * len(data), pa.list_(pa.int32())))
+    with pytest.raises(BioHiCLError, match="none of its texts has a title"):
+        asking._titled(labelled)
+
+
+def test_fewer_queries_than_asked_for_are_said(made, tmp_path, capsys):
+    tables = own_tables(made, tmp_path)
+    losses = {**ASKING, "query_text": {**ASKING["query_text"], "kinds": ["labelled"]}}
+    one = training(made, node(made[1], losses=losses), tmp_path, **tables)
+    assert f"{2 / len(one.data):.1%} of the texts have a query of their own (kind labelled)" in capsys.readouterr().err
+    alone = {"query_text": {**ASKING["query_text"], "share": 1.0, "kinds": ["section"]}}
+    with pytest.raises(BioHiCLError, match="no text has a query of kind section, and this node learns from nothing"):
+        training(made, node(made[1], losses=alone), tmp_path, **tables)
 
 
 def test_only_texts_with_queries_are_planned_where_nothing_else_is_read(made, tmp_path):
@@ -302,3 +352,24 @@ def test_a_teacher_of_another_width_is_refused_before_the_first_step(made, tmp_p
         BioHiCLError, match=r"query vectors have 48 numbers, and those of .* 128; encode with a model of"
     ):
         training(made, block, tmp_path, teacher=folder)
+
+
+def test_vectors_that_an_earlier_run_left_teach_nothing(made, tmp_path):
+    """Of the teacher's folder the views that are named are read, and only these decide whether to train again."""
+    block = node(made[1], losses={"title_abstract": {"share": 1.0}, "teacher_vectors": {}})
+    tokens = pq.read_table(inputs_of(made).tokens)
+    folder = tmp_path / "teacher"
+    folder.mkdir()
+    for view, encoder in (("query", "new"), ("passage", "new"), ("document", "old")):
+        np.save(folder / f"{view}.npy", np.ones((tokens.num_rows, 128), np.float32))
+        record = {"keys": keys_of(tokens), "encoder": encoder, "rows": tokens.num_rows, "dimension": 128}
+        (folder / f"{view}.json").write_text(json.dumps(record))
+    with pytest.raises(BioHiCLError, match="are of different encoders"):
+        training(made, block, tmp_path, teacher=folder)
+    one = training(made, block, tmp_path, teacher=folder, teacher_views=["query", "passage"])
+    assert one.data.teacher.keys() == {"query", "passage"}
+    before = one.inputs.hashes()["teacher"]
+    np.save(folder / "document.npy", np.zeros((1, 1), np.float32))
+    assert one.inputs.hashes()["teacher"] == before
+    np.save(folder / "query.npy", np.zeros((tokens.num_rows, 128), np.float32))
+    assert one.inputs.hashes()["teacher"] != before

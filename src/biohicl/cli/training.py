@@ -18,6 +18,9 @@ from biohicl.cli.arguments import (
 )
 from biohicl.encoder.folder import PRECISIONS
 
+# The columns of a table of tokens.
+VIEWS = ("document", "query", "passage")
+
 
 def add_commands(commands: Subcommands) -> None:
     """Adds what comes before a training (freeze, select ... negatives), train, average, encode."""
@@ -208,7 +211,7 @@ def _add_train(commands: Subcommands) -> None:
             name: getattr(options, name)
             for name in (
                 *("start", "tokens", "labels", "hierarchy", "label_counts", "terms"),
-                *("queries", "negatives", "teacher"),
+                *("queries", "negatives", "teacher", "teacher_views"),
             )
         }
         how = ("device", "chunk_tokens", "compiled", "deterministic", "precision", "checkpoint_minutes")
@@ -238,6 +241,13 @@ def _add_train(commands: Subcommands) -> None:
     parser.add_argument("--negatives", type=Path, help="the table that biohicl negatives made; for negatives")
     parser.add_argument(
         "--teacher", type=Path, metavar="DIR", help="the folder that biohicl encode made; for losses.teacher_vectors"
+    )
+    parser.add_argument(
+        "--teacher-views",
+        nargs="+",
+        choices=VIEWS,
+        metavar="VIEW",
+        help="which of its views are read: document, query, passage (default: all that are there)",
     )
     parser.add_argument(
         "--settings",
@@ -329,7 +339,7 @@ def _add_encode(commands: Subcommands) -> None:
     parser.add_argument(
         "--views",
         nargs="+",
-        choices=("document", "query", "passage"),
+        choices=VIEWS,
         default=["query", "passage"],
         help="columns of that table (default: query passage)",
     )

@@ -83,8 +83,10 @@ class Preparer:
         rank: int,
         world: int,
         chunk_tokens: int | None,
+        is_held_out: npt.NDArray[np.bool_] | None = None,
     ) -> None:
-        """``query_tokens``: from a list of heading queries to their token lists."""
+        """``query_tokens``: from a list of heading queries to their token lists. ``is_held_out`` (n,): texts that no
+        batch reads, as hard negatives neither."""
         self.data, self.plan, self.model = data, plan, model
         self.losses: Mapping[str, Mapping[str, Any]] = settings["losses"]
         self.seed: int = settings["seed"]
@@ -93,6 +95,7 @@ class Preparer:
         self.query_tokens = query_tokens
         self.rank, self.world = rank, world
         self.chunk_tokens = chunk_tokens
+        self.is_held_out = is_held_out
         self.device: torch.device = model.model.device
 
     def roles(self, rows: Places, draw: np.random.Generator) -> tuple[Places, Places, Places]:
@@ -110,7 +113,8 @@ class Preparer:
             if titles:
                 # Citations that such a query cannot be made for have their titles.
                 titles += wanted - len(found[name])
-        titled = order[~np.isin(order, taken)][:titles]
+        free = order[~np.isin(order, taken)]
+        titled = (free if self.data.titled is None else free[self.data.titled[rows[free]]])[:titles]
         return np.sort(titled), np.sort(found["heading_abstract"]), np.sort(found["query_text"])
 
     def prepare(self, step: int, chunk_tokens: int | None = None) -> Batch:
@@ -196,10 +200,13 @@ class Preparer:
         return found
 
     def _wrong(self, rows: Places, nearest: Ragged, most: int) -> list[Places]:
-        """Of the first ``most`` that are nearest to each row, those that are no right answer to it, nearest first."""
+        """Of the first ``most`` that are nearest to each row, those that are no right answer to it and are not held
+        out, nearest first."""
         lists = [others[:most].astype(np.int64) for others in nearest.rows(rows)]
         one, other = np.repeat(rows, list(map(len, lists))), np.concatenate([rows[:0], *lists])
         kept = self.data.numbers[one] != self.data.numbers[other]
+        if self.is_held_out is not None:
+            kept &= ~self.is_held_out[other]
         if self.data.targets is not None and len(one):
             kept &= self.data.targets.similarity_of_pairs(one, other) <= self.negatives["max_similarity"]
         ends = np.cumsum(list(map(len, lists)))[:-1]
@@ -280,7 +287,12 @@ class Preparer:
                 targets[name] = self.data.targets.shared_labels(rows, self.device)
             elif LOSSES[name].target == "carried" and drawn and self.data.headings is not None:
                 texts = np.concatenate([rows[places[name]], hard.get(name, rows[:0])])
-                targets[name] = torch.from_numpy(self.data.headings.carried(texts, drawn)).to(self.device)
+                carried = torch.from_numpy(self.data.headings.carried(texts, drawn)).to(self.device)
+                if name in hard:
+                    # What is too similar to be a wrong answer to one query is so for all.
+                    masked = self._masking(texts, len(places[name]), None, ())
+                    carried = carried if masked is None else torch.maximum(carried, (masked > 1).to(carried.dtype))
+                targets[name] = carried
             elif LOSSES[name].target == "masked":
                 texts = np.concatenate([rows[places[name]], hard.get(name, rows[:0])])
                 of_batch = None

@@ -6,7 +6,7 @@ texts' own queries, hard negatives, and a teacher's vectors. Comes out: :class:`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,7 @@ READ_OF_AN_ENCODER = (
 class Inputs:
     """The files that a node is trained from; all but two are there where a setting needs them.
 
-    ``teacher``: the folder of an encode node.
+    ``teacher``: the folder of an encode node; ``teacher_views``: the views of it that are read, None for all there.
     """
 
     start: Path
@@ -62,6 +62,15 @@ class Inputs:
     queries: Path | None = None
     negatives: Path | None = None
     teacher: Path | None = None
+    teacher_views: Sequence[str] | None = None
+
+    def taught(self) -> list[str]:
+        """The views of the teacher that are read: of others, an earlier run may have left vectors."""
+        if self.teacher is None:
+            return []
+        named = self.teacher_views
+        there = [view for view in VIEWS if (self.teacher / f"{view}.npy").is_file()] if named is None else list(named)
+        return there or list(VIEWS)
 
     def hashes(self) -> dict[str, str]:
         """By name, the SHA-256 of what a model depends on.
@@ -80,7 +89,8 @@ class Inputs:
         reading = sorted(path for pattern in READ_OF_AN_ENCODER for path in self.start.glob(pattern))
         hashes = {"start": weights_sha256(self.start), "start_settings": sha256_of_files(reading, self.start)}
         if self.teacher is not None:
-            hashes["teacher"] = sha256_of_files(sorted(self.teacher.glob("*.npy")), self.teacher)
+            vectors = sorted(self.teacher / f"{view}.npy" for view in self.taught())
+            hashes["teacher"] = sha256_of_files(vectors, self.teacher)
         return hashes | {name: sha256_of(path) for name, path in tables.items() if path is not None}
 
 
@@ -91,7 +101,8 @@ class TrainingData:
     ``numbers`` (n,): PMIDs of citations, numbers of descriptors, which several texts may describe, or rows of pairs;
     ``called``: which of these, in words. ``negatives``: hard ones by source, as rows. ``teacher``: vectors (n, d) by
     view. ``reading``: the fingerprint of how the tokens were made; None in tables of before that was noted. ``task``:
-    what was put into the encoder's instructions, where these have a place for it.
+    what was put into the encoder's instructions, where these have a place for it. ``titled`` (n,): which texts have a
+    title to find them; None: all.
     """
 
     numbers: npt.NDArray[np.int64]
@@ -104,6 +115,7 @@ class TrainingData:
     queries: OwnQueries | None = None
     negatives: Mapping[str, Ragged] = field(default_factory=dict)
     teacher: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    titled: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -168,8 +180,7 @@ def _own_queries(inputs: Inputs, settings: Mapping[str, Any], keys: pa.Table, re
 def _teacher(inputs: Inputs, keys: str) -> dict[str, npt.NDArray[np.float32]]:
     if inputs.teacher is None:
         return {}
-    there = [view for view in VIEWS if (inputs.teacher / f"{view}.npy").is_file()]
-    return read_teacher(inputs.teacher, there or VIEWS, keys)
+    return read_teacher(inputs.teacher, inputs.taught(), keys)
 
 
 def _negatives(inputs: Inputs, settings: Mapping[str, Any], keys: pa.Table) -> dict[str, Ragged]:

@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -122,10 +122,13 @@ class Training:
         pad_id = pad_id_of(self.tokenizer)
         self.model = TextModel(model, self.encoder.pooling, pad_id, precision=options.precision)
         self.data = data
+        self.data = data = self._titled(data)
+        self._check_own_queries(data)
         self.is_held_out = self._held_out(data)
         self.plan = self._planned(data)
         self.preparer = Preparer(
-            data, self.plan, settings, self.model, self._query_tokens, ranks.rank, ranks.world, options.chunk_tokens
+            *(data, self.plan, settings, self.model, self._query_tokens, ranks.rank, ranks.world),
+            *(options.chunk_tokens, self.is_held_out),
         )
         smallest = int(self.plan.batches.lengths().min())
         if ranks.world > smallest:
@@ -145,6 +148,40 @@ class Training:
         self.device = device
 
     # --- before the first step ----------------------------------------------------------------------
+
+    def _titled(self, data: TrainingData) -> TrainingData:
+        """With the texts known whose title can be a query: of labelled documents, those that have one."""
+        titled = next((name for name in ("title_abstract", "teacher_vectors") if name in self.settings["losses"]), None)
+        if data.has_titles or titled is None:
+            return data
+        blank = self._query_tokens([""])[0].tolist()
+        has_one = np.array([ids.tolist() != blank for ids in data.tokens["query"].rows(np.arange(len(data)))])
+        if titled == "title_abstract" and not has_one.any():
+            raise BioHiCLError(
+                f"{self.inputs.tokens}: none of its texts has a title, and losses.title_abstract asks with titles; "
+                "take that loss out (null), or bring texts with titles"
+            )
+        return replace(data, titled=has_one)
+
+    def _check_own_queries(self, data: TrainingData) -> None:
+        """Says where fewer texts have a query of their own than are asked for."""
+        block = self.settings["losses"].get("query_text")
+        if block is None or data.queries is None:
+            return
+        there, kinds = float(data.queries.usable.mean()), " or ".join(block["kinds"] or ("any",))
+        if there == 0 and self.settings["losses"].keys() == {"query_text"}:
+            raise BioHiCLError(
+                f"{self.inputs.queries}: no text has a query of kind {kinds}, and this node learns from nothing else; "
+                "name others in losses.query_text.kinds, or another selection"
+            )
+        if there < block["share"] and self.ranks.is_first and len(self.settings["losses"]) > 1:
+            instead = (
+                "the titles of others stand in" if "title_abstract" in self.settings["losses"] else "others get none"
+            )
+            say(
+                f"note: {there:.1%} of the texts have a query of their own (kind {kinds}), and losses.query_text asks "
+                f"for {block['share']:.0%}: {instead}"
+            )
 
     def _readable(self, data: TrainingData) -> npt.NDArray[np.bool_]:
         """(n,): which texts a loss can read: where all that is read are texts with queries of their own, these."""
