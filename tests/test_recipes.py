@@ -155,8 +155,17 @@ def test_every_table_of_a_recipe_has_a_rule(sample, tmp_path):
     workflow = Workflow(tmp_path, overlay(tmp_path, config))
     # What needs no listing of PubMed is made in earnest.
     workflow.snakemake(
-        "results/training/negatives/asked.parquet", "results/training/query_tokens/asking-32/asked.parquet"
+        "results/training/negatives/asked.parquet",
+        "results/training/query_tokens/asking-32/asked.parquet",
+        "results/training/overlap/asked/sample-retrieval.parquet",
+        "results/training/overlap/asked/sample-pairs.parquet",
     )
+    # One benchmark under two names: as the source of labelled documents, and as one that scores.
+    shared = pl.read_parquet(tmp_path / "results/training/overlap/asked/sample-retrieval.parquet")
+    assert (shared["source"] == "trainable").all()
+    assert shared["document_id"].n_unique() > 10
+    sentences = pl.read_parquet(tmp_path / "results/training/overlap/asked/sample-pairs.parquet")
+    assert set(sentences["reason"]) <= {"sentence", "near duplicate", "title"}, "pairs of sentences have no queries"
     assert (tmp_path / "resources/benchmarks/trainable/training/qrels.parquet").is_file()
     tokens = pq.read_schema(tmp_path / "results/training/query_tokens/asking-32/asked.parquet")
     assert tokens.names == [*KEYS["pairs"].names, "kinds", "queries", "starts", "ends"]
