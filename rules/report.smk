@@ -9,7 +9,9 @@ rule write_report:
         beside=expand("results/{table}.parquet", table=["variants", "seeds", "left_out"]),
         excluded=expand("results/training/excluded/{selection}.parquet", selection=SELECTIONS),
         overlaps=expand(
-            "results/training/overlap/{selection}/{benchmark}.parquet", selection=COMPARED_SELECTIONS, benchmark=BENCHMARKS
+            "results/training/overlap/{selection}/{benchmark}.parquet",
+            selection=COMPARED_SELECTIONS,
+            benchmark=BENCHMARKS,
         ),
         nodes=expand("results/models/{node}", node=NODES),
         current="results/corpus/current.parquet",
@@ -62,7 +64,11 @@ rule write_catalog:
             benchmark=BENCHMARKS,
             table=["estimates", "differences"],
         ),
-        expand("results/training/overlap/{selection}/{benchmark}.parquet", selection=COMPARED_SELECTIONS, benchmark=BENCHMARKS),
+        expand(
+            "results/training/overlap/{selection}/{benchmark}.parquet",
+            selection=COMPARED_SELECTIONS,
+            benchmark=BENCHMARKS,
+        ),
         expand("resources/benchmarks/{benchmark}/benchmark.json", benchmark=BENCHMARKS),
         "results/corpus/current.parquet",
         "results/corpus/anomalies.parquet",
