@@ -183,15 +183,10 @@ COUNTED = [LABEL_COUNTS] if any(configuration.needs_label_counts(CONFIG["nodes"]
 # What can be trained on, by kind; no name is of two kinds.
 CITATIONS, CONCEPTS, PAIRS = (CONFIG["training"][kind] for kind in ("selections", "concepts", "pairs"))
 # The selections of citations that the nodes read: what report and catalog have tables of.
-SELECTIONS = list(
-    dict.fromkeys(
-        CONFIG["nodes"][node]["selection"] for node in TRAINED if CONFIG["nodes"][node]["selection"] in CITATIONS
-    )
-)
+TRAINED_ON = list(dict.fromkeys(CONFIG["nodes"][node]["selection"] for node in TRAINED))
+SELECTIONS = [name for name in TRAINED_ON if name in CITATIONS]
 # And labelled pairs, which may hold texts of benchmarks too; what describes MeSH's concepts does not.
-COMPARED_SELECTIONS = SELECTIONS + list(
-    dict.fromkeys(CONFIG["nodes"][node]["selection"] for node in TRAINED if CONFIG["nodes"][node]["selection"] in PAIRS)
-)
+COMPARED_SELECTIONS = SELECTIONS + [name for name in TRAINED_ON if name in PAIRS]
 # The systems under test, by how they are scored, and the benchmarks, those that nothing names included.
 SYSTEMS = configuration.systems_of(CONFIG)
 DENSE = [name for name, system in SYSTEMS.items() if system.is_dense]

@@ -12,6 +12,7 @@ import transformers
 from safetensors.numpy import load_file, save_file
 
 from biohicl.cli.main import main
+from biohicl.configuration.derived import VIEWS
 from biohicl.encoder import vectors
 from biohicl.encoder.embed import Encoder
 from biohicl.encoder.folder import EncoderSettings, read_settings, write_settings
@@ -19,7 +20,7 @@ from biohicl.errors import BioHiCLError
 from biohicl.training.averaging import write_average
 from biohicl.training.rows import KEYS, with_key
 from biohicl.training.teacher import keys_of, read_teacher, write_teacher
-from biohicl.training.tokens import VIEWS, write_tokens
+from biohicl.training.tokens import write_tokens
 from encoders import letters_tokenizer, save_encoder, small_model
 
 TITLES = [f"effect of {word} on mice" for word in ("aspirin", "heparin", "statin", "insulin", "warfarin")] * 4

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ import torch
 
 from biohicl.errors import BioHiCLError
 from biohicl.ragged import Ragged
+from biohicl.training.data import with_titled
 from biohicl.training.plan import snapshot_steps
 from biohicl.training.rows import QUERY_KINDS as KINDS
 from biohicl.training.teacher import keys_of
@@ -217,19 +219,20 @@ def test_the_gradients_of_chunks_are_those_of_the_whole(made, tmp_path, losses):
 
 def test_a_document_without_a_title_has_no_title_to_find_it(asking):
     data = asking.data
-    blank, rows = asking._query_tokens([""])[0], np.arange(30)
+    blank, rows = asking._query_tokens([""], data.task)[0], np.arange(30)
+    titled_of = partial(with_titled, inputs=asking.inputs, losses=ASKING, blank=blank)
     lists = [blank if row % 3 else ids for row, ids in enumerate(data.tokens["query"].rows(np.arange(len(data))))]
     tokens = {**data.tokens, "query": Ragged.of(pa.array([ids.tolist() for ids in lists], pa.list_(pa.int32())))}
-    assert asking._titled(replace(data, tokens=tokens)).titled is None, "citations have titles"
+    assert titled_of(replace(data, tokens=tokens)).titled is None, "citations have titles"
     labelled = replace(data, tokens=tokens, called="rows")
-    found = asking._titled(labelled)
+    found = titled_of(labelled)
     assert found.titled.tolist() == [row % 3 == 0 for row in range(len(data))]
     asking.preparer.data = found
     titled, headed, asked = asking.preparer.roles(rows, np.random.default_rng(0))
     assert set(titled) == set(range(0, 30, 3)) - {*headed, *asked}
     tokens["query"] = Ragged.of(pa.array([blank.tolist()] * len(data), pa.list_(pa.int32())))
     with pytest.raises(BioHiCLError, match="none of its texts has a title"):
-        asking._titled(labelled)
+        titled_of(labelled)
 
 
 def test_fewer_queries_than_asked_for_are_said(made, tmp_path, capsys):

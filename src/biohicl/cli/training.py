@@ -16,10 +16,8 @@ from biohicl.cli.arguments import (
     positive,
     settings,
 )
+from biohicl.configuration.derived import VIEWS
 from biohicl.encoder.folder import PRECISIONS
-
-# The columns of a table of tokens.
-VIEWS = ("document", "query", "passage")
 
 
 def add_commands(commands: Subcommands) -> None:

@@ -140,12 +140,12 @@ def _check_changes(block: Mapping[str, Any]) -> None:
                 raise ConfigKeyError(key, "changes nothing, and would be the base again; name what it changes, or null")
             if "seed" in change:
                 raise ConfigKeyError((*key, "seed"), "is what ablations.seeds gives each training; take it out")
-    found: dict[str, dict[str, str]] = {}
+    seen: set[str] = set()
     for cell, levels in _named_cells(block):
-        if cell in found:
+        if cell in seen:
             factor, level = next(iter(levels.items()))
             raise ConfigKeyError(
                 ("ablations", "factors", factor, level),
                 f"is named {cell} with its factor, and so is another level; rename one",
             )
-        found[cell] = levels
+        seen.add(cell)

@@ -12,6 +12,8 @@ LABEL_LOSSES = (
 )
 
 
+# The ways in which a text is read: columns of a table of tokens, and what an encode node makes vectors of.
+VIEWS = ("document", "query", "passage")
 # Where hard negatives come from: a table's columns, and a node's settings.
 NEGATIVES_BY = ("bm25", "siblings", "given")
 # The queries that texts have of their own, by the kind of their selection.

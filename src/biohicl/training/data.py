@@ -7,7 +7,7 @@ texts' own queries, hard negatives, and a teacher's vectors. Comes out: :class:`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from biohicl.configuration import node_settings
-from biohicl.configuration.derived import NEGATIVES_BY
+from biohicl.configuration.derived import NEGATIVES_BY, VIEWS
 from biohicl.encoder.folder import EncoderSettings, positions_of
 from biohicl.errors import BioHiCLError
 from biohicl.mesh.label_counts import read_label_counts
@@ -34,11 +34,13 @@ from biohicl.training.queries import HeadingQueries, read_names
 from biohicl.training.rows import check_same_rows, kind_of
 from biohicl.training.targets import Targets
 from biohicl.training.teacher import keys_of, read_teacher
-from biohicl.training.tokens import VIEWS, fingerprint_of, reading_of
+from biohicl.training.tokens import fingerprint_of, reading_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+# The losses that read titles as queries.
+TITLES_READ_BY = {"title_abstract", "teacher_vectors"}
 # What of an encoder folder, beside its weights, decides on an embedding.
 READ_OF_AN_ENCODER = (
     *("config.json", "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
@@ -273,6 +275,48 @@ def check_teacher(data: TrainingData, inputs: Inputs, width: int) -> None:
                 f"{inputs.teacher}: its {view} vectors have {vectors.shape[1]:,} numbers, and those of {inputs.start} "
                 f"{width:,}; encode with a model of the same width (the encoder of the node that is the teacher)"
             )
+
+
+def with_titled(
+    data: TrainingData, inputs: Inputs, losses: Mapping[str, Any], blank: npt.NDArray[np.int32]
+) -> TrainingData:
+    """``data`` with its ``titled``: of labelled documents not all have a title.
+
+    ``blank``: the tokens of a query that says nothing.
+    """
+    if data.has_titles or not losses.keys() & TITLES_READ_BY:
+        return data
+    titled = np.array([not np.array_equal(ids, blank) for ids in data.tokens["query"].rows(np.arange(len(data)))])
+    if "title_abstract" in losses and not titled.any():
+        raise BioHiCLError(
+            f"{inputs.tokens}: none of its texts has a title, and losses.title_abstract asks with titles; take that "
+            "loss out (null), or bring texts with titles"
+        )
+    return replace(data, titled=titled)
+
+
+def check_own_queries(data: TrainingData, inputs: Inputs, losses: Mapping[str, Any]) -> str | None:
+    """What is to be said where fewer texts have a query of their own than are asked for; an error where nothing else is
+    learned from, and none has."""
+    block = losses.get("query_text")
+    if block is None or data.queries is None:
+        return None
+    there, kinds = float(data.queries.usable.mean()), " or ".join(block["kinds"] or ("any",))
+    if losses.keys() == {"query_text"}:
+        # It is trained on those that have one alone.
+        if there > 0:
+            return None
+        raise BioHiCLError(
+            f"{inputs.queries}: no text has a query of kind {kinds}, and this node learns from nothing else; name "
+            "others in losses.query_text.kinds, or another selection"
+        )
+    if there >= block["share"]:
+        return None
+    instead = "the titles of others stand in" if losses.keys() & TITLES_READ_BY else "others get none"
+    return (
+        f"note: {there:.1%} of the texts have a query of their own (kind {kinds}), and losses.query_text asks for "
+        f"{block['share']:.0%}: {instead}"
+    )
 
 
 def _label_table(labels: Path, hierarchy: Path, nodes: Nodes, columns: list[str]) -> pa.Table:

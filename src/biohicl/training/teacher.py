@@ -24,6 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from biohicl.configuration.derived import VIEWS
 from biohicl.encoder.embed import Tokens
 from biohicl.encoder.fetching import why_unavailable
 from biohicl.encoder.folder import Precision, load_tokenizer, passage_folder, positions_of, read_settings
@@ -31,7 +32,7 @@ from biohicl.encoder.vectors import TEXTS_OF_A_SHARD, Vectors, write_token_vecto
 from biohicl.errors import BioHiCLError
 from biohicl.ragged import Ragged
 from biohicl.storage import sha256_of
-from biohicl.training.tokens import VIEWS, fingerprint_of, reading_of
+from biohicl.training.tokens import fingerprint_of, reading_of
 
 # Rows of the keys that are written out at a time.
 ROWS_OF_A_BLOCK = 10_000

@@ -28,6 +28,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from biohicl.configuration.derived import VIEWS
 from biohicl.encoder.embed import places_of, tokens_of
 from biohicl.encoder.folder import TASK, EncoderSettings, load_tokenizer, passage_folder, read_settings
 from biohicl.errors import BioHiCLError
@@ -38,7 +39,6 @@ from biohicl.training.rows import QUERY_KINDS, check_same_rows, key_of, with_key
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-VIEWS = ("document", "query", "passage")
 BATCH_TEXTS = 2_000
 # In a token table's Parquet metadata: the fingerprint of the reading that its ids come from; and, of an encoder whose
 # instructions have a place for a task, the task that was put there.

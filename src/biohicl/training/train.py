@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,15 @@ from biohicl.progress import say
 from biohicl.training import failures
 from biohicl.training.batches import Batch, Places, Preparer
 from biohicl.training.checkpoints import Checkpoint, Checkpoints, usable
-from biohicl.training.data import Inputs, TrainingData, check_teacher, check_tokens, read_training_data
+from biohicl.training.data import (
+    Inputs,
+    TrainingData,
+    check_own_queries,
+    check_teacher,
+    check_tokens,
+    read_training_data,
+    with_titled,
+)
 from biohicl.training.development import Judge, Measures, measure
 from biohicl.training.interruption import Interruption
 from biohicl.training.node_folder import write_node
@@ -121,14 +129,23 @@ class Training:
         torch.manual_seed(settings["seed"] + ranks.rank)
         pad_id = pad_id_of(self.tokenizer)
         self.model = TextModel(model, self.encoder.pooling, pad_id, precision=options.precision)
+        data = with_titled(data, inputs, settings["losses"], self._query_tokens([""], data.task)[0])
         self.data = data
-        self.data = data = self._titled(data)
-        self._check_own_queries(data)
+        note = check_own_queries(data, inputs, settings["losses"])
+        if note and ranks.is_first:
+            say(note)
         self.is_held_out = self._held_out(data)
         self.plan = self._planned(data)
         self.preparer = Preparer(
-            *(data, self.plan, settings, self.model, self._query_tokens, ranks.rank, ranks.world),
-            *(options.chunk_tokens, self.is_held_out),
+            data,
+            self.plan,
+            settings,
+            self.model,
+            partial(self._query_tokens, task=data.task),
+            ranks.rank,
+            ranks.world,
+            options.chunk_tokens,
+            self.is_held_out,
         )
         smallest = int(self.plan.batches.lengths().min())
         if ranks.world > smallest:
@@ -148,40 +165,6 @@ class Training:
         self.device = device
 
     # --- before the first step ----------------------------------------------------------------------
-
-    def _titled(self, data: TrainingData) -> TrainingData:
-        """With the texts known whose title can be a query: of labelled documents, those that have one."""
-        titled = next((name for name in ("title_abstract", "teacher_vectors") if name in self.settings["losses"]), None)
-        if data.has_titles or titled is None:
-            return data
-        blank = self._query_tokens([""])[0].tolist()
-        has_one = np.array([ids.tolist() != blank for ids in data.tokens["query"].rows(np.arange(len(data)))])
-        if titled == "title_abstract" and not has_one.any():
-            raise BioHiCLError(
-                f"{self.inputs.tokens}: none of its texts has a title, and losses.title_abstract asks with titles; "
-                "take that loss out (null), or bring texts with titles"
-            )
-        return replace(data, titled=has_one)
-
-    def _check_own_queries(self, data: TrainingData) -> None:
-        """Says where fewer texts have a query of their own than are asked for."""
-        block = self.settings["losses"].get("query_text")
-        if block is None or data.queries is None:
-            return
-        there, kinds = float(data.queries.usable.mean()), " or ".join(block["kinds"] or ("any",))
-        if there == 0 and self.settings["losses"].keys() == {"query_text"}:
-            raise BioHiCLError(
-                f"{self.inputs.queries}: no text has a query of kind {kinds}, and this node learns from nothing else; "
-                "name others in losses.query_text.kinds, or another selection"
-            )
-        if there < block["share"] and self.ranks.is_first and len(self.settings["losses"]) > 1:
-            instead = (
-                "the titles of others stand in" if "title_abstract" in self.settings["losses"] else "others get none"
-            )
-            say(
-                f"note: {there:.1%} of the texts have a query of their own (kind {kinds}), and losses.query_text asks "
-                f"for {block['share']:.0%}: {instead}"
-            )
 
     def _readable(self, data: TrainingData) -> npt.NDArray[np.bool_]:
         """(n,): which texts a loss can read: where all that is read are texts with queries of their own, these."""
@@ -205,9 +188,9 @@ class Training:
             say(f"{plan.related:.1%} of the citations come with a related one ({wanted:.1%} were asked for)")
         return plan
 
-    def _query_tokens(self, texts: Sequence[str]) -> Sequence[npt.NDArray[np.int32]]:
+    def _query_tokens(self, texts: Sequence[str], task: str) -> Sequence[npt.NDArray[np.int32]]:
         length = self.settings["max_length"]
-        queries = [self.encoder.query(text, self.data.task) for text in texts]
+        queries = [self.encoder.query(text, task) for text in texts]
         return tokens_of(queries, self.tokenizer, self.encoder, self.inputs.start, length)
 
     def _made_from(self) -> dict[str, Any]:
