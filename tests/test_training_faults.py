@@ -112,13 +112,49 @@ def test_what_fits_leaves_room_for_the_optimizer(made, tmp_path, monkeypatch):
     assert not one._fits(1, 400)
 
 
-def test_memory_that_runs_out_elsewhere_is_one_line_too(made, tmp_path, monkeypatch):
+# As an H200 said them that many trainings shared: cuBLAS, and a stream of the loader's.
+OF_LIBRARIES = [
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "CUDA error: out of memory",
+]
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), *map(torch.AcceleratorError, OF_LIBRARIES)]
+)
+def test_memory_that_runs_out_elsewhere_is_one_line_too(made, tmp_path, monkeypatch, error):
     def full(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     monkeypatch.setattr("biohicl.training.train.measure", full)
     with pytest.raises(BioHiCLError, match="out of memory outside of a step's two passes: set training.chunk_tokens"):
         run(made, tmp_path / "node", node(made[1], schedule__max_steps=2))
+
+
+@pytest.mark.parametrize("said", OF_LIBRARIES)
+def test_memory_that_a_library_lacks_within_a_step_says_what_fits(made, tmp_path, monkeypatch, said):
+    real = TextModel.embed
+
+    def small(self, batch):
+        if torch.is_grad_enabled() and batch.tokens > 400:
+            raise RuntimeError(said)
+        return real(self, batch)
+
+    monkeypatch.setattr(TextModel, "embed", small)
+    with pytest.raises(BioHiCLError, match="tokens at a time fit"):
+        run(made, tmp_path / "node", node(made[1], schedule__max_steps=2))
+
+
+def test_another_error_within_a_step_stays_what_it_is(made, tmp_path, monkeypatch):
+    def broken(self, batch):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    one = training(made, node(made[1]), tmp_path)
+    batch = one.preparer.prepare(1)
+    monkeypatch.setattr(TextModel, "embed", broken)
+    for passes in (lambda: one._gradients(batch), lambda: one._fits(1, 400)):
+        with pytest.raises(RuntimeError, match="device-side assert"):
+            passes()
 
 
 def test_a_process_without_a_citation_is_refused(made, tmp_path):

@@ -9,10 +9,13 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from biohicl.errors import BioHiCLError
 
 PMIDS_NAMED = 5
+# What errors other than torch's own call a memory that is full: CUDA's, cuBLAS's and cuDNN's.
+FULL = ("out of memory", "STATUS_ALLOC_FAILED")
 # A batch may teach nothing; so many in a row are a mistake.
 STEPS_OF_NOTHING = 3
 
@@ -36,6 +39,12 @@ def nothing_to_learn(terms: Mapping[str, float]) -> BioHiCLError:
         "Each loss needs two citations that it reads in a batch, soft_targets and cosent three, and labels that the "
         "weighting does not drop: raise schedule.batch_size (or batch_tokens), or look at the selection's headings"
     )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: torch says so by a class of its own for its tensors alone, not for what its libraries
+    and its streams ask for."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in FULL)
 
 
 def out_of_memory(said: str, tokens: int, fewest: int, fits: Callable[[int], bool] | None) -> BioHiCLError:

@@ -93,7 +93,9 @@ def train(
                     # Of a process that was killed as it wrote the model.
                     shutil.rmtree(scrap, ignore_errors=True)
                 training.write(output)
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not failures.is_out_of_memory(error):
+            raise
         raise BioHiCLError(
             "out of memory outside of a step's two passes: set training.chunk_tokens (--chunk-tokens), which "
             "leaves room beside them, or lower schedule.batch_size"
@@ -344,7 +346,9 @@ class Training:
         cached = self.options.chunk_tokens is not None and len(batch.chunks) > 1
         try:
             return self.step.gradients(batch, cached)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not failures.is_out_of_memory(error):
+                raise
             return None
 
     def _measured(self, step: int, watch: Watch | None) -> bool:
@@ -437,7 +441,9 @@ class Training:
             moments = [torch.empty_like(parameter) for parameter in missing for _ in range(2)]
             self.step.gradients(self.preparer.prepare(step, chunk_tokens=tokens), cached=True)
             del moments
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not failures.is_out_of_memory(error):
+                raise
             return False
         return True
 
