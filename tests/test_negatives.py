@@ -38,7 +38,7 @@ def test_siblings_are_what_their_definition_says(corpus, tmp_path):
 
 
 def test_the_nearest_are_those_that_bm25_scores_highest():
-    from biohicl.lexical import LexicalIndex
+    from biohicl.lexical import LexicalIndex, terms_of
     from biohicl.training.negatives import BM25
 
     # Many texts are alike, so that scores are equal around the cut.
@@ -46,7 +46,7 @@ def test_the_nearest_are_those_that_bm25_scores_highest():
     texts = [" ".join(draw.choice([f"w{n}" for n in range(9)], 3)) for _ in range(2_000)]
     index = LexicalIndex(texts, BM25)
     for query, near in zip(["w1 w2", "", "nothing", "w3"], nearest(["w1 w2", "", "nothing", "w3"], texts), strict=True):
-        scores = index.scores(index.terms([query])[0])
+        scores = index.scores(terms_of([query])[0])
         plain = sorted((row for row in range(2_000) if scores[row] > 0), key=lambda row: (-scores[row], row))
         assert near.tolist() == plain[: 2 * LOOKED_AT]
 

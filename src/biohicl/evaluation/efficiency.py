@@ -31,7 +31,7 @@ from biohicl.encoder.vectors import Vectors
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.benchmarks import Retrieval, joined, read_benchmark
 from biohicl.evaluation.sources import Pairs
-from biohicl.lexical import LexicalIndex
+from biohicl.lexical import LexicalIndex, terms_of
 from biohicl.progress import say
 from biohicl.storage import write_parquet
 
@@ -162,7 +162,7 @@ def measure_lexical(benchmark: Path, settings: Mapping[str, Any], queries: int) 
     seconds, index = _timed(lambda: LexicalIndex(whole, settings))
 
     def ask(text: str) -> float:
-        return _timed(lambda: np.argpartition(-index.scores(index.terms([text])[0]), min(BEST, len(whole) - 1)))[0]
+        return _timed(lambda: np.argpartition(-index.scores(terms_of([text])[0]), min(BEST, len(whole) - 1)))[0]
 
     latencies, searches = _latencies(ask, content.queries, queries)
     return _row(content, latencies, searches) | {

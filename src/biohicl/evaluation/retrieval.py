@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from biohicl.encoder.vectors import Rows
 from biohicl.errors import BioHiCLError
-from biohicl.lexical import LexicalIndex
+from biohicl.lexical import LexicalIndex, terms_of
 
 Vectors = npt.NDArray[np.float32]
 Keys = npt.NDArray[np.uint64]
@@ -68,7 +68,7 @@ def bm25_runs(
     places, at_place = _places_of_ids(document_ids)
     index = LexicalIndex(texts, settings)
     run: Run = {}
-    for query, terms in zip(queries, index.terms(list(queries.values())), strict=True):
+    for query, terms in zip(queries, terms_of(list(queries.values())), strict=True):
         scores = index.scores(terms)
         found = np.flatnonzero(scores > 0)
         best = np.sort(_largest(_keys(scores[found], places[found])[None], depth + 1), axis=1)[:, ::-1]

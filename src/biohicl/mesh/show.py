@@ -5,7 +5,6 @@ Goes in: the folder of the MeSH tables, and a UI, a name or a synonym. Comes out
 
 from __future__ import annotations
 
-import difflib
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from biohicl.errors import BioHiCLError
+from biohicl.mesh.lookup import find_descriptor, mesh_table
 from biohicl.mesh.nodes import Nodes, check_tags, read_nodes
 from biohicl.mesh.weights import seco_ic
 
@@ -41,7 +40,6 @@ CATEGORY_NAMES = {
 }
 CHILDREN_SHOWN = 20
 SYNONYMS_SHOWN = 8
-SUGGESTED = 3
 
 
 @dataclass(frozen=True)
@@ -78,13 +76,9 @@ class Portrait:
 
 def portrait(mesh: Path, wanted: str, relatives: int = 10) -> Portrait:
     """Looks up ``wanted`` (a UI, a tree number, a name or a synonym, in any case) in the tables of ``mesh``."""
-    files = {name: mesh / f"{name}.parquet" for name in ("hierarchy", "terms", "descriptors")}
-    for file in files.values():
-        if not file.is_file():
-            raise BioHiCLError(f"{file}: no such file; make the MeSH tables with: snakemake --cores 2 mesh")
-    hierarchy, terms, descriptors = (pl.read_parquet(file) for file in files.values())
-    ui = _found(wanted, hierarchy, terms)
-    nodes = read_nodes(files["hierarchy"])
+    hierarchy, terms, descriptors = (mesh_table(mesh, name) for name in ("hierarchy", "terms", "descriptors"))
+    ui = find_descriptor(wanted, hierarchy, terms)
+    nodes = read_nodes(mesh / "hierarchy.parquet")
     names = dict(zip(hierarchy["descriptor_ui"], hierarchy["name"], strict=True))
     row = hierarchy.row(nodes.uis.index(ui), named=True)
     of_position: dict[str, list[str]] = {}
@@ -142,27 +136,6 @@ def portrait_text(one: Portrait) -> str:
             f"  {lin:.3f}  {ui:<11} {name:<{width}}  {relation}".rstrip() for lin, ui, name, relation in one.relatives
         ]
     return "\n".join(lines)
-
-
-def _found(wanted: str, hierarchy: pl.DataFrame, terms: pl.DataFrame) -> str:
-    """The UI of the one descriptor that is meant."""
-    sought = " ".join(wanted.split()).lower()
-    positions = hierarchy.explode("tree_numbers")
-    places = [(hierarchy, "descriptor_ui"), (hierarchy, "name"), (positions, "tree_numbers"), (terms, "term")]
-    for frame, column in places:
-        hits = frame.filter(pl.col(column).str.to_lowercase() == sought)["descriptor_ui"].unique().sort().to_list()
-        if len(hits) > 1:
-            listed = ", ".join(hits)
-            raise BioHiCLError(f"'{wanted}' is a name of several descriptors: {listed}; give one of these UIs")
-        if hits:
-            return str(hits[0])
-    names = {name.lower(): name for name in [*terms["term"], *hierarchy["name"]]}
-    # Names that hold the words come first, the shortest before the others; then those that are spelt alike.
-    holding = sorted((name for name in names if sought in name), key=lambda name: (len(name), name))[:SUGGESTED]
-    alike = difflib.get_close_matches(sought, names, n=SUGGESTED, cutoff=0.6)
-    close = list(dict.fromkeys([*holding, *alike]))[:SUGGESTED]
-    hint = f"; did you mean {', '.join(repr(names[name]) for name in close)}?" if close else ""
-    raise BioHiCLError(f"'{wanted}' is no UI, tree number, name or synonym of this MeSH{hint}")
 
 
 def _down_to(position: str) -> Iterator[str]:

@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from biohicl.configuration.derived import NEGATIVES_BY
 from biohicl.errors import BioHiCLError
-from biohicl.lexical import LexicalIndex
+from biohicl.lexical import LexicalIndex, terms_of
 from biohicl.mesh.label_sets import MAJOR_CHECK_TAG, MINOR_CHECK_TAG, LabelSets
 from biohicl.mesh.nodes import read_nodes
 from biohicl.progress import say, track
@@ -94,7 +94,7 @@ def nearest(queries: Sequence[str], texts: Sequence[str]) -> Iterator[Rows]:
     index = LexicalIndex(texts, BM25)
     most = 2 * LOOKED_AT
     for start in range(0, len(queries), TITLES_AT_ONCE):
-        for terms in index.terms(queries[start : start + TITLES_AT_ONCE]):
+        for terms in terms_of(queries[start : start + TITLES_AT_ONCE]):
             scores = index.scores(terms)
             best = np.argpartition(-scores, most)[:most] if len(scores) > most else np.arange(len(scores))
             # Those as near as the last of these are as good as it: take all, so that rows decide, not the partition.
