@@ -1,0 +1,223 @@
+"""What an index consists of: its shards in order, which records are current, and what it was made from.
+
+Goes in: the corpus, and the parts of each PubMed file. Comes out: one small file that says all this; the records that
+are not current stay in the shards, and a mask leaves them out when somebody asks. So an update encodes the records of
+its own file alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from biohicl.encoder.vectors import fingerprint
+from biohicl.errors import BioHiCLError
+from biohicl.progress import say, track
+from biohicl.search.postings import Postings, hash_of
+from biohicl.search.shards import Shard
+from biohicl.search.tensors import TensorFile, write_tensors
+from biohicl.search.texts import NO_YEAR, Records, type_key
+from biohicl.storage import read_json
+
+REBUILD = "snakemake --cores 2 index"
+# Where the parts lie below the project's root.
+TEXTS = Path("results/texts")
+INDEXES = Path("results/index")
+INDEX_FILE = "index.safetensors"
+
+
+def texts_files(root: Path, name: str) -> tuple[Path, Path]:
+    """Records and postings of a PubMed file."""
+    return root / TEXTS / f"{name}.records.arrow", root / TEXTS / f"{name}.postings.safetensors"
+
+
+def write_index(
+    model: Path,
+    current: Path,
+    release: Path,
+    shards: Sequence[Path],
+    bm25: Mapping[str, float],
+    tuned: Path,
+    output: Path,
+    *,
+    root: Path,
+    task: str = "",
+) -> None:
+    """Writes ``output`` over the shards, whose texts lie under ``root``.
+
+    ``current``: the corpus. ``release``: what list-pubmed recorded. ``bm25``: k1 and b. ``tuned``: how the model is
+    joined with BM25 (tune-hybrids). Raises :class:`BioHiCLError` where the parts do not belong together.
+    """
+    names = [shard.stem for shard in shards]
+    of_model = fingerprint(model)
+    opened = [_checked(shard, of_model, root) for shard in shards]
+    first = opened[0][0]
+    rows = [shard.rows for shard, _ in opened]
+    offsets = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
+    mask = np.zeros(int(offsets[-1]), dtype=bool)
+    _mark_current(current, names, offsets, opened, mask)
+    lengths, types, years = 0, Counter[str](), []
+    for place, (_, texts) in track(enumerate(opened), len(opened), "counting", "files"):
+        part = mask[offsets[place] : offsets[place + 1]]
+        part &= texts["has_text"].astype(bool)
+        lengths += int(texts["lengths"][part].sum(dtype=np.int64))
+        types += _types_of(texts, part)
+        known = texts["years"][part]
+        years += [int(bound) for bound in _bounds(known[known != NO_YEAR])]
+    count = int(mask.sum())
+    listing = read_json(release)
+    metadata = {
+        "files": [{"name": name, "rows": number} for name, number in zip(names, rows, strict=True)],
+        "model": model.name,
+        "encoder": of_model,
+        "task": task,
+        "storage": first.storage,
+        "dimension": first.dimension,
+        "citations": count,
+        "years": [min(years, default=None), max(years, default=None)],
+        "publication_types": dict(sorted(types.items())),
+        "bm25": {**bm25, "mean_length": lengths / count if count else 0.0},
+        "hybrid": {method: block["parameter"] for method, block in read_json(tuned).items()},
+        "release": listing["year"],
+    }
+    write_tensors({"current": np.packbits(mask)}, metadata, output)
+    say(f"{output}: {count:,} citations of {int(offsets[-1]):,} records in {len(names):,} files")
+
+
+def _checked(file: Path, of_model: str, root: Path) -> tuple[Shard, TensorFile]:
+    shard = Shard(file)
+    _, postings = texts_files(root, file.stem)
+    texts = TensorFile(postings)
+    if shard.encoder != of_model:
+        raise BioHiCLError(f"{file}: was encoded by another model; remove it, and make it again with: {REBUILD}")
+    if shard.rows != texts.metadata["rows"]:
+        raise BioHiCLError(
+            f"{file} has {shard.rows:,} records, and {postings} {texts.metadata['rows']:,}: they are of different "
+            f"issues of the file; remove both, and make them again with: {REBUILD}"
+        )
+    return shard, texts
+
+
+def _mark_current(
+    current: Path,
+    names: Sequence[str],
+    offsets: npt.NDArray[np.int64],
+    opened: Sequence[tuple[Shard, TensorFile]],
+    mask: npt.NDArray[np.bool_],
+) -> None:
+    """Sets ``mask`` where a record is the current one; by its PMID it is seen that it is the record that was meant."""
+    if not current.is_file():
+        raise BioHiCLError(f"{current}: no such file; make it with: snakemake --cores 2 corpus")
+    places = {name: place for place, name in enumerate(names)}
+    with pq.ParquetFile(current, read_dictionary=["file"]) as file:
+        for batch in file.iter_batches(columns=["pmid", "file", "position"]):
+            files = batch.column("file")
+            listed = files.dictionary.to_pylist()
+            lacking = [name for name in listed if name not in places]
+            if lacking:
+                raise BioHiCLError(f"{current}: has citations of {lacking[0]}, which has no shard; make it: {REBUILD}")
+            # A few files at a time: PMIDs rise with the files' numbers.
+            of_file = np.array([places[name] for name in listed], dtype=np.int64)[files.indices.to_numpy()]
+            positions = batch.column("position").to_numpy().astype(np.int64)
+            pmids = batch.column("pmid").to_numpy()
+            for place in np.unique(of_file):
+                chosen = of_file == place
+                rows = positions[chosen]
+                known = opened[place][1]["pmids"]
+                if len(rows) and (rows.max() >= len(known) or (known[rows] != pmids[chosen]).any()):
+                    raise BioHiCLError(
+                        f"{current}: does not fit {names[place]} as it was indexed: the file was issued again; "
+                        f"make its parts again with: {REBUILD}"
+                    )
+                mask[offsets[place] + rows] = True
+
+
+def _types_of(texts: TensorFile, mask: npt.NDArray[np.bool_]) -> Counter[str]:
+    postings = Postings.read(texts, "types")
+    names = texts.metadata["publication_types"]
+    return Counter({name: int(mask[postings.rows_of(hash_of(type_key(name)))].sum()) for name in names})
+
+
+def _bounds(years: npt.NDArray[np.int16]) -> list[np.int16]:
+    return [years.min(), years.max()] if len(years) else []
+
+
+@dataclass(frozen=True)
+class FileParts:
+    """The parts of one PubMed file, each opened when it is first asked for. ``rows``: records; ``first``: how many lie
+    before them in the index."""
+
+    name: str
+    rows: int
+    first: int
+    folder: Path
+    root: Path
+
+    @functools.cached_property
+    def vectors(self) -> Shard:
+        return Shard(self.folder / f"{self.name}.safetensors")
+
+    @functools.cached_property
+    def texts(self) -> TensorFile:
+        return TensorFile(texts_files(self.root, self.name)[1])
+
+    @functools.cached_property
+    def terms(self) -> Postings:
+        return Postings.read(self.texts, "terms")
+
+    @functools.cached_property
+    def headings(self) -> Postings:
+        return Postings.read(self.texts, "headings")
+
+    @functools.cached_property
+    def types(self) -> Postings:
+        return Postings.read(self.texts, "types")
+
+    @functools.cached_property
+    def records(self) -> Records:
+        return Records(texts_files(self.root, self.name)[0])
+
+
+class Contents:
+    """An index, open. ``files``: its parts in order; ``current`` (records,): which of all records are found."""
+
+    def __init__(self, file: Path) -> None:
+        tensors = TensorFile(file)
+        said = tensors.metadata
+        if "files" not in said or "storage" not in said:
+            raise BioHiCLError(f"{file}: no index; make one with: {REBUILD}")
+        self.file = file
+        self.about: dict[str, Any] = said
+        # results/index/<model>/index.safetensors
+        self.root = file.resolve().parents[3]
+        folder = file.parent / said["storage"]
+        rows = [entry["rows"] for entry in said["files"]]
+        firsts = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64).tolist()
+        self.files = [
+            FileParts(entry["name"], entry["rows"], first, folder, self.root)
+            for entry, first in zip(said["files"], firsts[:-1], strict=True)
+        ]
+        self.records: int = firsts[-1]
+        self.current: npt.NDArray[np.bool_] = np.unpackbits(tensors["current"], count=self.records).astype(bool)
+
+    def part(self, row: int) -> tuple[FileParts, int]:
+        """The file of a row of the index, and the row in that file."""
+        firsts = [file.first for file in self.files]
+        place = int(np.searchsorted(firsts, row, side="right")) - 1
+        return self.files[place], row - self.files[place].first
+
+    def row_of(self, pmid: int) -> int | None:
+        """The row of a citation's current record; None where there is none."""
+        for file in self.files:
+            for row in np.flatnonzero(file.texts["pmids"] == pmid).tolist():
+                if self.current[file.first + row]:
+                    return int(file.first + row)
+        return None

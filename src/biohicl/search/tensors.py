@@ -1,0 +1,94 @@
+"""Arrays and a few words in one file, mapped into memory: safetensors, which holds no code.
+
+Goes in: named arrays and metadata. Comes out: a file, whole or absent; and the arrays again, read when they are used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from biohicl.errors import BioHiCLError
+from biohicl.storage import whole_files
+
+ABOUT = "about"
+# Of the types that the format knows those that are written here.
+DTYPES = {
+    name: np.dtype(code)
+    for name, code in {
+        "F32": "<f4",
+        "I8": "|i1",
+        "I16": "<i2",
+        "I32": "<i4",
+        "I64": "<i8",
+        "U8": "|u1",
+        "U16": "<u2",
+        "U64": "<u8",
+    }.items()
+}
+
+
+def write_tensors(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, Any], output: Path) -> None:
+    """Writes ``output``; the values of ``metadata`` are whatever JSON can hold."""
+    from safetensors.numpy import save_file
+
+    # One word of JSON: several would be written in another order each time.
+    words = {ABOUT: json.dumps(metadata, ensure_ascii=False, sort_keys=True)}
+    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    with whole_files(output) as (temporary,):
+        save_file(arrays, temporary, words)
+        # As readable as the files beside it, which safetensors does not make it.
+        temporary.chmod(0o666 & ~_umask())
+
+
+def _umask() -> int:
+    import os
+
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+class TensorFile:
+    """The arrays of a file by name; ``metadata``: what was said beside them.
+
+    Raises :class:`BioHiCLError` where the file is missing, cut short or something else; ``how``: how it is made.
+    """
+
+    def __init__(self, file: Path, how: str = "snakemake --cores 2 index") -> None:
+        self.file = file
+        try:
+            self._bytes = np.memmap(file, dtype=np.uint8, mode="r")
+        except FileNotFoundError:
+            raise BioHiCLError(f"{file}: no such file; make it with: {how}") from None
+        except (OSError, ValueError) as error:
+            raise BioHiCLError(f"{file}: cannot be read ({error}); remove it, and make it again with: {how}") from None
+        try:
+            length = int.from_bytes(self._bytes[:8].tobytes(), "little")
+            self._header: dict[str, Any] = json.loads(self._bytes[8 : 8 + length].tobytes())
+            self.metadata: dict[str, Any] = json.loads(self._header.pop("__metadata__")[ABOUT])
+            self._start = 8 + length
+            end = max((entry["data_offsets"][1] for entry in self._header.values()), default=0)
+            is_whole = self._start + end == len(self._bytes)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            is_whole = False
+        if not is_whole:
+            raise BioHiCLError(f"{file}: is damaged, or no file of the index; remove it, and make it again with: {how}")
+
+    def get(self, name: str) -> npt.NDArray[Any] | None:
+        """The array, or None where there is none of that name."""
+        return self[name] if name in self._header else None
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        """The array, mapped: what is not looked at is not read."""
+        if name not in self._header:
+            raise BioHiCLError(f"{self.file}: has no '{name}'; remove it, and make it again")
+        entry = self._header[name]
+        first, last = (self._start + offset for offset in entry["data_offsets"])
+        found: npt.NDArray[Any] = self._bytes[first:last].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        return np.asarray(found)
