@@ -14,8 +14,27 @@ Rooms of the package, lower ones first; a room imports only from those before it
     evaluation                     benchmarks, vectors to runs, metrics, intervals, comparisons
     study                          which label weighting tells related citations from others
     report                         summary, report page, catalog
+    search                         an index of all current citations, and what answers queries
+    web                            the search as a page and a JSON interface
     sample                         the generated copy of NLM's server
     cli                            one subcommand a stage
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from biohicl.search.retriever import Retriever
+
+__all__ = ["Retriever", "__version__"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # Only who asks for the search loads what it needs.
+    if name == "Retriever":
+        from biohicl.search.retriever import Retriever
+
+        return Retriever
+    raise AttributeError(f"module 'biohicl' has no attribute '{name}'")
