@@ -12,6 +12,7 @@ configfile: f"{workflow.basedir}/config.yaml"
 include: "rules/common.smk"
 include: "rules/training_inputs.smk"
 include: "rules/evaluation_inputs.smk"
+include: "rules/search_inputs.smk"
 include: "rules/fetch.smk"
 include: "rules/pubmed.smk"
 include: "rules/mesh.smk"
@@ -20,6 +21,7 @@ include: "rules/study.smk"
 include: "rules/evaluation.smk"
 include: "rules/efficiency.smk"
 include: "rules/report.smk"
+include: "rules/search.smk"
 
 
 # One line for each target: what `snakemake --list` shows.

@@ -27,6 +27,7 @@ from biohicl.evaluation.sources import files_of
 from biohicl.fetch.attempts import next_attempt
 from biohicl.mesh.schema import SCHEMA_VERSION as MESH_SCHEMA, TABLES as MESH_TABLES
 from biohicl.pubmed.schema import SCHEMA_VERSION as PUBMED_SCHEMA
+from biohicl.search import TEXTS_WAY
 from biohicl.training.pairs import tables_read
 from biohicl.training.release import OPTIONAL as OPTIONAL_TABLES
 from biohicl.training.selection import texts_given

@@ -21,7 +21,7 @@ from biohicl.configuration.derived import (
     tuned_on,
 )
 from biohicl.configuration.schema import ConfigKeyError, Key, nearest
-from biohicl.configuration.systems import METRICS
+from biohicl.configuration.systems import METRICS, systems_of
 
 
 def check_finite(value: Any, key: Key) -> None:
@@ -55,6 +55,9 @@ def check_references(config: dict[str, Any]) -> None:
     _check_benchmarks(benchmarks)
     _check_development(config)
     _check_evaluation(config)
+    if (searched := config["index"]["model"]) is not None:
+        dense = [name for name, system in systems_of(config).items() if system.is_dense]
+        _known(("index", "model"), searched, dense, "system that `all` encodes with")
 
 
 def _check_selections(training: Mapping[str, Any], benchmarks: Mapping[str, Any]) -> None:

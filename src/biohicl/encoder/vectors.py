@@ -174,6 +174,24 @@ def write_token_vectors(
     return _write(_TokenMaker(folder, name, batch_size, device, precision), blocks, output, facts or {})
 
 
+def made_of_texts(
+    folder: Path,
+    kind: Kind,
+    blocks: Iterable[Sequence[Text]],
+    *,
+    task: str = "",
+    device: str = "auto",
+    precision: Precision | None = None,
+) -> str:
+    """What the record of :func:`write_vectors` would say that the vectors are made of; nothing is encoded for it."""
+    maker = _TextMaker(folder, kind, task, 1, device, precision, None)
+    return _hash_of_keys([maker.key(block) for block in blocks])
+
+
+def _hash_of_keys(keys: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(keys).encode()).hexdigest()
+
+
 def _write(
     maker: _Maker,
     blocks: Callable[[], Iterable[Sequence[Any]]],
@@ -186,7 +204,7 @@ def _write(
     for block in blocks():
         keys.append(maker.key(block))
         first_rows.append(first_rows[-1] + len(block))
-    made_of = hashlib.sha256("\n".join(keys).encode()).hexdigest()
+    made_of = _hash_of_keys(keys)
     record = _record_if(output, made_of)
     if record is not None:
         say(f"{output}: is there already, of the same encoder and texts; nothing is encoded")

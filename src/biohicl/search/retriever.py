@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from biohicl.encoder.vectors import fingerprint, of_unit_length
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.fusion import UNTUNED, joint
 from biohicl.lexical import terms_of
+from biohicl.search import MODES, Mode
 from biohicl.search.contents import INDEX_FILE, INDEXES, REBUILD, Contents
 from biohicl.search.filters import Filters, Headings, Mask, known_types, mask_of
 from biohicl.search.ranking import Ranked, Vector, best_by_terms, best_by_vector
@@ -26,8 +27,6 @@ from biohicl.search.ranking import Ranked, Vector, best_by_terms, best_by_vector
 if TYPE_CHECKING:
     from biohicl.encoder.embed import Encoder
 
-Mode = Literal["hybrid", "dense", "bm25"]
-MODES: tuple[Mode, ...] = get_args(Mode)
 LONGEST_QUERY = 5_000
 MOST_HITS = 1_000
 # What is joined: so many of each side.

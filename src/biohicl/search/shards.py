@@ -22,13 +22,13 @@ import pyarrow.parquet as pq
 
 from biohicl.encoder.fetching import why_unavailable
 from biohicl.encoder.folder import Precision
-from biohicl.encoder.vectors import TEXTS_OF_A_SHARD, Rows, record_of, write_vectors
+from biohicl.encoder.vectors import TEXTS_OF_A_SHARD, Rows, made_of_texts, record_of, write_vectors
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
+from biohicl.search import STORAGES
 from biohicl.search.tensors import TensorFile, write_tensors
 from biohicl.storage import remove
 
-STORAGES = ("exact", "binary", "usearch")
 ROWS_AT_ONCE = 16_384
 # Where fewer than one row in so many is let through, these are looked at one by one.
 FEW = 16
@@ -49,10 +49,16 @@ def write_shard(
     device: str = "auto",
     precision: Precision | None = None,
 ) -> None:
-    """Writes the shard; a killed run goes on with the texts that it had not encoded."""
+    """Writes the shard, or leaves one that is of the same model, texts and storage; a killed run goes on with the texts
+    that it had not encoded. ``task``: for instructions with a place for one."""
     reason = why_unavailable(folder)
     if reason:
         raise BioHiCLError(f"{folder}: cannot be had ({reason}), so nothing can be encoded with it")
+    made_of = made_of_texts(folder, "documents", _blocks(articles), task=task, device=device, precision=precision)
+    if _is_made_of(output, made_of, storage):
+        say(f"{output}: is there already, of the same model and texts; nothing is encoded")
+        output.touch()
+        return
     whole = output.with_name(f".{output.stem}.npy")
     vectors = write_vectors(
         folder,
@@ -64,11 +70,22 @@ def write_shard(
         device=device,
         precision=precision,
     )
-    said = {name: vectors.record[name] for name in ("encoder", "similarity", "rows", "dimension", "device", "dtype")}
+    told = ("encoder", "made_of", "similarity", "rows", "dimension", "device", "dtype")
+    said = {name: vectors.record[name] for name in told}
     write_tensors(stored(storage, vectors.comparable), {"storage": storage, **said}, output)
     for file in (whole, record_of(whole)):
         remove(file)
     say(f"{output}: {said['rows']:,} vectors")
+
+
+def _is_made_of(file: Path, made_of: str, storage: str) -> bool:
+    if not file.is_file():
+        return False
+    try:
+        said = TensorFile(file).metadata
+    except BioHiCLError:
+        return False
+    return said.get("made_of") == made_of and said.get("storage") == storage
 
 
 def _blocks(articles: Path) -> Iterator[Sequence[tuple[str, str]]]:

@@ -20,12 +20,11 @@ import pyarrow as pa
 from biohicl.errors import BioHiCLError
 from biohicl.lexical import terms_of
 from biohicl.progress import say
+from biohicl.search import TEXTS_WAY
 from biohicl.search.postings import Postings
 from biohicl.search.tensors import write_tensors
 from biohicl.storage import whole_files
 
-# To be raised where the same tables come to give other files.
-WAY = 1
 BATCH_ROWS = 64
 HEADING = pa.struct([("descriptor_ui", pa.string()), ("name", pa.string()), ("major", pa.bool_())])
 AUTHOR = pa.struct([("last_name", pa.string()), ("initials", pa.string()), ("collective_name", pa.string())])
@@ -82,7 +81,7 @@ def write_texts(articles: Path, headings: Path, records: Path, postings: Path) -
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         with pa.OSFile(str(records_file), "wb") as sink, pa.ipc.new_file(sink, RECORDS, options=options) as writer:
             writer.write_table(shown, max_chunksize=BATCH_ROWS)
-        said = {"way": WAY, "rows": shown.num_rows, "publication_types": types, "identity": identity_of(table)}
+        said = {"way": TEXTS_WAY, "rows": shown.num_rows, "publication_types": types, "identity": identity_of(table)}
         write_tensors(tensors, said, postings_file)
     say(f"{articles.stem}: {shown.num_rows:,} records, {len(tensors['terms.keys']):,} terms")
 
