@@ -167,7 +167,7 @@ def overlay(folder, content, name="overlay.yaml"):
 
 def clean_environment() -> dict[str, str]:
     """What a shell has that was just opened, and no network for the hub's client."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     return kept | {"HF_HUB_OFFLINE": "1"}
 
 

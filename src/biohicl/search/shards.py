@@ -176,10 +176,7 @@ class Shard:
         chosen = places if len(places) * FEW < self.rows else None
         scores = self._equal_signs(query, chosen) if self.storage == "binary" else self._products(query, chosen)
         scores = scores if chosen is not None else scores[places]
-        if len(places) > count:
-            kept = np.argpartition(scores, len(scores) - count)[-count:]
-            places, scores = places[kept], scores[kept]
-        return places.astype(np.int64), scores.astype(np.float32)
+        return _largest(places, scores, count)
 
     def scores(self, query: Vector, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """(k,): inner products of the query and the vectors of ``rows``, by 8 bits a number."""
@@ -225,7 +222,7 @@ class Shard:
         if mask is not None and allowed * FEW < self.rows:
             rows = np.flatnonzero(mask)
             vectors = np.asarray(self._index.get(rows), dtype=np.float32).reshape(len(rows), self.dimension)
-            return rows, vectors @ query
+            return _largest(rows, vectors @ query, count)
         asked = count
         while True:
             found = self._index.search(query, min(asked, self.rows), threads=1)
@@ -234,3 +231,10 @@ class Shard:
             if kept.sum() >= min(count, allowed) or asked >= self.rows:
                 return rows[kept][:count], 1 - found.distances[kept][:count].astype(np.float32)
             asked *= 4
+
+
+def _largest(rows: npt.NDArray[np.int64], scores: npt.NDArray[Any], count: int) -> Found:
+    if len(rows) > count:
+        kept = np.argpartition(scores, len(scores) - count)[-count:]
+        rows, scores = rows[kept], scores[kept]
+    return rows.astype(np.int64), scores.astype(np.float32)

@@ -166,14 +166,21 @@ class Records:
     """The records of one PubMed file, read a batch at a time."""
 
     def __init__(self, file: Path) -> None:
+        self._file = file
         try:
             self._reader = pa.ipc.open_file(pa.memory_map(str(file)))
         except FileNotFoundError:
             raise BioHiCLError(f"{file}: no such file; make it with: snakemake --cores 2 index") from None
         except pa.ArrowInvalid as error:
-            raise BioHiCLError(f"{file}: is damaged ({error}); remove it, and make it again") from None
+            raise self._damaged(error) from None
 
     def __getitem__(self, row: int) -> dict[str, Any]:
         batch, place = divmod(row, BATCH_ROWS)
-        found: dict[str, Any] = self._reader.get_batch(batch).slice(place, 1).to_pylist()[0]
+        try:
+            found: dict[str, Any] = self._reader.get_batch(batch).slice(place, 1).to_pylist()[0]
+        except (pa.ArrowInvalid, OSError, IndexError) as error:
+            raise self._damaged(error) from None
         return found
+
+    def _damaged(self, error: Exception) -> BioHiCLError:
+        return BioHiCLError(f"{self._file}: is damaged ({error}); remove it, and make it again: snakemake index")
