@@ -13,6 +13,8 @@ import sys
 import polars as pl
 import pytest
 
+from biohicl.sample.citations import FIRST_PMID, Citation, citation_set_xml
+from biohicl.sample.world import World
 from conftest import ROOT, Workflow, biohicl, overlay
 
 # The README's table of what runs again: its rows, and what the test that asserts each says of it.
@@ -177,6 +179,48 @@ def test_an_update_parses_one_file_and_neither_trains_nor_evaluates(mirrored):
     assert "pubmed99n0004" in set(pl.read_parquet(results / "corpus/current.parquet")["file"])
     assert kept == [times(results / part) for part in ("models", "training", "evaluation", "mesh")]
     assert "nothing new" in mirrored.snakemake("refresh").output
+
+
+@readme_row(
+    "the same, and `snakemake index`",
+    "beside the fetching, parsing and merging `index_texts` and `index_vectors` of that file, and `write_index`",
+)
+@pytest.mark.long(80)
+def test_an_update_indexes_one_file(mirrored):
+    """What it revises is found by its new text, what it deletes is not found, what comes again is."""
+    mirrored.snakemake("index")
+    assert mirrored.jobs("index") == {}
+    assert mirrored.jobs("all") == {}
+    parts = mirrored.folder / "results/index/default/exact"
+    kept = times(parts), times(mirrored.folder / "results/texts")
+    sample = {pmid: FIRST_PMID + pmid for pmid in (5, 6, 305)}
+    publish(mirrored.mirror, "updatefiles", "pubmed99n0004")
+    xml = citation_set_xml(World(), [Citation(sample[5], rewrite=7), Citation(sample[305])], [sample[6]])
+    xml = xml.replace("<ArticleTitle>", "<ArticleTitle>Quixotic ")
+    (mirrored.mirror / "updatefiles/pubmed99n0004.xml.gz").write_bytes(gzip.compress(xml.encode()))
+    publish(mirrored.mirror, "updatefiles", "pubmed99n0004", like="updatefiles/pubmed99n0004")
+    assert mirrored.jobs("index") == {}, "nobody has asked the server yet"
+    mirrored.snakemake("refresh")
+    once = ("fetch_pubmed", "parse_pubmed", "merge_citations", "index_texts", "index_vectors", "write_index")
+    assert mirrored.jobs("index") == dict.fromkeys(once, 1)
+    mirrored.snakemake("index")
+    assert mirrored.jobs("index") == {}
+    now = times(parts), times(mirrored.folder / "results/texts")
+    assert all(before.items() <= after.items() for before, after in zip(kept, now, strict=True))
+
+    def found(*words):
+        done = biohicl("search", *words, "--json", "-k", "1000", cwd=mirrored.folder)
+        assert done.returncode == 0, done.stderr
+        return {hit["pmid"]: hit["title"] for hit in json.loads(done.stdout)}
+
+    everything = found("anything", "--mode", "dense")
+    assert sample[6] not in everything
+    assert len(everything) == 1000
+    quixotic = found("quixotic", "--mode", "bm25")
+    assert quixotic.keys() == {sample[5], sample[305]}
+    assert all(everything.get(pmid, title) == title for pmid, title in quixotic.items())
+    done = biohicl("search", "--like", str(sample[6]), cwd=mirrored.folder)
+    assert f"PMID {sample[6]} is not among the current citations" in done.stderr
 
 
 @readme_row(

@@ -196,8 +196,12 @@ class Contents:
             raise BioHiCLError(f"{file}: no index; make one with: {REBUILD}")
         self.file = file
         self.about: dict[str, Any] = said
-        # results/index/<model>/index.safetensors
-        self.root = file.resolve().parents[3]
+        parents = file.resolve().parents
+        if len(parents) < 4:
+            raise BioHiCLError(
+                f"{file}: does not lie in {INDEXES}/<model> of a project, where its other parts are found"
+            )
+        self.root = parents[3]
         folder = file.parent / said["storage"]
         rows = [entry["rows"] for entry in said["files"]]
         firsts = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64).tolist()
