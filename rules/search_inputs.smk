@@ -6,7 +6,7 @@ STORAGE = CONFIG["index"]["storage"]
 
 def indexed(pattern):
     """An input function: a part of the index for each file of the release."""
-    return lambda wildcards: [pattern.format(file=name) for name in (file["name"] for file in release_files(wildcards))]
+    return lambda wildcards: [pattern.format(file=file["name"]) for file in release_files(wildcards)]
 
 
 def task_of_index():

@@ -335,6 +335,23 @@ def test_update_supersede_delete_and_re_add(tmp_path, storage):
     assert 3 not in {hit.pmid for hit in retriever.search("stroke", 5, mode="bm25")}
 
 
+@pytest.mark.parametrize("storage", STORAGES)
+def test_files_that_only_delete(tmp_path, storage):
+    project = Project(tmp_path, storage)
+    project.add("pubmed26n0001", [], deleted=[77])
+    project.add("pubmed26n0002", [citation(n, f"heart {n}") for n in range(1, 6)])
+    project.add("pubmed26n0003", [], deleted=[1, 2])
+    project.index()
+    for mode in ("dense", "bm25", "hybrid"):
+        assert {hit.pmid for hit in project.retriever().search("heart", 9, mode=mode)} == {3, 4, 5}
+    assert {hit.pmid for hit in project.retriever().similar(3, 9, first_year=1990)} == {4, 5}
+    project.add("pubmed26n0004", [], deleted=[3, 4, 5])
+    project.index()
+    retriever = project.retriever(threads=2)
+    for mode in ("dense", "bm25", "hybrid"):
+        assert retriever.search("heart", 9, mode=mode) == []
+
+
 def test_what_is_alike_is_no_reason_to_encode(project, capfd):
     name = project.names[0]
     before = project.shard(name).stat().st_mtime_ns, project.shard(name).read_bytes()

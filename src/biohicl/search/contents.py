@@ -59,7 +59,8 @@ def write_index(
     names = [shard.stem for shard in shards]
     of_model = fingerprint(model)
     opened = [_checked(shard, of_model, root) for shard in shards]
-    first = opened[0][0]
+    # A file without records says nothing of the vectors.
+    first = next((shard for shard, _ in opened if shard.rows), opened[0][0])
     rows = [shard.rows for shard, _ in opened]
     offsets = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
     mask = np.zeros(int(offsets[-1]), dtype=bool)
@@ -204,19 +205,24 @@ class Contents:
         self.root = parents[3]
         folder = file.parent / said["storage"]
         rows = [entry["rows"] for entry in said["files"]]
-        firsts = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64).tolist()
+        ends = np.cumsum(rows, dtype=np.int64)
+        self._firsts = ends - rows
         self.files = [
             FileParts(entry["name"], entry["rows"], first, folder, self.root)
-            for entry, first in zip(said["files"], firsts[:-1], strict=True)
+            for entry, first in zip(said["files"], self._firsts.tolist(), strict=True)
         ]
-        self.records: int = firsts[-1]
+        self.records = int(ends[-1]) if rows else 0
         self.current: npt.NDArray[np.bool_] = np.unpackbits(tensors["current"], count=self.records).astype(bool)
 
     def part(self, row: int) -> tuple[FileParts, int]:
         """The file of a row of the index, and the row in that file."""
-        firsts = [file.first for file in self.files]
-        place = int(np.searchsorted(firsts, row, side="right")) - 1
+        place = int(self.places(np.array([row]))[0])
         return self.files[place], row - self.files[place].first
+
+    def places(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Of rows of the index the places in ``files`` of the files that they are of."""
+        found: npt.NDArray[np.int64] = np.searchsorted(self._firsts, rows, side="right") - 1
+        return found
 
     def row_of(self, pmid: int) -> int | None:
         """The row of a citation's current record; None where there is none."""

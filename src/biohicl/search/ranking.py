@@ -38,8 +38,7 @@ def best_by_vector(
     if not is_binary:
         return rows, scores
     again = np.empty(len(rows), dtype=np.float32)
-    firsts = np.array([file.first for file in index.files], dtype=np.int64)
-    places = np.searchsorted(firsts, rows, side="right") - 1
+    places = index.places(rows)
     for place in np.unique(places).tolist():
         chosen = places == place
         file = index.files[place]
@@ -53,6 +52,8 @@ def best_by_terms(
     """By BM25, as evaluation has it (Lucene's formula): a term's rarity and the mean length are those of all current
     records, whatever ``mask`` leaves of them. Records without any of the terms are not among the best."""
     k1, b, mean = (index.about["bm25"][name] for name in ("k1", "b", "mean_length"))
+    if not index.about["citations"]:
+        return _merged([], count)
     times = Counter(terms)
     hashes = [hash_of(term) for term in times]
     spans = {file.name: [file.terms.span(key) for key in hashes] for file in index.files}

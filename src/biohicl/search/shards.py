@@ -99,6 +99,9 @@ def _blocks(articles: Path) -> Iterator[Sequence[tuple[str, str]]]:
 
 def stored(storage: str, rows: Rows) -> dict[str, npt.NDArray[Any]]:
     """The arrays that ``rows`` (n, d) are stored as."""
+    if not len(rows) and storage in STORAGES:
+        # A file that only deletes.
+        return {}
     if storage == "binary":
         return _binary(rows)
     if storage == "usearch":
@@ -169,6 +172,8 @@ class Shard:
 
         Of binary shards the scores are equal signs minus different ones: :meth:`scores` has those that are comparable.
         """
+        if not self.rows:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
         if self.storage == "usearch":
             return self._walked(query, count, mask)
         places = np.arange(self.rows) if mask is None else np.flatnonzero(mask)
