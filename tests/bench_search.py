@@ -64,7 +64,7 @@ def write(vectors, storage, folder):
         files.append({"name": name, "rows": len(rows)})
     took = time.perf_counter() - started
     mask = np.packbits(np.ones(len(vectors), dtype=bool))
-    write_tensors({"current": mask}, {"files": files, "storage": storage}, folder / INDEX_FILE)
+    write_tensors({"current": mask}, {"files": files, "storage": storage, "encoder": ""}, folder / INDEX_FILE)
     return Contents(folder / INDEX_FILE), size / len(vectors), took
 
 

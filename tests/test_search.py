@@ -396,6 +396,22 @@ def test_an_index_of_another_model_is_refused(tmp_path):
         project.assemble()
 
 
+def test_parts_made_anew_after_the_index_are_named(tmp_path, capfd):
+    project = Project(tmp_path)
+    project.add("pubmed26n0001", [citation(n, f"heart {n}") for n in range(1, 9)])
+    project.index()
+    project.retriever()
+    assert "the corpus has changed" not in capfd.readouterr().err
+    project.add("pubmed26n0001", [citation(n, f"heart {n}") for n in range(1, 10)])
+    for mode, part in (("dense", "exact/pubmed26n0001.safetensors"), ("bm25", "pubmed26n0001.postings.safetensors")):
+        with pytest.raises(BioHiCLError, match=f"{part}: was made anew after the index was"):
+            project.retriever().search("heart", 3, mode=mode)
+    corpus = tmp_path / "results/corpus/current.parquet"
+    corpus.write_bytes(corpus.read_bytes() + b" ")
+    project.retriever()
+    assert "the corpus has changed since; what is new is found after: snakemake" in capfd.readouterr().err
+
+
 def test_parts_of_different_issues_of_a_file_are_refused(tmp_path):
     project = Project(tmp_path)
     project.add("pubmed26n0001", [citation(n, f"heart {n}") for n in range(1, 9)])

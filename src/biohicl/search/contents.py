@@ -32,6 +32,7 @@ REBUILD = "snakemake --cores 2 index"
 TEXTS = Path("results/texts")
 INDEXES = Path("results/index")
 INDEX_FILE = "index.safetensors"
+CORPUS = Path("results/corpus/current.parquet")
 
 
 def texts_files(root: Path, name: str) -> tuple[Path, Path]:
@@ -88,6 +89,7 @@ def write_index(
         "bm25": {**bm25, "mean_length": lengths / count if count else 0.0},
         "hybrid": {method: block["parameter"] for method, block in read_json(tuned).items()},
         "release": listing["year"],
+        "corpus_bytes": current.stat().st_size,
     }
     write_tensors({"current": np.packbits(mask)}, metadata, output)
     say(f"{output}: {count:,} citations of {int(offsets[-1]):,} records in {len(names):,} files")
@@ -154,21 +156,32 @@ def _bounds(years: npt.NDArray[np.int16]) -> list[np.int16]:
 @dataclass(frozen=True)
 class FileParts:
     """The parts of one PubMed file, each opened when it is first asked for. ``rows``: records; ``first``: how many lie
-    before them in the index."""
+    before them in the index. Raises :class:`BioHiCLError` for a part that was made anew, of another model or of another
+    issue of the file, after the index was."""
 
     name: str
     rows: int
     first: int
+    encoder: str
     folder: Path
     root: Path
 
     @functools.cached_property
     def vectors(self) -> Shard:
-        return Shard(self.folder / f"{self.name}.safetensors")
+        shard = Shard(self.folder / f"{self.name}.safetensors")
+        if (shard.rows, shard.encoder) != (self.rows, self.encoder):
+            raise self._changed(shard.file)
+        return shard
 
     @functools.cached_property
     def texts(self) -> TensorFile:
-        return TensorFile(texts_files(self.root, self.name)[1])
+        tensors = TensorFile(texts_files(self.root, self.name)[1])
+        if tensors.metadata["rows"] != self.rows:
+            raise self._changed(tensors.file)
+        return tensors
+
+    def _changed(self, file: Path) -> BioHiCLError:
+        return BioHiCLError(f"{file}: was made anew after the index was; bring that up to date with: {REBUILD}")
 
     @functools.cached_property
     def terms(self) -> Postings:
@@ -208,11 +221,17 @@ class Contents:
         ends = np.cumsum(rows, dtype=np.int64)
         self._firsts = ends - rows
         self.files = [
-            FileParts(entry["name"], entry["rows"], first, folder, self.root)
+            FileParts(entry["name"], entry["rows"], first, said["encoder"], folder, self.root)
             for entry, first in zip(said["files"], self._firsts.tolist(), strict=True)
         ]
         self.records = int(ends[-1]) if rows else 0
         self.current: npt.NDArray[np.bool_] = np.unpackbits(tensors["current"], count=self.records).astype(bool)
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the corpus that lies beside it is another one than it was made of."""
+        corpus = self.root / CORPUS
+        return corpus.is_file() and corpus.stat().st_size != self.about["corpus_bytes"]
 
     def part(self, row: int) -> tuple[FileParts, int]:
         """The file of a row of the index, and the row in that file."""

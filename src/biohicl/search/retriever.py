@@ -19,6 +19,7 @@ from biohicl.encoder.vectors import fingerprint, of_unit_length
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.fusion import UNTUNED, joint
 from biohicl.lexical import terms_of
+from biohicl.progress import say
 from biohicl.search import MODES, Mode
 from biohicl.search.contents import INDEX_FILE, INDEXES, REBUILD, Contents
 from biohicl.search.filters import Filters, Headings, Mask, known_types, mask_of
@@ -84,6 +85,8 @@ class Retriever:
         self, index: str | Path, model: str | Path | None = None, device: str = "auto", threads: int = 1
     ) -> None:
         self.index = Contents(Path(index) / INDEX_FILE)
+        if self.index.is_outdated:
+            say(f"{self.index.file}: the corpus has changed since; what is new is found after: {REBUILD}")
         self.headings = Headings(self.index.root / "results/mesh")
         self.model = self._model_folder(Path(model) if model is not None else None)
         self._device = device
