@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from biohicl.pubmed.current import write_current
+from biohicl.pubmed.parse import parse_pubmed_file
 from biohicl.pubmed.schema import ARTICLES, DELETED, MESH_HEADINGS, METADATA
 from biohicl.search.contents import INDEXES, texts_files, write_index
 from biohicl.search.retriever import Retriever
@@ -79,6 +80,15 @@ class Project:
             write_parquet(pa.Table.from_pylist(content, schema), self.table(kind, name), METADATA)
         if name not in self.names:
             self.names.append(name)
+        self.write_parts(name)
+
+    def parse(self, xml, name):
+        """The tables of a file of NLM's XML, and its parts of the index."""
+        tables = [self.table(kind, name) for kind in ("articles", "mesh_headings", "deleted", "quarantine")]
+        for table in tables:
+            table.parent.mkdir(parents=True, exist_ok=True)
+        parse_pubmed_file(xml, *tables)
+        self.names.append(name)
         self.write_parts(name)
 
     def write_parts(self, name):

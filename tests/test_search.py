@@ -18,7 +18,7 @@ from biohicl.search.retriever import LONGEST_QUERY, Retriever
 from biohicl.search.shards import Shard, stored
 from biohicl.search.tensors import TensorFile, write_tensors
 from biohicl.storage import write_parquet
-from pubmed_tables import parsed
+from nlm_records import NOTED, slice_of
 from search_index import BM25, Project, citation, small_project
 
 QUIET = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -212,14 +212,7 @@ def of_sample(sample, mesh, tmp_path_factory):
     (project.root / "results/mesh").symlink_to(mesh)
     for file in sorted((sample / "pubmed").glob("*/*.xml.gz")):
         name = file.name.removesuffix(".xml.gz")
-        folder = project.root / "parsed" / name
-        folder.mkdir(parents=True)
-        parsed(file, folder)
-        for kind in ("articles", "mesh_headings", "deleted"):
-            project.table(kind, name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / f"{kind}.parquet").rename(project.table(kind, name))
-        project.names.append(name)
-        project.write_parts(name)
+        project.parse(file, name)
     project.index()
     return project
 
@@ -421,7 +414,7 @@ def test_parts_of_different_issues_of_a_file_are_refused(tmp_path):
     project.shard("pubmed26n0001").write_bytes(old)
     with pytest.raises(BioHiCLError, match="has 8 records, and .* 9: they are of different issues"):
         project.index()
-    project.add("pubmed26n0001", [citation(n, f"heart {n}") for n in range(11, 19)])
+    project.add("pubmed26n0001", [citation(n, f"heart {n}") for n in range(11, 20)])
     with pytest.raises(BioHiCLError, match=r"current\.parquet: does not fit pubmed26n0001"):
         project.assemble()
     corpus = pl.read_parquet(tmp_path / "results/corpus/current.parquet")
@@ -561,3 +554,44 @@ def test_what_is_shown_cannot_move_the_terminal(tmp_path, run_biohicl):
     shown = run_biohicl("search", "title", "--abstracts", "--index", project.folder).stdout
     assert "title" in shown
     assert not {"\x1b", "\x07", "\x9b"} & set(shown)
+
+
+# --- real records ------------------------------------------------------------------------------------------------
+
+
+def test_nlms_own_records_are_shown_and_filtered_as_they_are(shared, mesh, tmp_path):
+    """Slices of three files: old headings with names alone, groups as authors, retractions, books."""
+    project = Project(tmp_path)
+    (tmp_path / "results/mesh").symlink_to(mesh)
+    for place, noted in NOTED.items():
+        name = place.rpartition("/")[2]
+        source = slice_of(shared / f"data/nlm/pubmed/{place}.xml.gz", tmp_path / f"{name}.xml.gz", 300, noted)
+        project.parse(source, name)
+    project.index()
+    retriever = project.retriever()
+    corpus = pl.read_parquet(tmp_path / "results/corpus/current.parquet")
+    checked = 0
+    for name in project.names:
+        articles = pl.read_parquet(project.table("articles", name))
+        headings = pl.read_parquet(project.table("mesh_headings", name))
+        of_file = corpus.filter(pl.col("file") == name)
+        for record in articles.filter(pl.col("position").is_in(of_file["position"].implode())).iter_rows(named=True):
+            if record["title"] is None and record["abstract"] is None:
+                continue
+            hit = retriever.citation(record["pmid"])
+            assert (hit.title, hit.abstract) == (record["title"] or "", record["abstract"] or "")
+            assert (hit.year, hit.doi, hit.retracted) == (record["year"], record["doi"], record["retracted"])
+            authors = [author for author in record["authors"] if author["valid"] is not False]
+            names = [author["last_name"] or author["collective_name"] or "" for author in authors]
+            assert [last for last, _ in hit.authors] == names
+            assert list(hit.publication_types) == [kind["name"] for kind in record["publication_types"]]
+            own = headings.filter(pl.col("position") == record["position"])
+            rows = own.select("descriptor_ui", "descriptor_name", "major").rows()
+            assert sorted(hit.headings, key=str) == sorted(rows, key=str)
+            checked += 1
+    assert checked > 800
+    assert retriever.index.about["citations"] == checked
+    reviews = {hit.pmid for hit in retriever.search("x", 1000, mode="dense", publication_types=["review"])}
+    for pmid in reviews:
+        assert "Review" in retriever.citation(pmid).publication_types
+    assert len(reviews) == retriever.index.about["publication_types"]["Review"] > 10
