@@ -13,8 +13,10 @@ from biohicl.encoder.embed import Encoder
 from biohicl.errors import BioHiCLError
 from biohicl.lexical import LexicalIndex, terms_of
 from biohicl.search import STORAGES
+from biohicl.search import retriever as retriever_module
+from biohicl.search.filters import mask_of
 from biohicl.search.postings import Postings, hash_of
-from biohicl.search.retriever import LONGEST_QUERY, Retriever
+from biohicl.search.retriever import LONGEST_QUERY, MASKS_KEPT, Retriever
 from biohicl.search.shards import Shard, stored
 from biohicl.search.tensors import TensorFile, write_tensors
 from biohicl.storage import write_parquet
@@ -279,6 +281,20 @@ def test_years_types_and_names_alone(tmp_path, mesh):
     # Files before 2015 give names alone; what stands above finds them, too.
     assert found(headings=["Atrial Fibrillation"]) == found(headings=["Heart Diseases"]) == [2, 3]
     assert found(headings=["Heart Diseases"], publication_types=["Review"], last_year=2000) == []
+
+
+def test_the_last_filters_are_kept_and_no_more(project, monkeypatch):
+    made = []
+    monkeypatch.setattr(retriever_module, "mask_of", lambda *given: made.append(given[1]) or mask_of(*given))
+    retriever = project.retriever()
+    for _ in range(3):
+        for year in range(2000, 2000 + MASKS_KEPT):
+            hits = retriever.search("heart", 1000, mode="dense", first_year=year)
+            assert all(hit.year >= year for hit in hits)
+    assert len(made) == MASKS_KEPT
+    for year in range(1990, 2020):
+        retriever.search("heart", 1, first_year=year)
+    assert len(retriever._masks) == MASKS_KEPT
 
 
 # --- updates -----------------------------------------------------------------------------------------------------
