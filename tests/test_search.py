@@ -370,6 +370,15 @@ def test_what_is_alike_is_no_reason_to_encode(project, capfd):
     assert project.shard(name).read_bytes() == before[1]
 
 
+def test_a_text_that_changed_is_encoded_again(tmp_path):
+    project = Project(tmp_path)
+    project.add("pubmed26n0001", [citation(1, "heart"), citation(2, "lung")])
+    project.add("pubmed26n0001", [citation(1, "heart"), citation(2, "liver")])
+    expected = Encoder(project.model, "cpu").encode_documents([("heart", ""), ("liver", "")])
+    shard = Shard(project.shard("pubmed26n0001"))
+    assert np.allclose([shard.vector(0), shard.vector(1)], expected, atol=1e-6)
+
+
 def test_similar_leaves_the_citation_itself_out(project):
     retriever = project.retriever()
     (first,) = retriever.search("heart", 1)
