@@ -176,6 +176,13 @@ ANCESTRY = configuration.ancestry_of(CONFIG, *CONFIG["models"])
 # Of these the models (nodes that encode are teachers' vectors), and those that were trained and have a log.
 NODES = [node for node in ANCESTRY if node not in nodes_by("encode")]
 TRAINED = [node for node in NODES if node in nodes_by("train")]
+# Of these the ones whose losses read labels of texts: how SimE follows SimL before and after is compared.
+LABELLED = [
+    node
+    for node in TRAINED
+    if CONFIG["nodes"][node]["selection"] not in CONFIG["training"]["pairs"]
+    and configuration.reads_labels({**CONFIG["nodes"][node], "negatives": {}})
+]
 # The cells of `ablations`: by name, the nodes by seed.
 ABLATIONS = {cell: configuration.nodes_of_cell(CONFIG, cell) for cell in configuration.cells_of(CONFIG)}
 ABLATION_NODES = [node for nodes in ABLATIONS.values() for node in nodes.values()]

@@ -152,3 +152,5 @@ CURRENT = pa.schema(
 )
 # results/corpus/anomalies.parquet: what is odd in a release's numbering, a row each.
 CORPUS_ANOMALIES = pa.schema([("kind", pa.string()), ("subject", pa.string()), ("detail", pa.string())])
+# results/corpus/description.parquet: how many current citations there are of each kind and value, a row each.
+DESCRIPTION = pa.schema([("kind", pa.string()), ("value", pa.string()), ("citations", pa.int64())])
