@@ -27,6 +27,7 @@ from biohicl.evaluation.sources import files_of
 from biohicl.fetch.attempts import next_attempt
 from biohicl.mesh.schema import SCHEMA_VERSION as MESH_SCHEMA, TABLES as MESH_TABLES
 from biohicl.pubmed.schema import SCHEMA_VERSION as PUBMED_SCHEMA
+from biohicl.storage import sha256_of
 from biohicl.training.pairs import tables_read
 from biohicl.training.release import OPTIONAL as OPTIONAL_TABLES
 from biohicl.training.selection import texts_given
@@ -258,6 +259,27 @@ ABOUT = {
     },
     "seeds": configuration.seed_groups(CONFIG),
 }
+
+
+def digests_of(files):
+    """Of small files the beginnings of their SHA-256: another word where one of them is another."""
+    return " ".join(sha256_of(file)[:16] for file in files)
+
+
+# What targets beside `all` have made so far, for the page and the catalog. No inputs: what is missing is made for nobody,
+# and what is outdated is left as it is (a training that nobody asked for would follow).
+BESIDE = {
+    name: path
+    for name, path in {
+        "ablations": "results/ablations/ablations.parquet",
+        "trainings": "results/ablations/trainings.parquet",
+        "efficiency": "results/efficiency.parquet",
+        "development": "results/development.parquet",
+        "label_study": "results/label_study/auc.parquet",
+    }.items()
+    if Path(path).is_file()
+}
+ON_THE_PAGE = ("ablations", "efficiency", "development")
 
 
 def numbers(spec):
