@@ -15,7 +15,7 @@ import polars as pl
 
 from biohicl.figures import COLOURS, svg_text
 
-# For print, beside the colours: a style for each round through these.
+# For print, beside the colours.
 STYLES = ("-", "--", "-.", ":")
 # By role of a system: colour and marker.
 ROLES = {
@@ -104,7 +104,9 @@ def training_drawing(nodes: Sequence[Path]) -> Drawing:
         figure = Figure(figsize=(WIDTH, 6.4 + 0.2 * (len(nodes) // 3)), layout="constrained")
         panels = dict(zip(panels_of, figure.subplots(3, 1), strict=True))
         for place, node in enumerate(nodes):
-            line = {"color": COLOURS[place % len(COLOURS)], "ls": STYLES[place // len(COLOURS) % len(STYLES)]}
+            # Neighbours differ in both, and no two of 24 lines are alike.
+            style = STYLES[(place + place // 12) % len(STYLES)]
+            line = {"color": COLOURS[place % len(COLOURS)], "ls": style}
             log = pl.read_parquet(node / "training_log.parquet")
             measured = pl.read_parquet(node / "development.parquet")
             # Losses of different recipes have different scales.

@@ -86,7 +86,8 @@ def _scores(sources: Sources, drawn: dict[str, Drawing]) -> dict[str, Any]:
     header, rows = score_rows(sources.summary)
     summary = pl.read_parquet(sources.summary)
     headline = pl.col("headline") & (pl.col("condition") == HEADLINE_CONDITION) & (pl.col("role") != "variant")
-    _keep(drawn, scores_drawing(summary.filter(headline)))
+    shown, seeds = summary.filter(headline), pl.read_parquet(sources.beside("seeds"))
+    _keep(drawn, scores_drawing(shown))
     conditions = [
         [
             *(row[name] for name in ("system", "benchmark", "condition", "metric")),
@@ -100,16 +101,17 @@ def _scores(sources: Sources, drawn: dict[str, Drawing]) -> dict[str, Any]:
         "legend": legend_of(sources.summary),
         "full": Table(full, conditions, left=4),
         "variants": Table(*variant_rows(sources.beside("variants")), left=3),
-        "seeds": _seeds(sources.beside("seeds")),
+        "seeds": _seeds(seeds.join(shown, on=["benchmark", "metric"], how="semi", maintain_order="left")),
+        "all_seeds": _seeds(seeds),
         "left_out": pl.read_parquet(sources.beside("left_out")).to_dicts(),
     }
 
 
-def _seeds(file: Path) -> Table:
+def _seeds(table: pl.DataFrame) -> Table:
     header = ["first model", "benchmark", "metric", "against", "seeds", "mean", "standard deviation", "lowest"]
     header += ["highest", "difference", "95 % interval, other seeds too"]
     rows = []
-    for row in pl.read_parquet(file).iter_rows(named=True):
+    for row in table.iter_rows(named=True):
         gain = ["", ""]
         if row["reference"]:
             gain = [f"{row['difference']:+.4f}", f"{row['low']:+.4f} to {row['high']:+.4f}"]

@@ -62,8 +62,8 @@ def _how(manifest: Mapping[str, Any]) -> str:
 
 def similarities(tables: Mapping[str, pl.DataFrame]) -> Table:
     """A row a node and encoder: the correlation, and SimE of the least and the most similar pairs by their labels."""
-    header = ["model", "encoder", "texts", "pairs", "correlation", "median SimE at SimL 0", "quartiles"]
-    header += ["median SimE at the highest SimL", "which SimL"]
+    header = ["model", "encoder", "texts", "pairs", "correlation", "SimE at SimL 0", "quartiles"]
+    header += ["SimE at the highest SimL", "which"]
     rows = []
     for name, table in tables.items():
         for encoder, words in (("start", "before"), ("model", "after")):
@@ -71,6 +71,6 @@ def similarities(tables: Mapping[str, pl.DataFrame]) -> Table:
             low, high = part.row(0, named=True), part.row(-1, named=True)
             at_zero = [f"{low['p50']:.3f}", f"{low['p25']:.3f} to {low['p75']:.3f}"] if low["high"] == 0 else ["-", "-"]
             all_pairs = f"{low['texts']:,}", f"{part['pairs'].sum():,}", f"{low['correlation']:.3f}"
-            at_most = f"{high['p50']:.3f}", f"{high['low']:.1f} to {high['high']:.1f}, {high['pairs']:,} pairs"
+            at_most = f"{high['p50']:.3f}", f"{high['low']:.1f} to {high['high']:.1f} ({high['pairs']:,} pairs)"
             rows.append([name, words, *all_pairs, *at_zero, *at_most])
     return Table(header, rows, left=2)
