@@ -112,6 +112,7 @@ def test_lower_rooms_know_nothing_of_higher_ones():
         "progress",
         "json_lines",
         "ragged",
+        "described",
         "lexical",
         "figures",
         "configuration",
