@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from biohicl.cli.arguments import Subcommands, command, listed_files, positive, project_path
 
@@ -75,7 +79,7 @@ def add_commands(commands: Subcommands) -> None:
         if relation is None:
             return
         if options.csv:
-            relation.write_csv("/dev/stdout")
+            _print_csv(relation)
         else:
             relation.show(max_rows=options.rows)
 
@@ -100,3 +104,13 @@ def _named(text: str) -> tuple[str, str]:
     if not (name and equals and file):
         raise argparse.ArgumentTypeError(f"'{text}' is not NAME=FILE")
     return name, file
+
+
+def _print_csv(relation: Any) -> None:
+    """All rows, through a file of its own: opened anew, standard output would lose what stands there (as with >>)."""
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        relation.write_csv(file.name)
+        sys.stdout.flush()
+        with open(file.name, "rb") as written:
+            shutil.copyfileobj(written, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
