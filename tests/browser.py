@@ -15,6 +15,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 DRIVER = "chromedriver"
 PHONE = (360, 740)
 DESK = (1280, 900)
+# What the margins leave of A4, in CSS pixels.
+PAPER = (717, 1045)
 # No window, no profile that is there already, and nothing that asks the network on its own.
 SWITCHES = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
 SWITCHES += ("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage")
@@ -68,6 +70,10 @@ class Page:
         else:
             self.driver.save_screenshot(str(file))
 
+    def as_on_paper(self):
+        """From now on it is shown as it is printed, in the same window."""
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+
     def printed(self, file):
         """The page as it is printed, a PDF on A4."""
         import base64
@@ -92,6 +98,7 @@ class Browser:
         for log in ("browser", "performance"):
             self.driver.get_log(log)
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
         self.driver.get(address)
         return Page(self.driver, address)
 

@@ -26,10 +26,12 @@ ARTICLES = {
 def drawn(seed):
     """Records of three files by name, in which all that may be absent is so at times."""
     generator = random.Random(seed)
+    # The table of current records is sorted by these, and so goes back and forth between the files.
+    pmids = iter(generator.sample(range(1, 1000), 100))
     return {
         f"pubmed99n000{number}": [
             {
-                "pmid": 100 * number + place,
+                "pmid": next(pmids),
                 "position": place,
                 "year": generator.choice([None, 999, 1979, 2021, -1]),
                 "languages": generator.choice([[], ["eng"], ["eng", "fre"], ["ger", "ger"]]),

@@ -24,7 +24,7 @@ from biohicl.report.summary import LEGEND, score_rows, score_text, variant_rows
 from biohicl.report.training_tables import step_of, untrained
 from biohicl.report.views import views
 from biohicl.storage import write_json, write_parquet
-from browser import DESK, PHONE, browsing
+from browser import DESK, PAPER, PHONE, browsing
 from conftest import clean_environment
 
 # What the sample's workflow has nothing of: nothing but citations is trained on, and no study was run.
@@ -431,6 +431,15 @@ def test_the_page_in_a_browser(which, size, browser, finished, studied):
     assert page.run(dangling) == []
     # Tables are as wide as they need, in a box that scrolls.
     assert page.run("return [...document.querySelectorAll('table')].every(t => t.closest('.wide'))")
+
+
+def test_the_page_fits_on_paper(browser, studied):
+    """Nothing is cut off, for there paper does not scroll; links to sections are left out."""
+    page = browser.open(studied, *PAPER)
+    page.as_on_paper()
+    beyond = "return [...document.querySelectorAll('table, svg')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
+    assert page.run(f"{beyond}.length") == 0
+    assert page.run("return getComputedStyle(document.querySelector('nav')).display") == "none"
 
 
 def test_the_console_and_requests_are_seen(browser, tmp_path):

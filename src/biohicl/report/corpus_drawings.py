@@ -55,6 +55,7 @@ def _categories(counts: pl.DataFrame | None, total: int) -> Drawing:
     """A bar a category, by its letter and name."""
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     known = counts.filter(pl.col("value") != UNKNOWN) if counts is not None else pl.DataFrame()
     if known.is_empty():
@@ -68,6 +69,7 @@ def _categories(counts: pl.DataFrame | None, total: int) -> Drawing:
         panel.set_yticks(range(len(names)), names)
         panel.set_ylim(len(names) - 0.4, -0.6)
         panel.set_xlabel("citations with a heading of the category")
+        panel.xaxis.set_major_locator(MaxNLocator(5))
         panel.xaxis.set_major_formatter("{x:,.0f}")
     told = "; ".join(f"{name} {count:,}" for name, count in zip(names[:5], known["citations"], strict=False))
     return drawing("categories", figure, f"Bars: citations by category of the tree. The first of {len(names)}: {told}.")
