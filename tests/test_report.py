@@ -84,6 +84,7 @@ def test_words_fit_the_tables_that_other_configurations_have(finished, tmp_path,
     from biohicl.evaluation.development import TABLE
     from biohicl.evaluation.efficiency import EFFICIENCY
     from biohicl.study.ablations import TRAININGS
+    from biohicl.training.concepts import CONCEPTS
     from biohicl.training.labels import LABELS
     from biohicl.training.pairs import PAIRS
     from biohicl.training.rows import KEYS
@@ -94,6 +95,7 @@ def test_words_fit_the_tables_that_other_configurations_have(finished, tmp_path,
     assert known["ablation_trainings"] == set(TRAININGS)
     assert known["pair_selections"] == {*PAIRS.names, "selection"}
     concepts = {*KEYS["concepts"].names, "selection"}
+    assert known["concept_selections"] == {*CONCEPTS.names, "selection"}
     assert known["concept_labels"] == concepts | {name for name, _ in LABELS}
     assert known["concept_queries"] == concepts | {"queries"}
     assert known["pair_queries"] == {*KEYS["pairs"].names, "selection", "queries"}
