@@ -399,11 +399,13 @@ def studied(finished, tmp_path_factory):
     name = "a-very-long-name-of-a-cell-that-nobody-breaks.<b>"
     cells = [{"cell": "base", "seeds": 3, "development": 0.5, "scifact nDCG@10": 0.5, "value": None, "low": None}]
     cells[0] |= {"high": None, "detectable": None}
+    measured = ("mrr", "correlation", "mean_similarity")
+    cells[0] |= {"nfcorpus-preprocessed nDCG@10": 0.3, "medical-question-pairs AP": 0.9}
+    cells[0] |= {f"held-out citations {name}": 0.5 for name in measured}
     cells.append(cells[0] | {"cell": name, "value": 0.02, "low": 0.01, "high": 0.03, "detectable": 0.01})
     write_parquet(pl.DataFrame(cells, infer_schema_length=None), folder / "ablations.parquet")
-    measured = dict.fromkeys(EFFICIENCY.names, 1) | {"system": name, "device": "cpu", "machine": "m", "benchmark": "b"}
-    measured |= {"precision": None}
-    write_parquet(pa.Table.from_pylist([measured], EFFICIENCY), folder / "efficiency.parquet")
+    cost = dict.fromkeys(EFFICIENCY.names, 1) | {"system": name, "device": "cpu", "machine": "m", "benchmark": "b"}
+    write_parquet(pa.Table.from_pylist([cost | {"precision": None}], EFFICIENCY), folder / "efficiency.parquet")
     with chdir(finished.folder):
         sources = sources_of(
             ablations=folder / "ablations.parquet",
