@@ -1,9 +1,10 @@
 """A real browser without a window, for tests of pages: Debian's Chromium, driven by selenium.
 
-Goes in: an address (file:// or of this machine) and the size of the window. Comes out: an :class:`Page` that says what
+Goes in: an address (file:// or of this machine) and the size of the window. Comes out: a :class:`Page` that says what
 the browser's console said, which requests were made, and how wide the page is.
 """
 
+import base64
 import json
 import shutil
 from contextlib import contextmanager
@@ -53,33 +54,16 @@ class Page:
         """CSS pixels that the page is wider than its window; what scrolls within it does not count."""
         return self.run("const e = document.documentElement; return e.scrollWidth - e.clientWidth")
 
-    def screenshot(self, file, whole=True):
-        """A PNG of the page, from its top to its end, or of the window."""
-        if whole:
-            height = self.run("return document.documentElement.scrollHeight")
-            width = self.run("return window.innerWidth")
-            shown = {
-                "captureBeyondViewport": True,
-                "clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1},
-            }
-            import base64
-
-            Path(file).write_bytes(
-                base64.b64decode(self.driver.execute_cdp_cmd("Page.captureScreenshot", shown)["data"])
-            )
-        else:
-            self.driver.save_screenshot(str(file))
+    def screenshot(self, file):
+        """A PNG of the page, from its top to its end; for people, no test compares pictures."""
+        width, height = self.run("return [window.innerWidth, document.documentElement.scrollHeight]")
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        found = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+        Path(file).write_bytes(base64.b64decode(found["data"]))
 
     def as_on_paper(self):
         """From now on it is shown as it is printed, in the same window."""
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-
-    def printed(self, file):
-        """The page as it is printed, a PDF on A4."""
-        import base64
-
-        paper = {"paperWidth": 8.27, "paperHeight": 11.69, "printBackground": False}
-        Path(file).write_bytes(base64.b64decode(self.driver.execute_cdp_cmd("Page.printToPDF", paper)["data"]))
 
 
 class Browser:
