@@ -64,13 +64,11 @@ def layered(graph: JobGraph) -> tuple[list[list[Node]], list[tuple[Node, Node]],
     whole: Any = nx.DiGraph()
     whole.add_nodes_from(sorted(graph.jobs))
     whole.add_edges_from(sorted(graph.edges))
-    back = [
-        (one, other)
-        for part in nx.strongly_connected_components(whole)
-        for one, other in whole.subgraph(part).edges
-        if (graph.depth[one], one) >= (graph.depth[other], other)
-    ]
-    whole.remove_edges_from(back)
+    back: list[tuple[str, str]] = []
+    while not nx.is_directed_acyclic_graph(whole):
+        # Of each circle the way that fewest files go.
+        back.append(min(nx.find_cycle(whole), key=lambda edge: (graph.edges[edge], edge)))
+        whole.remove_edge(*back[-1])
     edges = sorted(nx.transitive_reduction(whole).edges)
     depth: dict[str, int] = {}
     for rule in reversed(list(nx.lexicographical_topological_sort(whole))):

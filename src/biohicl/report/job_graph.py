@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64encode
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +24,12 @@ LONGEST_NAME = 255
 
 @dataclass
 class JobGraph:
-    """``jobs``: how many jobs of each rule; ``edges``: (rule, rule that reads its outputs); ``depth``: of each rule,
-    how many jobs stand in a row above its first one at most. Of jobs there is no circle, of rules there may be one: a
-    model is trained, chosen, and another one is trained from it."""
+    """``jobs``: how many jobs of each rule; ``edges``: by (rule, rule that reads its outputs) how often a file is read;
+    ``depth``: of each rule, how many jobs stand in a row above its first one at most. Of jobs there is no circle, of
+    rules there may be one: a model is trained, chosen, and another one is trained from it."""
 
     jobs: dict[str, int] = field(default_factory=dict)
-    edges: set[tuple[str, str]] = field(default_factory=set)
+    edges: Counter[tuple[str, str]] = field(default_factory=Counter)
     depth: dict[str, int] = field(default_factory=dict)
 
 
@@ -54,7 +55,7 @@ def recorded_graph(files: Iterable[str | Path], end: str, records: Path = RECORD
                 graph.depth[rule] = min(graph.depth.get(rule, known[file][1]), known[file][1])
         rule, depth = known[file]
         if rule and rule != reader:
-            graph.edges.add((rule, reader))
+            graph.edges[rule, reader] += 1
         return depth if rule else -1
 
     deepest = max((visit(str(file), end) for file in files), default=-1)
