@@ -50,12 +50,16 @@ def test_rules_that_stand_above_each_other_are_drawn_with_an_edge_back(tmp_path)
     record(tmp_path, "scores", "score", ["one"])
     record(tmp_path, "chosen", "choose", ["scores", "one"])
     record(tmp_path, "two", "train", ["chosen", "texts"])
-    graph = recorded_graph(["two"], "page", tmp_path)
+    graph = recorded_graph(["two", "chosen"], "page", tmp_path)
     layers, _, back = layered(graph)
     assert back == [("choose", "train")]
     rules = [sorted(node for node in layer if isinstance(node, str)) for layer in layers]
-    assert rules == [["select"], ["train"], ["score"], ["choose", "page"]]
+    assert rules == [["select"], ["train"], ["score"], ["choose"], ["page"]]
     assert job_figure(graph).axes
+    # A teacher's vectors go on to a training alone, however few are made: no rule is left without a reader.
+    record(tmp_path, "vectors", "encode", ["one"])
+    record(tmp_path, "two", "train", ["vectors", "texts"])
+    assert layered(recorded_graph(["two", "one"], "page", tmp_path))[2] == [("train", "encode")]
 
 
 @pytest.mark.parametrize("seed", range(12))

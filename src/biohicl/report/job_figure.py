@@ -66,8 +66,11 @@ def layered(graph: JobGraph) -> tuple[list[list[Node]], list[tuple[Node, Node]],
     whole.add_edges_from(sorted(graph.edges))
     back: list[tuple[str, str]] = []
     while not nx.is_directed_acyclic_graph(whole):
-        # Of each circle the way that fewest files go.
-        back.append(min(nx.find_cycle(whole), key=lambda edge: (graph.edges[edge], edge)))
+        # Of each circle the way that fewest files go, but none that is the only way on from a rule.
+        circle = [
+            (whole.out_degree(one) == 1, graph.edges[one, other], one, other) for one, other in nx.find_cycle(whole)
+        ]
+        back.append(min(circle)[2:])
         whole.remove_edge(*back[-1])
     edges = sorted(nx.transitive_reduction(whole).edges)
     depth: dict[str, int] = {}
