@@ -28,6 +28,7 @@ from biohicl.fetch.attempts import next_attempt
 from biohicl.mesh.schema import SCHEMA_VERSION as MESH_SCHEMA, TABLES as MESH_TABLES
 from biohicl.pubmed.schema import SCHEMA_VERSION as PUBMED_SCHEMA
 from biohicl.search import TEXTS_WAY
+from biohicl.storage import sha256_of
 from biohicl.training.pairs import tables_read
 from biohicl.training.release import OPTIONAL as OPTIONAL_TABLES
 from biohicl.training.selection import texts_given
@@ -177,6 +178,13 @@ ANCESTRY = configuration.ancestry_of(CONFIG, *CONFIG["models"])
 # Of these the models (nodes that encode are teachers' vectors), and those that were trained and have a log.
 NODES = [node for node in ANCESTRY if node not in nodes_by("encode")]
 TRAINED = [node for node in NODES if node in nodes_by("train")]
+# Of these the ones whose losses read labels of texts: how SimE follows SimL before and after is compared.
+LABELLED = [
+    node
+    for node in TRAINED
+    if CONFIG["nodes"][node]["selection"] not in CONFIG["training"]["pairs"]
+    and configuration.reads_labels({**CONFIG["nodes"][node], "negatives": {}})
+]
 # The cells of `ablations`: by name, the nodes by seed.
 ABLATIONS = {cell: configuration.nodes_of_cell(CONFIG, cell) for cell in configuration.cells_of(CONFIG)}
 ABLATION_NODES = [node for nodes in ABLATIONS.values() for node in nodes.values()]
@@ -186,8 +194,19 @@ CITATIONS, CONCEPTS, PAIRS = (CONFIG["training"][kind] for kind in ("selections"
 # The selections of citations that the nodes read: what report and catalog have tables of.
 TRAINED_ON = list(dict.fromkeys(CONFIG["nodes"][node]["selection"] for node in TRAINED))
 SELECTIONS = [name for name in TRAINED_ON if name in CITATIONS]
-# And labelled pairs, which may hold texts of benchmarks too; what describes MeSH's concepts does not.
-COMPARED_SELECTIONS = SELECTIONS + [name for name in TRAINED_ON if name in PAIRS]
+CONCEPT_SELECTIONS = [name for name in TRAINED_ON if name in CONCEPTS]
+PAIR_SELECTIONS = [name for name in TRAINED_ON if name in PAIRS]
+# Labelled pairs may hold texts of benchmarks too; what describes MeSH's concepts does not.
+COMPARED_SELECTIONS = SELECTIONS + PAIR_SELECTIONS
+# The citations whose own queries are read.
+QUERIED = [
+    name
+    for name in SELECTIONS
+    if any(
+        CONFIG["nodes"][node]["selection"] == name and "query_text" in CONFIG["nodes"][node]["losses"]
+        for node in TRAINED
+    )
+]
 # The systems under test, by how they are scored, and the benchmarks, those that nothing names included.
 SYSTEMS = configuration.systems_of(CONFIG)
 DENSE = [name for name, system in SYSTEMS.items() if system.is_dense]
@@ -231,6 +250,18 @@ def evaluations(kind):
     return [f"{system}/{benchmark}" for benchmark in of_kind for system in systems_of_benchmark(benchmark)]
 
 
+def developed():
+    """system/benchmark of the development splits that `all` scores: what hybrids are tuned on, and models chosen by."""
+    tuned = {SYSTEMS[name].of for name in HYBRIDS}
+    scored = [(name, benchmark) for name in sorted(tuned) for benchmark in configuration.tuned_on(CONFIG, name)]
+    scored += [(configuration.LEXICAL, benchmark) for _, benchmark in scored]
+    sets = [*CONFIG["development"]["retrieval"], *CONFIG["development"]["similarity"]]
+    chosen = [node for node in NODES if node in nodes_by("select")]
+    scored += [(name, benchmark) for node in chosen for name in judged_for(node) for benchmark in sets]
+    return [f"{system}/{benchmark}" for system, benchmark in dict.fromkeys(scored)]
+
+
+DEVELOPED = developed()
 EVALUATIONS = evaluations("retrieval") + evaluations("similarity")
 
 # What the summary has to know of the configuration, in the order of its tables.
@@ -252,6 +283,27 @@ ABOUT = {
     },
     "seeds": configuration.seed_groups(CONFIG),
 }
+
+
+def digests_of(files):
+    """Of small files the beginnings of their SHA-256: another word where one of them is another."""
+    return " ".join(sha256_of(file)[:16] for file in files)
+
+
+# What targets beside `all` have made so far, for the page and the catalog. No inputs: what is missing is made for nobody,
+# and what is outdated is left as it is (a training that nobody asked for would follow).
+BESIDE = {
+    name: path
+    for name, path in {
+        "ablations": "results/ablations/ablations.parquet",
+        "trainings": "results/ablations/trainings.parquet",
+        "efficiency": "results/efficiency.parquet",
+        "development": "results/development.parquet",
+        "label_study": "results/label_study/auc.parquet",
+    }.items()
+    if Path(path).is_file()
+}
+ON_THE_PAGE = ("ablations", "efficiency", "development")
 
 
 def numbers(spec):
@@ -314,3 +366,25 @@ def screening_table(wildcards):
 
 def screening_option(wildcards, input):
     return f"--screening {shlex.quote(str(input.screening))}" if input.screening else ""
+
+
+def catalog_names():
+    """What the catalog's views are over, as options."""
+    lists = {
+        "selection": SELECTIONS,
+        "concept_selection": CONCEPT_SELECTIONS,
+        "pair_selection": PAIR_SELECTIONS,
+        "queried": QUERIED,
+        "release": [CONFIG["training"]["release"]],
+        "counted": [Path(path).stem for path in COUNTED],
+        "node": TRAINED,
+        "compared": LABELLED,
+        "retrieval": evaluations("retrieval"),
+        "similarity": evaluations("similarity"),
+        "developed": DEVELOPED,
+        "collection": [name for name in BENCHMARKS if name in RETRIEVAL_BENCHMARKS],
+        "pair_set": [name for name in BENCHMARKS if name in PAIR_BENCHMARKS],
+        "overlap": [f"{selection}/{benchmark}" for selection in SELECTIONS for benchmark in BENCHMARKS],
+        "overlap_of_pairs": [f"{selection}/{benchmark}" for selection in PAIR_SELECTIONS for benchmark in BENCHMARKS],
+    }
+    return " ".join(f"--{name.replace('_', '-')} {' '.join(names)}" for name, names in lists.items() if names)

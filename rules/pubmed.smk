@@ -60,6 +60,30 @@ rule merge_citations:
         "&& (grep '^warning: ' {log} >&2 || true)"
 
 
+rule describe_corpus:
+    """What the corpus is: citations by year, language, number of headings and category of the tree."""
+    input:
+        tables("articles"),
+        current="results/corpus/current.parquet",
+        hierarchy="results/mesh/hierarchy.parquet",
+    output:
+        "results/corpus/description.parquet",
+    log:
+        "logs/describe_corpus.log",
+    benchmark:
+        "benchmarks/describe_corpus.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+    params:
+        schema=PUBMED_SCHEMA,
+    shell:
+        "python -m biohicl --threads {threads} describe-corpus --current {input.current} --pubmed results/pubmed "
+        "--hierarchy {input.hierarchy} --output {output} > {log} 2>&1"
+
+
 rule corpus:
     """PubMed as tables: articles, headings, deletes, and the current record of each citation."""
     input:

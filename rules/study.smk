@@ -11,7 +11,7 @@ rule label_study:
         screening=screening_table,
     output:
         expand("results/label_study/{table}.parquet", table=["auc", "units", "zeros"]),
-        "results/label_study/auc.svg",
+        report("results/label_study/auc.svg", caption="../workflow/report/label_study.rst", category="Studies"),
         "results/label_study/auc.txt",
     log:
         "logs/label_study.log",

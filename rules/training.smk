@@ -332,6 +332,42 @@ rule train_node:
         "--checkpoints results/training/checkpoints/{wildcards.node} $TRAINING_OPTIONS --output {output} > {log} 2>&1"
 
 
+# A job of its own, and no part of the training: models that are there are not trained again for it.
+rule similarities_of_node:
+    """How SimE of the held-out texts follows SimL, by what the node was trained from and by the node."""
+    input:
+        start=lambda wildcards: encoder_folder(CONFIG["nodes"][wildcards.node]["start"]),
+        model="results/models/{node}",
+        tokens=tokens_of_node,
+        labels=labels_of_node,
+        hierarchy=hierarchy_of_node,
+        counts=label_counts_of_node,
+        terms=terms_of_node,
+        queries=queries_of_node,
+    output:
+        "results/similarities/{node}.parquet",
+    log:
+        "logs/similarities/{node}.log",
+    benchmark:
+        "benchmarks/similarities/{node}.tsv"
+    wildcard_constraints:
+        node=one_of(LABELLED),
+    conda:
+        "../envs/models.yaml"
+    threads: MODEL_THREADS
+    resources:
+        gpu=GPUS_OF_A_JOB,
+        mem_mb=16000,
+    params:
+        settings=lambda wildcards: as_json(configuration.node_settings(CONFIG["nodes"][wildcards.node])),
+        tables=tables_of_similarities,
+        precision=precision_option(CONFIG["evaluation"]),
+    shell:
+        "python -m biohicl --threads {threads} similarities {input.model} --start {input.start} "
+        "--tokens {input.tokens} {params.tables} --settings {params.settings:q} {params.precision} --output {output} "
+        "> {log} 2>&1"
+
+
 rule average_node:
     """The mean of several models' weights, perhaps mixed with another's."""
     input:

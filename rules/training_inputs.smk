@@ -102,20 +102,26 @@ def known_of_development():
     return " ".join(f"{option} {' '.join(names)}" for option, names in options.items() if names)
 
 
+def tables_of_similarities(wildcards, input):
+    """Options for the tables that not every node reads, of those that say what its texts and labels are."""
+    return options_of(
+        {
+            "--labels": input.labels,
+            "--hierarchy": input.hierarchy,
+            "--label-counts": input.counts,
+            "--terms": input.terms,
+            "--queries": input.queries,
+        }
+    )
+
+
 def tables_of_training(wildcards, input):
     """Options for the tables that not every node reads."""
-    given = {
-        "--labels": input.labels,
-        "--hierarchy": input.hierarchy,
-        "--label-counts": input.counts,
-        "--terms": input.terms,
-        "--queries": input.queries,
-        "--negatives": input.negatives,
-    }
+    given = {"--negatives": input.negatives}
     teacher = CONFIG["nodes"][wildcards.node]["teacher"]
     given["--teacher"] = f"results/teachers/{teacher}" if teacher else None
     given["--teacher-views"] = " ".join(CONFIG["nodes"][teacher]["views"]) if teacher else None
-    return options_of(given)
+    return f"{tables_of_similarities(wildcards, input)} {options_of(given)}".strip()
 
 
 def texts_of_selection(wildcards):

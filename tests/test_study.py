@@ -21,6 +21,7 @@ from biohicl.mesh.hierarchy import hierarchy_rows, position_forest
 from biohicl.mesh.nodes import Nodes, check_tags
 from biohicl.mesh.schema import HIERARCHY
 from biohicl.pubmed.schema import ARTICLES
+from biohicl.report.views import views
 from biohicl.study.auc import auc, auc_of_rows
 from biohicl.study.combinations import combinations
 from biohicl.study.evidence import all_evidence
@@ -369,6 +370,7 @@ def test_the_study_finds_what_the_sample_holds(studied):
     """Its reviews include what is about people, its references follow the subject, its citing is random."""
     table = pl.read_parquet(studied.folder / "results/label_study/auc.parquet")
     assert table["evidence"].unique().sort().to_list() == ["across reviews", "citing", "references", "screening"]
+    assert table.columns == list(views()["label_study"].columns), "what the catalog says of them"
     cosine = {
         (row["evidence"], row["weight"], row["check_tags"]): row
         for row in table.filter((pl.col("similarity") == "cosine") & (pl.col("minor_topics") == "keep")).to_dicts()

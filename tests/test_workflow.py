@@ -43,7 +43,7 @@ def test_every_row_of_the_readme_is_asserted():
 
 
 # What follows a merge: nothing that trains or evaluates.
-MERGED = {"merge_citations": 1, "write_report": 1, "write_catalog": 1}
+MERGED = {"merge_citations": 1, "describe_corpus": 1, "write_report": 1, "write_catalog": 1}
 SHOWN = {"write_report": 1, "write_catalog": 1}
 # Of each model that is new: its texts are encoded, on two benchmarks, and runs of two splits are scored; a hybrid is tuned.
 OF_A_MODEL = {"embed_documents": 1, "embed_queries": 2, "embed_sentences": 1, "evaluate_dense": 2, "evaluate_pairs": 1}
@@ -51,8 +51,11 @@ OF_A_MODEL |= {"tune_hybrids": 1, "evaluate_hybrid": 1, "evaluate_variant": 1}
 COMPARED = {"compare_systems": 2, "summarize": 1}
 
 
-def evaluations_of(models):
-    return {rule: count * models for rule, count in OF_A_MODEL.items()} | COMPARED
+def evaluations_of(models, labelled=None):
+    """Of ``labelled`` of them (None: all) losses read labels."""
+    labelled = models if labelled is None else labelled
+    compared = {"similarities_of_node": labelled} if labelled else {}
+    return {rule: count * models for rule, count in OF_A_MODEL.items()} | COMPARED | compared
 
 
 def publish(mirror, kind, name, like="updatefiles/pubmed99n0003"):
@@ -163,8 +166,8 @@ def test_no_network_is_an_error_that_says_what_to_do(tmp_path):
 @readme_row("new files at NLM", "nothing, until `snakemake refresh`")
 @readme_row(
     "then, one new update file",
-    "five jobs: `fetch_pubmed` and `parse_pubmed` of that file, `merge_citations`, `write_report`, `write_catalog`; "
-    "no training, no evaluation",
+    "six jobs: `fetch_pubmed` and `parse_pubmed` of that file, `merge_citations`, `describe_corpus`, `write_report`, "
+    "`write_catalog`; no training, no evaluation",
 )
 def test_an_update_parses_one_file_and_neither_trains_nor_evaluates(mirrored):
     """The README's daily recipe."""
@@ -288,7 +291,7 @@ def test_a_new_year_replaces_the_corpus_and_leaves_the_models(mirrored):
     overlays = [overlay(mirrored.folder, new_year)]
     assert mirrored.jobs("all", overlays=overlays) == {
         **{"freeze_release": 1, "select": 1, "labels": 1, "tokens": 1, "train_node": 1, "overlap": 2},
-        **evaluations_of(1) | SHOWN,
+        **evaluations_of(1, labelled=0) | SHOWN,
     }
     models = times(results / "models/default")
     mirrored.snakemake("train", overlays=overlays)
@@ -300,7 +303,7 @@ def test_a_new_year_replaces_the_corpus_and_leaves_the_models(mirrored):
 
 @readme_row(
     "a MeSH that NLM has issued again, once `snakemake refresh` has seen it",
-    "`fetch_mesh`, `parse_mesh`, `hierarchy`, report and catalog; no training, no evaluation",
+    "`fetch_mesh`, `parse_mesh`, `hierarchy`, `describe_corpus`, report and catalog; no training, no evaluation",
 )
 def test_mesh_issued_again_is_parsed_again_and_neither_trains_nor_evaluates(copied):
     """NLM replaces the file of a year under its name."""
@@ -319,6 +322,7 @@ def test_mesh_issued_again_is_parsed_again_and_neither_trains_nor_evaluates(copi
         "fetch_mesh": 1,
         "parse_mesh": 1,
         "hierarchy": 1,
+        "describe_corpus": 1,
         "write_report": 1,
         "write_catalog": 1,
     }
@@ -493,7 +497,7 @@ def test_changing_a_node_runs_it_and_what_starts_from_it(copied):
     assert copied.jobs("train", overlays=overlays) == {}
     overlays.append(overlay(copied.folder, {"nodes": {"default": {"seed": 2}}}, "changed.yaml"))
     assert copied.jobs("train", overlays=overlays) == {"train_node": 2}
-    assert copied.jobs("all", overlays=overlays) == {"train_node": 2} | evaluations_of(1) | SHOWN
+    assert copied.jobs("all", overlays=overlays) == {"train_node": 2} | evaluations_of(1, labelled=2) | SHOWN
     alone = [overlay(copied.folder, {"nodes": {"default": {"seed": 2}}}, "alone.yaml")]
     planned = copied.jobs("all", overlays=alone)
     assert (planned["train_node"], planned["evaluate_dense"]) == (1, 2)
@@ -650,6 +654,28 @@ def test_what_chooses_is_a_reason_to_choose_again(copied):
     content["development"]["max_loss"] = 0.1
     planned = copied.jobs("results/models/after", overlays=[overlay(copied.folder, content)])
     assert planned == {"select_node": 1, "train_node": 1}
+
+
+@readme_row(
+    "`ablations`, `efficiency`, `development` or `label_study` has been run",
+    "report and catalog, which then show it (`label_study`: the catalog)",
+)
+def test_what_is_run_beside_all_is_shown_and_never_made(copied):
+    """Page and catalog take it where it is there. Outdated or gone, it is not made for them: that would train."""
+    copied.snakemake("development")
+    assert copied.jobs("all") == SHOWN
+    copied.snakemake("all")
+    assert copied.jobs("all") == {}
+    assert "<h3>Development scores</h3>" in (copied.folder / "results/report.html").read_text()
+    asked = biohicl("sql", "--csv", "select count(*) > 0 as n from development_scores", cwd=copied.folder)
+    assert asked.stdout.split() == ["n", "true"]
+    # The same numbers in other bytes: of small files Snakemake compares these.
+    metrics = copied.folder / "results/development/default/sample-retrieval/metrics.parquet"
+    pl.read_parquet(metrics).write_parquet(metrics, compression="uncompressed")
+    assert copied.jobs("development") == {"development": 1}
+    assert copied.jobs("all") == {"write_catalog": 1}
+    (copied.folder / "results/development.parquet").unlink()
+    assert copied.jobs("all") == SHOWN
 
 
 @readme_row("`exclude_benchmarks` of a selection", "the selection, and what is trained on it")

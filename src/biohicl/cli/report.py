@@ -46,26 +46,28 @@ def add_commands(commands: Subcommands) -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--text", type=Path, required=True, help="for the same as text")
 
+    _add_report(commands)
+
+
+def _add_report(commands: Subcommands) -> None:
+    read = (
+        *("summary", "nodes", "current", "description", "pubmed", "mesh", "pubmed_record", "excluded", "overlaps"),
+        *("similarities", "ablations", "efficiency", "development", "records"),
+    )
+
     def report(options: argparse.Namespace) -> None:
         from biohicl.report.page import write_report
+        from biohicl.report.sources import Sources
 
-        write_report(
-            options.summary,
-            options.nodes,
-            options.current,
-            options.anomalies,
-            options.pubmed,
-            options.mesh,
-            options.pubmed_record,
-            options.excluded,
-            options.overlaps,
-            options.output,
-        )
+        given = {name: getattr(options, name) for name in read}
+        sources = Sources(corpus_anomalies=options.anomalies, **given)
+        write_report(sources, options.output, options.scores, options.figures)
 
     parser = command(commands, "report", report, "Write the report page")
     parser.add_argument("--summary", type=Path, required=True)
     parser.add_argument("--nodes", type=Path, nargs="+", required=True, metavar="DIR", help="model folders")
     parser.add_argument("--current", type=Path, required=True)
+    parser.add_argument("--description", type=Path, required=True, help="the table that describe-corpus made")
     parser.add_argument("--anomalies", type=Path, required=True, help="the table of that name that corpus made")
     parser.add_argument("--pubmed", type=Path, required=True, metavar="DIR", help="folder with quarantine/")
     parser.add_argument("--mesh", type=Path, required=True, metavar="DIR")
@@ -74,4 +76,12 @@ def add_commands(commands: Subcommands) -> None:
         "--excluded", type=Path, nargs="*", default=[], help="what select left out, a table a selection"
     )
     parser.add_argument("--overlaps", type=Path, nargs="*", default=[], help="tables that overlap made")
+    parser.add_argument("--similarities", type=Path, nargs="*", default=[], help="tables of that name, one a node")
+    for table in ("ablations", "efficiency", "development"):
+        parser.add_argument(f"--{table}", type=Path, help="the table of that target, where it was run")
+    parser.add_argument(
+        "--records", type=Path, default=Path(".snakemake/metadata"), metavar="DIR", help="Snakemake's, for its graph"
+    )
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--scores", type=Path, help="for the score table as CSV")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="for the figures as SVG; replaced if there")

@@ -9,7 +9,7 @@ from biohicl.cli.arguments import Subcommands, command, listed_files, numbers
 
 
 def add_commands(commands: Subcommands) -> None:
-    """Adds parse-pubmed, corpus."""
+    """Adds parse-pubmed, corpus, describe-corpus."""
 
     def parse_pubmed(options: argparse.Namespace) -> None:
         from biohicl.pubmed.parse import parse_pubmed_file
@@ -72,3 +72,16 @@ def add_commands(commands: Subcommands) -> None:
         parser.add_argument(
             f"--{kind}", type=numbers, default="all", help="the numbers that list-pubmed was asked for (default: all)"
         )
+
+    def describe(options: argparse.Namespace) -> None:
+        from biohicl.pubmed.description import write_description
+
+        write_description(options.current, options.pubmed, options.hierarchy, options.output)
+
+    parser = command(
+        commands, "describe-corpus", describe, "Count citations by year, language, headings and category of the tree"
+    )
+    parser.add_argument("--current", type=Path, required=True, help="the table of that name that corpus made")
+    parser.add_argument("--pubmed", type=Path, required=True, metavar="DIR", help="folder with articles/")
+    parser.add_argument("--hierarchy", type=Path, required=True, help="for the categories of headings")
+    parser.add_argument("--output", type=Path, required=True)

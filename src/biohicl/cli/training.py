@@ -21,11 +21,12 @@ from biohicl.encoder.folder import PRECISIONS
 
 
 def add_commands(commands: Subcommands) -> None:
-    """Adds what comes before a training (freeze, select ... negatives), train, average, encode."""
+    """Adds what comes before a training (freeze, select ... negatives), train, similarities, average, encode."""
     _add_preparation(commands)
     _add_other_selections(commands)
     _add_queries(commands)
     _add_train(commands)
+    _add_similarities(commands)
     _add_average(commands)
     _add_encode(commands)
 
@@ -285,6 +286,42 @@ def _add_train(commands: Subcommands) -> None:
         choices=PRECISIONS,
         help="what the model computes in; weights, pooling and losses are float32 (default: bfloat16 on a GPU)",
     )
+    device_option(parser)
+
+
+def _add_similarities(commands: Subcommands) -> None:
+    tables = ("start", "tokens", "labels", "hierarchy", "label_counts", "terms", "queries")
+
+    def similarities(options: argparse.Namespace) -> None:
+        from biohicl.training.data import Inputs
+        from biohicl.training.similarities import write_similarities
+
+        if options.threads is not None:
+            import torch
+
+            torch.set_num_threads(options.threads)
+        inputs = Inputs(**{name: getattr(options, name) for name in tables})
+        how = options.device, options.precision
+        write_similarities(inputs, options.model, _checked(options.settings), options.output, *how)
+
+    parser = command(
+        commands,
+        "similarities",
+        similarities,
+        "SimE of a training's held-out texts against SimL, by its start and by the model",
+        "Takes the tables and settings that the model was trained with.",
+    )
+    parser.add_argument("model", type=Path, metavar="DIR", help="the model's folder")
+    parser.add_argument("--start", type=Path, required=True, metavar="DIR", help="the folder that it was trained from")
+    parser.add_argument("--tokens", type=Path, required=True, help="the table that biohicl tokens made")
+    for table in tables[2:]:
+        needed = table in ("labels", "hierarchy")
+        parser.add_argument(
+            f"--{table.replace('_', '-')}", type=Path, required=needed, help="as for train" if needed else "likewise"
+        )
+    parser.add_argument("--settings", type=settings, required=True, help="the node's block, as for train")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--precision", choices=PRECISIONS, help="what the encoders compute in, as for embed")
     device_option(parser)
 
 

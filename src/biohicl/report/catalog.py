@@ -8,12 +8,13 @@ relative to the project's root.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
+from biohicl.report.views import CITATIONS, CITATIONS_COMMENT, View, missing, views
 from biohicl.storage import whole_files
 
 CATALOG = Path("results/biohicl.duckdb")
@@ -21,167 +22,15 @@ CATALOG = Path("results/biohicl.duckdb")
 STORAGE_VERSION = "v1.0.0"
 
 
-@dataclass(frozen=True)
-class View:
-    """A table's files, and what their path says of each row. ``names`` are path parts from the end, as columns."""
-
-    pattern: str
-    over: str  # which list of names fills {name}: file, selection, release ...; "" for one file
-    path_columns: Mapping[str, int]
-    comment: str
-
-
-VIEWS: dict[str, View] = {
-    "articles": View(
-        "results/pubmed/articles/{name}.parquet",
-        "file",
-        {"file": 1},
-        "every record of every PubMed file, old versions too",
-    ),
-    "mesh_headings": View(
-        "results/pubmed/mesh_headings/{name}.parquet", "file", {"file": 1}, "MeSH headings of every record, one a row"
-    ),
-    "deleted": View("results/pubmed/deleted/{name}.parquet", "file", {"file": 1}, "PMIDs that a file deletes"),
-    "quarantine": View(
-        "results/pubmed/quarantine/{name}.parquet", "file", {"file": 1}, "citations that were left out, and why"
-    ),
-    "current": View("results/corpus/current.parquet", "", {}, "which record of each PMID is the current one"),
-    "corpus_anomalies": View(
-        "results/corpus/anomalies.parquet", "", {}, "gaps and mixed years in the files' numbering"
-    ),
-    "descriptors": View("results/mesh/descriptors.parquet", "", {}, "MeSH descriptors with their scope notes"),
-    "concepts": View("results/mesh/concepts.parquet", "", {}, "the concepts of each descriptor"),
-    "scope_notes": View("results/mesh/scope_notes.parquet", "", {}, "what each concept means"),
-    "terms": View("results/mesh/terms.parquet", "", {}, "names and synonyms of each concept"),
-    "tree_numbers": View("results/mesh/tree_numbers.parquet", "", {}, "positions of each descriptor in the tree"),
-    "allowed_qualifiers": View(
-        "results/mesh/allowed_qualifiers.parquet", "", {}, "qualifiers that a descriptor may have"
-    ),
-    "hierarchy": View("results/mesh/hierarchy.parquet", "", {}, "parents, ancestors and depth of each descriptor"),
-    "anomalies": View("results/mesh/anomalies.parquet", "", {}, "what is odd in the hierarchy"),
-    "selections": View(
-        "results/training/selections/{name}.parquet",
-        "selection",
-        {"selection": 1},
-        "citations that models are trained on",
-    ),
-    "excluded": View(
-        "results/training/excluded/{name}.parquet",
-        "selection",
-        {"selection": 1},
-        "citations that would have been selected, and are left out for being a benchmark's document",
-    ),
-    "labels": View(
-        "results/training/labels/{name}.parquet",
-        "selection",
-        {"selection": 1},
-        "label ids (0-based rows of the training release's hierarchy) of each selected citation, direct and closed",
-    ),
-    "unknown_headings": View(
-        "results/training/unknown_headings/{name}.parquet",
-        "selection",
-        {"selection": 1},
-        "headings of selected citations that the training release's MeSH does not know",
-    ),
-    "training_hierarchy": View(
-        "results/training/releases/{name}/hierarchy.parquet",
-        "release",
-        {"release": 2},
-        "the hierarchy that label ids refer to: MeSH as it was when the training release was frozen",
-    ),
-    "label_counts": View(
-        "results/training/label_counts/{name}.parquet",
-        "counted",
-        {"release": 1},
-        "how many citations of the training release have each descriptor, or one below it",
-    ),
-    "training_log": View(
-        "results/models/{name}/training_log.parquet", "node", {"node": 2}, "loss of every training step"
-    ),
-    "development": View(
-        "results/models/{name}/development.parquet",
-        "node",
-        {"node": 2},
-        "what was measured on held-out citations during training",
-    ),
-    "runs": View(
-        "results/evaluation/{name}/run.parquet",
-        "retrieval",
-        {"system": 3, "benchmark": 2},
-        "ranked documents of each query; condition headline is what tables show",
-    ),
-    "pairs": View(
-        "results/evaluation/{name}/run.parquet",
-        "similarity",
-        {"system": 3, "benchmark": 2},
-        "similarity of each sentence pair",
-    ),
-    "per_query": View(
-        "results/evaluation/{name}/per_query.parquet",
-        "retrieval",
-        {"system": 3, "benchmark": 2},
-        "each metric of each query",
-    ),
-    "benchmark_documents": View(
-        "resources/benchmarks/{name}/documents.parquet",
-        "collection",
-        {"benchmark": 2},
-        "documents of the retrieval benchmarks",
-    ),
-    "benchmark_queries": View(
-        "resources/benchmarks/{name}/test/queries.parquet", "collection", {"benchmark": 3}, "queries that are scored"
-    ),
-    "qrels": View(
-        "resources/benchmarks/{name}/test/qrels.parquet",
-        "collection",
-        {"benchmark": 3},
-        "which documents are relevant to a query, and how much",
-    ),
-    "sentence_pairs": View(
-        "resources/benchmarks/{name}/pairs.parquet",
-        "pair_set",
-        {"benchmark": 2},
-        "sentence pairs, and how similar people found them",
-    ),
-    "overlap": View(
-        "results/training/overlap/{name}.parquet",
-        "overlap",
-        {"selection": 2},
-        "texts of benchmarks that a selection holds",
-    ),
-    "estimates": View(
-        "results/comparisons/{name}/estimates.parquet",
-        "benchmark",
-        {},
-        "scores with their 95 % intervals, under every condition",
-    ),
-    "differences": View(
-        "results/comparisons/{name}/differences.parquet",
-        "benchmark",
-        {},
-        "a system's score minus that of its reference or of BM25, with interval and p-value",
-    ),
-    "variants": View(
-        "results/variants.parquet",
-        "",
-        {},
-        "what smaller embeddings cost: bytes, score, changes in the first ten documents",
-    ),
-    "summary": View("results/summary.parquet", "", {}, "every system on every benchmark, and how sure the scores are"),
-    "seeds": View("results/seeds.parquet", "", {}, "how far models lie apart that differ in their seed alone"),
-    "left_out": View("results/left_out.parquet", "", {}, "benchmarks and systems that could not be had, and why"),
-}
-
-CITATIONS = """
+CITATIONS_SQL = """
 CREATE VIEW citations AS
 SELECT a.* FROM articles AS a
 JOIN current AS c ON a.pmid = c.pmid AND a.version = c.version AND a.file = c.file AND a.position = c.position
 """
-CITATIONS_COMMENT = "the current record of each citation, with its text"
 
 
 def write_catalog(names: Mapping[str, Sequence[str]], output: Path) -> None:
-    """Writes the catalog. ``names``: for each ``over`` of :data:`VIEWS`, what there is.
+    """Writes the catalog. ``names``: for each ``over`` of the views, what there is; views of nothing are left out.
 
     Has to run in the project's root, where the views' relative paths lead to the files.
     """
@@ -194,31 +43,42 @@ def write_catalog(names: Mapping[str, Sequence[str]], output: Path) -> None:
                 f"ATTACH {_quoted(str(temporary))} AS catalog (STORAGE_VERSION {_quoted(STORAGE_VERSION)})"
             )
             connection.execute("USE catalog")
-            made = 0
-            for view, what in VIEWS.items():
-                files = [what.pattern.format(name=name) for name in names[what.over]] if what.over else [what.pattern]
-                if not files:
-                    continue
-                missing = [file for file in files if not Path(file).is_file()]
-                if missing:
-                    others = f" (nor {len(missing) - 1} others)" if len(missing) > 1 else ""
-                    raise BioHiCLError(f"{missing[0]}: no such file{others}; run the workflow first")
-                connection.execute(_view_sql(view, what, files))
-                connection.execute(f"COMMENT ON VIEW {view} IS {_quoted(what.comment)}")
-                made += 1
-                if view == "current":
-                    connection.execute(CITATIONS)
-                    connection.execute(f"COMMENT ON VIEW citations IS {_quoted(CITATIONS_COMMENT)}")
-                    made += 1
+            made = [name for name, view in views().items() if _make(connection, name, view, names)]
             connection.execute("USE memory")
             connection.execute("DETACH catalog")
-            _check_written(temporary, made)
+            _check_written(temporary, len(made) + ("current" in made))
         except duckdb.Error as error:
             raise BioHiCLError(f"{output}: {str(error).splitlines()[0]}") from None
         finally:
             connection.close()
             temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)
-    say(f"{output}: {made} views")
+    say(f"{output}: {len(made) + ('current' in made)} views")
+
+
+def _make(connection: Any, name: str, view: View, names: Mapping[str, Sequence[str]]) -> bool:
+    """Makes one view, with its comments; whether there was anything to make it of."""
+    files = view.files(names)
+    if not files:
+        return False
+    lacking = missing(files)
+    if lacking:
+        others = f" (nor {len(lacking) - 1} others)" if len(lacking) > 1 else ""
+        raise BioHiCLError(f"{lacking[0]}: no such file{others}; run the workflow first")
+    connection.execute(_view_sql(name, view, files))
+    _comment(connection, name, view.comment, view)
+    if name == "current":
+        connection.execute(CITATIONS_SQL)
+        _comment(connection, CITATIONS, CITATIONS_COMMENT, views()["articles"])
+    return True
+
+
+def _comment(connection: Any, name: str, comment: str, view: View) -> None:
+    connection.execute(f"COMMENT ON VIEW {name} IS {_quoted(comment)}")
+    for column, *_ in connection.execute(f"DESCRIBE {name}").fetchall():
+        words = view.words(column)
+        if words:
+            quoted = column.replace('"', '""')
+            connection.execute(f'COMMENT ON COLUMN {name}."{quoted}" IS {_quoted(words)}')
 
 
 def _check_written(file: Path, views: int) -> None:
@@ -251,17 +111,38 @@ def query(sql: str, catalog: Path) -> Any:
         raise BioHiCLError(f"DuckDB: {str(error).strip()}") from None
 
 
-def _view_sql(view: str, what: View, files: Sequence[str]) -> str:
-    listed = ", ".join(_quoted(file) for file in files)
-    if not what.path_columns:
-        return f"CREATE VIEW {view} AS SELECT * FROM read_parquet([{listed}])"
+def listed(catalog: Path) -> list[tuple[str, str]]:
+    """The catalog's views: name and what each holds, by name."""
+    found = query("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal ORDER BY view_name", catalog)
+    return [(name, comment or "") for name, comment in found.fetchall()]
+
+
+def columns_of(view: str, catalog: Path) -> list[tuple[str, str, str]]:
+    """The columns of a view: name, type and what each holds, in order; an error, with those there are, for another."""
+    known = [name for name, _ in listed(catalog)]
+    if view not in known:
+        near = get_close_matches(view, known, n=3)
+        others = f"did you mean {' or '.join(near)}?" if near else "biohicl sql --views lists them"
+        raise BioHiCLError(f"the catalog has no view {view}; {others}")
+    found = query(
+        "SELECT column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal "
+        f"AND table_name = {_quoted(view)} ORDER BY column_index",
+        catalog,
+    )
+    return [(name, kind, comment or "") for name, kind, comment in found.fetchall()]
+
+
+def _view_sql(name: str, view: View, files: Sequence[str]) -> str:
+    of_files = ", ".join(_quoted(file) for file in files)
+    if not view.path:
+        return f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{of_files}], union_by_name = true)"
     columns = []
-    for column, part in what.path_columns.items():
+    for column, part in view.path.items():
         value = f"string_split(filename, '/')[-{part}]"
         columns.append(f"replace({value}, '.parquet', '') AS {column}" if part == 1 else f"{value} AS {column}")
     return (
-        f"CREATE VIEW {view} AS SELECT * EXCLUDE (filename), {', '.join(columns)} "
-        f"FROM read_parquet([{listed}], filename = true, union_by_name = true)"
+        f"CREATE VIEW {name} AS SELECT * EXCLUDE (filename), {', '.join(columns)} "
+        f"FROM read_parquet([{of_files}], filename = true, union_by_name = true)"
     )
 
 

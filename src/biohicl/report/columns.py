@@ -1,8 +1,18 @@
-"""A table as text in columns, for a terminal."""
+"""A table as people read it: cells as text, for a page or in columns for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Table:
+    """The first ``left`` columns are aligned left, the others, numbers, right."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: int = 1
 
 
 def in_columns(header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from biohicl.evaluation.choosing import PAIR_METRIC, RETRIEVAL_METRIC
 from biohicl.evaluation.development import MEAN
-from biohicl.report.columns import in_columns
+from biohicl.report.columns import Table, in_columns
 
 LEGEND = (
     "On development splits and sets, which score nothing else. [ ]: 95 % paired bootstrap interval of the difference "
@@ -22,7 +22,13 @@ CHOSEN = " (c): chosen by these scores, which are somewhat too good then; the te
 
 
 def development_text(table: pa.Table) -> str:
-    """The table in columns, a legend below; differences of single sets are in the table alone."""
+    """The table in columns, a legend below."""
+    shown, legend = development_table(table)
+    return "\n".join([in_columns(shown.header, shown.rows, shown.left), "", legend])
+
+
+def development_table(table: pa.Table) -> tuple[Table, str]:
+    """A row a system, and a legend; differences of single sets are in the Parquet file alone."""
     rows = table.to_pylist()
     shown = list(dict.fromkeys((row["metric"], row["benchmark"]) for row in rows))
     # Of one set the mean is that set.
@@ -48,7 +54,7 @@ def development_text(table: pa.Table) -> str:
     legend = LEGEND
     legend += TRAINED if any(row["trained_on"] for row in rows) else ""
     legend += CHOSEN if any(row["chosen_on"] for row in rows) else ""
-    return "\n".join([in_columns(header, lines, left=1), "", legend])
+    return Table(header, lines), legend
 
 
 def _cell(row: dict[str, Any], is_difference: bool) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from biohicl.report.columns import in_columns
+from biohicl.report.columns import Table, in_columns
 from biohicl.storage import whole_files, write_parquet
 
 # Column of the table, heading, and how a value is written.
@@ -39,6 +39,12 @@ def write_efficiency(measured: Sequence[Path], output: Path, text: Path) -> None
 
 def efficiency_text(table: pl.DataFrame) -> str:
     """The table in columns, under what it was measured on."""
+    about, shown = efficiency_table(table)
+    return "\n".join([about, "", in_columns(shown.header, shown.rows, shown.left)])
+
+
+def efficiency_table(table: pl.DataFrame) -> tuple[str, Table]:
+    """What it was measured on, and a row a system and device."""
     rows = []
     for row in table.iter_rows(named=True):
         values = (row[name] if name not in SECONDS or row[name] is None else 1000 * row[name] for name in SHOWN)
@@ -53,4 +59,4 @@ def efficiency_text(table: pl.DataFrame) -> str:
     about = (
         f"{machines}. Documents and queries of {first['benchmark']}; each query among {first['documents']:,} documents."
     )
-    return "\n".join([about, "", in_columns(header, rows, left=2)])
+    return about, Table(header, rows, left=2)

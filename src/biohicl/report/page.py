@@ -1,168 +1,225 @@
 """``results/report.html``: one page that opens from disk, without the network.
 
-Goes in: the score summary, training logs, corpus and hierarchy. Comes out: HTML with its figures inside; each
-section names the files that its numbers come from.
+Goes in: the files of :class:`~biohicl.report.sources.Sources`. Comes out: HTML with its figures inside, in which each
+section names the files that its numbers come from; beside it the figures as SVG files and the score table as CSV.
 """
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 
 import biohicl
 from biohicl.errors import BioHiCLError
-from biohicl.figures import COLOURS, svg_text
+from biohicl.evaluation.retrieval import HEADLINE_CONDITION
 from biohicl.progress import say
 from biohicl.pubmed.quarantine import quarantined
+from biohicl.report.columns import Table
+from biohicl.report.corpus_drawings import corpus_drawings
+from biohicl.report.development import development_table
+from biohicl.report.drawings import Drawing, drawing, scores_drawing, similarity_drawing, training_drawing
+from biohicl.report.efficiency import efficiency_table
+from biohicl.report.job_figure import job_figure
+from biohicl.report.job_graph import JobGraph, recorded_graph
+from biohicl.report.leakage import leaks
+from biohicl.report.sources import Sources
 from biohicl.report.summary import legend_of, score_rows, variant_rows
-from biohicl.storage import read_json, whole_files
+from biohicl.report.training_tables import similarities, step_of, trainings, untrained
+from biohicl.storage import whole_directory, whole_files
+from biohicl.study.ablations import ablation_figure, ablation_rows
 
-# For print, beside the colours.
-STYLES = ("-", "--", "-.", ":")
 ANOMALIES_SHOWN = 20
+# The rule that makes the page.
+RULE = "write_report"
 
 
-def write_report(
-    summary: Path,
-    nodes: Sequence[Path],
-    current: Path,
-    corpus_anomalies: Path,
-    pubmed: Path,
-    mesh: Path,
-    pubmed_record: Path,
-    excluded: Sequence[Path],
-    overlaps: Sequence[Path],
-    output: Path,
-) -> None:
-    """Writes the page. ``nodes``: model folders; ``pubmed``, ``mesh``: the folders of their tables; ``excluded``: the
-    citations that each selection leaves out; ``overlaps``: what selections share with benchmarks all the same."""
+def write_report(sources: Sources, output: Path, scores: Path | None = None, figures: Path | None = None) -> None:
+    """Writes the page; ``scores``: for the score table as CSV; ``figures``: a folder for the figures as SVG."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(loader=PackageLoader("biohicl.report"), autoescape=True, undefined=StrictUndefined)
-    header, rows = score_rows(summary)
-    release = read_json(pubmed_record)
-    if not nodes:
+    if not sources.nodes:
         raise BioHiCLError("no models to report on")
-    # A choice holds the log of the chosen one, which is that one's.
-    trained = [node for node in nodes if step_of(node) == "train"]
-    by_file = pl.scan_parquet(current).group_by("file").agg(citations=pl.len()).sort("file").collect(engine="streaming")
-    hierarchy = pl.read_parquet(mesh / "hierarchy.parquet")
-    html = environment.get_template("report.html.j2").render(
-        version=biohicl.__version__,
-        header=header,
-        rows=rows,
-        legend=legend_of(summary),
-        full=pl.read_parquet(summary).to_dicts(),
-        variants=variant_rows(summary.with_name("variants.parquet")),
-        seeds=pl.read_parquet(summary.with_name("seeds.parquet")).to_dicts(),
-        left_out=pl.read_parquet(summary.with_name("left_out.parquet")).to_dicts(),
-        leaks=_leaks(excluded, overlaps),
-        release=release,
-        citations=by_file["citations"].sum(),
-        files=by_file.to_dicts(),
-        corpus_anomalies=pl.read_parquet(corpus_anomalies).to_dicts(),
-        quarantined=quarantined([file["name"] for file in release["files"]], pubmed).to_dicts(),
-        shown=ANOMALIES_SHOWN,
-        descriptors=hierarchy.height,
-        several_parents=hierarchy.filter(pl.col("parents").list.len() > 1).height,
-        deepest=hierarchy["depth_max"].max(),
-        anomalies=pl.read_parquet(mesh / "anomalies.parquet").to_dicts(),
-        nodes=[_node(node) for node in trained],
-        curves=_training_curves(trained),
-        untrained=[untrained(node) for node in nodes if node not in trained],
-        sources={
-            "summary": summary,
-            "variants": summary.with_name("variants.parquet"),
-            "left_out": summary.with_name("left_out.parquet"),
-            "excluded": excluded,
-            "overlaps": overlaps,
-            "current": current,
-            "numbering": corpus_anomalies,
-            "quarantine": pubmed / "quarantine",
-            "mesh": mesh,
-            "pubmed": pubmed_record,
-        },
+    environment = Environment(
+        loader=PackageLoader("biohicl.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    with whole_files(output) as (temporary,):
-        temporary.write_text(html, encoding="utf-8")
-    say(f"{output}: written")
+    drawn: dict[str, Drawing] = {}
+    content = {
+        **_scores(sources, drawn),
+        **_training(sources, drawn),
+        **_beside(sources, drawn),
+        **_corpus(sources, drawn),
+        **_jobs(sources, drawn),
+        "leaks": leaks(sources.excluded, sources.overlaps),
+        "shown": ANOMALIES_SHOWN,
+        "sources": sources,
+        "version": biohicl.__version__,
+    }
+    html = environment.get_template("report.html.j2").render(**content, drawn=drawn)
+    header, rows = score_rows(sources.summary)
+    if figures is not None:
+        with whole_directory(figures) as folder:
+            for one in drawn.values():
+                (folder / f"{one.name}.svg").write_text(one.svg, encoding="utf-8")
+    targets = [output, *([scores] if scores is not None else [])]
+    with whole_files(*targets) as (page, *tables):
+        page.write_text(html, encoding="utf-8")
+        for table in tables:
+            with table.open("w", encoding="utf-8", newline="") as stream:
+                csv.writer(stream, lineterminator="\n").writerows([header, *rows])
+    say(f"{output}: written, with {len(drawn)} figures")
 
 
-def _leaks(excluded: Sequence[Path], overlaps: Sequence[Path]) -> list[dict[str, Any]]:
-    """Of each selection and benchmark: citations left out, by reason, and documents that are in it all the same."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+def _keep(drawn: dict[str, Drawing], *made: Drawing) -> None:
+    drawn.update({one.name: one for one in made if one.svg})
 
-    def row(selection: str, benchmark: str) -> dict[str, Any]:
-        blank = {"left_out": 0, "reasons": "", "shared": None, "queries": 0}
-        return rows.setdefault((selection, benchmark), {"selection": selection, "benchmark": benchmark, **blank})
 
-    for file in excluded:
-        for (benchmark,), part in pl.read_parquet(file).group_by(["benchmark"], maintain_order=True):
-            counts = (
-                part.unique("pmid", keep="first", maintain_order=True)["reason"].value_counts().sort("reason").rows()
+def _scores(sources: Sources, drawn: dict[str, Drawing]) -> dict[str, Any]:
+    header, rows = score_rows(sources.summary)
+    summary = pl.read_parquet(sources.summary)
+    headline = pl.col("headline") & (pl.col("condition") == HEADLINE_CONDITION) & (pl.col("role") != "variant")
+    shown, seeds = summary.filter(headline), pl.read_parquet(sources.beside("seeds"))
+    _keep(drawn, scores_drawing(shown))
+    conditions = [
+        [
+            *(row[name] for name in ("system", "benchmark", "condition", "metric")),
+            *(f"{row['value']:.4f}", f"{row['low']:.4f} to {row['high']:.4f}", f"{row['n']:,}"),
+        ]
+        for row in summary.iter_rows(named=True)
+    ]
+    full = ["system", "benchmark", "condition", "metric", "value", "95 % interval", "queries or pairs"]
+    return {
+        "scores": Table(header, rows, left=2),
+        "legend": legend_of(sources.summary),
+        "full": Table(full, conditions, left=4),
+        "variants": Table(*variant_rows(sources.beside("variants")), left=3),
+        "seeds": _seeds(seeds.join(shown, on=["benchmark", "metric"], how="semi", maintain_order="left")),
+        "all_seeds": _seeds(seeds),
+        "left_out": pl.read_parquet(sources.beside("left_out")).to_dicts(),
+    }
+
+
+def _seeds(table: pl.DataFrame) -> Table:
+    header = ["first model", "benchmark", "metric", "against", "seeds", "mean", "standard deviation", "lowest"]
+    header += ["highest", "difference", "95 % interval, other seeds too"]
+    rows = []
+    for row in table.iter_rows(named=True):
+        gain = ["", ""]
+        if row["reference"]:
+            gain = [f"{row['difference']:+.4f}", f"{row['low']:+.4f} to {row['high']:+.4f}"]
+        spread = (f"{row[name]:.4f}" for name in ("mean", "standard_deviation", "lowest", "highest"))
+        named = row["recipe"], row["benchmark"], row["metric"], row["reference"] or ""
+        rows.append([*named, str(len(row["models"])), *spread, *gain])
+    return Table(header, rows, left=4)
+
+
+def _training(sources: Sources, drawn: dict[str, Drawing]) -> dict[str, Any]:
+    # A choice holds the log of the chosen one, which is that one's.
+    trained = [node for node in sources.nodes if step_of(node) == "train"]
+    others = [node for node in sources.nodes if node not in trained]
+    tables = {file.stem: pl.read_parquet(file) for file in sources.similarities}
+    _keep(drawn, training_drawing(trained), similarity_drawing(tables))
+    return {
+        "trained": trained,
+        "trainings": trainings(trained),
+        "others": others,
+        "untrained": untrained(others),
+        "similarities": similarities(tables),
+    }
+
+
+def _beside(sources: Sources, drawn: dict[str, Drawing]) -> dict[str, Any]:
+    """What targets beside `all` made, where they were run."""
+    found: dict[str, Any] = {"ablations": None, "efficiency": None, "development": None}
+    if sources.ablations is not None:
+        table = pl.read_parquet(sources.ablations)
+        found["ablations"] = Table(*ablation_rows(table))
+        if "value" in table.columns:
+            told = "; ".join(
+                f"{row['cell']} {row['value']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})"
+                for row in table.drop_nulls("value").iter_rows(named=True)
             )
-            reasons = ", ".join(f"{count} by {reason}" for reason, count in counts)
-            row(file.stem, str(benchmark)).update(left_out=part["pmid"].n_unique(), reasons=reasons)
-    for file in overlaps:
-        # Of labelled pairs some rows are of queries, and have no document.
-        table = pl.read_parquet(file)
-        shared, queries = (
-            table[name].drop_nulls().n_unique() if name in table.columns else 0 for name in ("document_id", "query_id")
-        )
-        row(file.parent.name, file.stem).update(shared=shared, queries=queries)
-    return list(rows.values())
+            alt = f"Dots with 95 % intervals: the gain of each variant over the base. {told}."
+            _keep(drawn, drawing("ablations", ablation_figure(table), alt))
+    if sources.efficiency is not None:
+        found["efficiency"] = efficiency_table(pl.read_parquet(sources.efficiency))
+    if sources.development is not None:
+        found["development"] = development_table(pq.read_table(sources.development))
+    return found
 
 
-def _node(folder: Path) -> dict[str, Any]:
-    manifest = read_json(folder / "manifest.json")
-    log = pl.read_parquet(folder / "training_log.parquet")
-    return {"folder": folder, "manifest": manifest, "first": log["loss"][0], "last": log["loss"][-1]}
+def _corpus(sources: Sources, drawn: dict[str, Drawing]) -> dict[str, Any]:
+    release = sources.release()
+    current = pl.scan_parquet(sources.current)
+    by_file = current.group_by("file").agg(citations=pl.len()).sort("file").collect(engine="streaming")
+    description = pl.read_parquet(sources.description)
+    counts = {(row["kind"], row["value"]): row["citations"] for row in description.iter_rows(named=True)}
+    total = counts["citations", "all"]
+    _keep(drawn, *corpus_drawings(description))
+    languages = description.filter(pl.col("kind") == "language")
+    hierarchy = pl.read_parquet(sources.mesh / "hierarchy.parquet")
+    return {
+        "release": release,
+        "citations": total,
+        "files": Table(["file", "current citations"], [[name, f"{count:,}"] for name, count in by_file.iter_rows()]),
+        "counts": counts,
+        "languages": Table(
+            ["language", "citations", "share"],
+            [
+                [row["value"], f"{row['citations']:,}", f"{row['citations'] / total:.2%}"]
+                for row in languages.iter_rows(named=True)
+            ],
+        ),
+        "corpus_anomalies": _anomalies(sources.corpus_anomalies),
+        "quarantined": Table(
+            ["file", "PMID", "why", "line"],
+            [
+                [row["file"], str(row["pmid"] or "unknown"), row["reason"], f"{row['line']:,}"]
+                for row in quarantined([file["name"] for file in release["files"]], sources.pubmed).iter_rows(
+                    named=True
+                )
+            ],
+            left=3,
+        ),
+        "descriptors": hierarchy.height,
+        "several_parents": hierarchy.filter(pl.col("parents").list.len() > 1).height,
+        "deepest": hierarchy["depth_max"].max(),
+        "anomalies": _anomalies(sources.mesh / "anomalies.parquet"),
+    }
 
 
-def step_of(folder: Path) -> str:
-    """How a node was made; before there were other steps, manifests did not say."""
-    step: str = read_json(folder / "manifest.json")["settings"].get("step", "train")
-    return step
+def _anomalies(file: Path) -> Table:
+    rows = pl.read_parquet(file, columns=["kind", "subject", "detail"]).rows()
+    return Table(["anomaly", "where", "what"], rows, left=3)
 
 
-def untrained(folder: Path) -> dict[str, Any]:
-    """An average or a choice: what it is made from, and how."""
-    manifest = read_json(folder / "manifest.json")
-    settings = manifest["settings"]
-    if settings["step"] == "select":
-        how = f"{manifest['chosen']}, chosen among {', '.join(settings['of'])}"
-    else:
-        how = f"{settings['share']:g} of the mean of {', '.join(settings['of'])}"
-        how += " and their snapshots" if settings["snapshots"] else ""
-        how += f", {1 - settings['share']:g} of {settings['with']}" if settings["with"] else ""
-    return {"folder": folder, "step": settings["step"], "how": how}
+def _jobs(sources: Sources, drawn: dict[str, Drawing]) -> dict[str, Any]:
+    graph = recorded_graph(sources.files(), RULE, sources.records)
+    if graph.jobs:
+        _keep(drawn, drawing("rules", job_figure(graph), _told(graph)))
+    return {"graph": graph, "read_by": _read_by(graph)}
 
 
-def _training_curves(nodes: Sequence[Path]) -> str:
-    """The loss of each trained node by step, as SVG text; empty without any."""
-    from matplotlib.figure import Figure
+def _told(graph: JobGraph) -> str:
+    first: Sequence[str] = [rule for rule in graph.jobs if all(rule != other for _, other in graph.edges)]
+    return (
+        f"A graph of {len(graph.jobs)} rules in layers, from {', '.join(first)} at its top down to {RULE}. The table "
+        "below lists what each rule reads."
+    )
 
-    if not nodes:
-        return ""
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
-    axes = figure.add_subplot()
-    for place, node in enumerate(nodes):
-        log = pl.read_parquet(node / "training_log.parquet")
-        # Losses of different recipes have different scales: each is shown as a share of its first step's.
-        share = log["loss"] / (log["loss"][0] or 1.0)
-        axes.plot(
-            log["step"],
-            share,
-            STYLES[place % len(STYLES)],
-            color=COLOURS[place % len(COLOURS)],
-            label=node.name,
-            lw=1.5,
-        )
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss, as a share of the first step's")
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    return svg_text(figure)
+
+def _read_by(graph: JobGraph) -> Table:
+    """A row a rule, and the rules whose outputs it reads: the graph for who does not see it."""
+    rows = [
+        [rule, ", ".join(sorted(one for one, other in graph.edges if other == rule)) or "-", f"{count:,}"]
+        for rule, count in sorted(graph.jobs.items(), key=lambda item: (graph.depth[item[0]], item[0]))
+    ]
+    return Table(["rule", "reads what these made", "jobs"], rows, left=2)

@@ -166,6 +166,19 @@ def ablation_text(table: pl.DataFrame, retrieval: Sequence[str]) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
+def ablation_rows(table: pl.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Header and rows for a page: all of the table but where its errors come from."""
+    measured = [name for name in table.columns if " " in name]
+    rows = []
+    for row in table.iter_rows(named=True):
+        gain = ["", "", ""]
+        if row.get("value") is not None:
+            gain = [f"{row['value']:+.4f}", f"{row['low']:+.4f} to {row['high']:+.4f}", f"{row['detectable']:.4f}"]
+        values = [f"{row[name]:.4f}" if row[name] is not None else "-" for name in ("development", *measured)]
+        rows.append([row["cell"], str(row["seeds"]), values[0], *gain, *values[1:]])
+    return ["cell", "seeds", "development", "gain", "95 % interval", "detectable", *measured], rows
+
+
 def ablation_figure(table: pl.DataFrame) -> Any:
     """A matplotlib figure: each cell's gain over the base, with its interval."""
     from matplotlib.figure import Figure

@@ -17,6 +17,7 @@ from torch.nn.functional import normalize
 from biohicl.encoder.packing import TextModel
 from biohicl.errors import BioHiCLError
 from biohicl.training.data import TrainingData
+from biohicl.training.plan import held_out
 
 TOKENS_AT_A_TIME = 16_384
 
@@ -34,6 +35,27 @@ class Measures:
         """For the log."""
         said = f"title -> abstract MRR {self.mrr:.4f}, mean similarity {self.mean_similarity:.3f}"
         return said if self.correlation is None else f"{said}, correlation with SimL {self.correlation:.3f}"
+
+
+def readable_rows(data: TrainingData, settings: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
+    """(n,): which texts a loss can read: where all that is read are texts with queries of their own, these."""
+    if data.queries is not None and settings["losses"].keys() == {"query_text"}:
+        return data.queries.usable
+    return np.ones(len(data), dtype=bool)
+
+
+def held_out_rows(data: TrainingData, settings: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
+    """(n,): the texts that a node with these ``settings`` is not trained on."""
+    readable = np.flatnonzero(readable_rows(data, settings))
+    chosen = np.zeros(len(data), dtype=bool)
+    chosen[readable] = held_out(data.numbers[readable], settings["development"]["citations"], settings["seed"])
+    return chosen
+
+
+def cosines(model: TextModel, lists: list[npt.NDArray[np.int32]]) -> torch.Tensor:
+    """The cosine of each text with each, (B, B) float32."""
+    vectors = normalize(model.embed_all(lists, TOKENS_AT_A_TIME), dim=-1)
+    return vectors @ vectors.T
 
 
 def measure(model: TextModel, data: TrainingData, rows: npt.NDArray[np.integer], step: int) -> Measures:

@@ -38,11 +38,11 @@ from biohicl.training.data import (
     read_training_data,
     with_titled,
 )
-from biohicl.training.development import Judge, Measures, measure
+from biohicl.training.development import Judge, Measures, held_out_rows, measure, readable_rows
 from biohicl.training.interruption import Interruption
 from biohicl.training.node_folder import write_node
 from biohicl.training.optimizer import new_optimizer, optimizer_state, restore_optimizer, set_rate
-from biohicl.training.plan import Plan, held_out, plan_batches, snapshot_steps
+from biohicl.training.plan import Plan, plan_batches, snapshot_steps
 from biohicl.training.provenance import manifest
 from biohicl.training.ranks import Ranks
 from biohicl.training.step import Step
@@ -136,7 +136,7 @@ class Training:
         note = check_own_queries(data, inputs, settings["losses"])
         if note and ranks.is_first:
             say(note)
-        self.is_held_out = self._held_out(data)
+        self.is_held_out = held_out_rows(data, settings)
         self.plan = self._planned(data)
         self.preparer = Preparer(
             data,
@@ -168,22 +168,9 @@ class Training:
 
     # --- before the first step ----------------------------------------------------------------------
 
-    def _readable(self, data: TrainingData) -> npt.NDArray[np.bool_]:
-        """(n,): which texts a loss can read: where all that is read are texts with queries of their own, these."""
-        if data.queries is not None and self.settings["losses"].keys() == {"query_text"}:
-            return data.queries.usable
-        return np.ones(len(data), dtype=bool)
-
-    def _held_out(self, data: TrainingData) -> npt.NDArray[np.bool_]:
-        readable = np.flatnonzero(self._readable(data))
-        chosen = np.zeros(len(data), dtype=bool)
-        wanted = self.settings["development"]["citations"]
-        chosen[readable] = held_out(data.numbers[readable], wanted, self.settings["seed"])
-        return chosen
-
     def _planned(self, data: TrainingData) -> Plan:
         tokens = data.tokens["document"].lengths() + data.tokens["query"].lengths()
-        rows = np.flatnonzero(self._readable(data) & ~self.is_held_out)
+        rows = np.flatnonzero(readable_rows(data, self.settings) & ~self.is_held_out)
         plan = plan_batches(rows, tokens, data.targets, self.settings["schedule"], self.settings["seed"])
         wanted = self.settings["schedule"]["related"]
         if wanted and self.ranks.is_first:

@@ -1,0 +1,76 @@
+"""Which rules made what the page shows, and which rule took what from which: as Snakemake recorded it.
+
+Goes in: files that the page shows, and Snakemake's records (``.snakemake/metadata``: a JSON file for each output, named
+by the base64 of its path, that has the job's rule, inputs and log). Comes out: a :class:`JobGraph`.
+
+The records say what happened: a rule that is added stands in the next graph, and what was frozen once is shown with the
+jobs that made it. What lies behind the configured targets alone (a dry run's plan) is another question.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64encode
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+RECORDS = Path(".snakemake/metadata")
+# Longer names are cut into folders of that length, each marked by an @; as snakemake/persistence/file.py has it.
+LONGEST_NAME = 255
+
+
+@dataclass
+class JobGraph:
+    """``jobs``: how many jobs of each rule; ``edges``: by (rule, rule that reads its outputs) how often a file is read;
+    ``depth``: of each rule, how many jobs stand in a row above its first one at most. Of jobs there is no circle, of
+    rules there may be one: a model is trained, chosen, and another one is trained from it."""
+
+    jobs: dict[str, int] = field(default_factory=dict)
+    edges: Counter[tuple[str, str]] = field(default_factory=Counter)
+    depth: dict[str, int] = field(default_factory=dict)
+
+
+def recorded_graph(files: Iterable[str | Path], end: str, records: Path = RECORDS) -> JobGraph:
+    """All that stands above ``files``, and they themselves; they are read by one job of the rule ``end``.
+
+    Files without a record (a user's own) are no part of it; without any record the graph is empty.
+    """
+    graph = JobGraph()
+    of_rule: dict[str, set[tuple[str, ...]]] = {}
+    # Of each file its rule, and how many jobs stand above it; no longer chain than the workflow has.
+    known: dict[str, tuple[str | None, int]] = {}
+
+    def visit(file: str, reader: str) -> int:
+        if file not in known:
+            record = _record(file, records) or {}
+            rule = record.get("rule")
+            known[file] = rule, 0
+            above = [visit(name, rule) for name in (record.get("input") or []) if rule]
+            known[file] = rule, 1 + max(above, default=-1)
+            if rule:
+                of_rule.setdefault(rule, set()).add(tuple(record.get("log") or [file]))
+                graph.depth[rule] = min(graph.depth.get(rule, known[file][1]), known[file][1])
+        rule, depth = known[file]
+        if rule and rule != reader:
+            graph.edges[rule, reader] += 1
+        return depth if rule else -1
+
+    deepest = max((visit(str(file), end) for file in files), default=-1)
+    if of_rule:
+        graph.depth[end] = deepest + 1
+        graph.jobs = {rule: len(jobs) for rule, jobs in sorted(of_rule.items()) if rule != end} | {end: 1}
+    return graph
+
+
+def _record(file: str, records: Path) -> dict[str, Any] | None:
+    name = urlsafe_b64encode(file.encode()).decode()
+    size = LONGEST_NAME - 1
+    parts = [name[start : start + size] for start in range(0, len(name), size)]
+    try:
+        found = json.loads(records.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1]).read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
