@@ -20,6 +20,7 @@ include: "rules/study.smk"
 include: "rules/evaluation.smk"
 include: "rules/efficiency.smk"
 include: "rules/report.smk"
+include: "rules/publishing.smk"
 
 
 # One line for each target: what `snakemake --list` shows.

@@ -14,6 +14,7 @@ Rooms of the package, lower ones first; a room imports only from those before it
     evaluation                     benchmarks, vectors to runs, metrics, intervals, comparisons
     study                          which label weighting tells related citations from others
     report                         summary, report page, catalog
+    publishing                     model cards, checksums, ONNX, and the way to a hub
     sample                         the generated copy of NLM's server
     cli                            one subcommand a stage
 """
