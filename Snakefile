@@ -12,6 +12,7 @@ configfile: f"{workflow.basedir}/config.yaml"
 include: "rules/common.smk"
 include: "rules/training_inputs.smk"
 include: "rules/evaluation_inputs.smk"
+include: "rules/publishing_inputs.smk"
 include: "rules/fetch.smk"
 include: "rules/pubmed.smk"
 include: "rules/mesh.smk"
@@ -27,12 +28,13 @@ include: "rules/publishing.smk"
 
 
 rule all:
-    """Everything: corpus, models, scores, report, catalog."""
+    """Everything: corpus, models, scores, model cards, report, catalog."""
     default_target: True
     input:
         rules.corpus.input,
         rules.train.input,
         rules.evaluate.input,
+        rules.model_cards.input,
         rules.report.input,
         rules.catalog.input,
 

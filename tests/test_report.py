@@ -180,14 +180,16 @@ def test_models_that_no_training_made_are_told_from_those_that_were(tmp_path):
         "old": {"settings": {"losses": {}}},
         "mixture": {"settings": average},
         "plain": {"settings": average | {"with": None, "share": 1.0, "snapshots": False}},
+        "more": {"settings": average | {"share": 1.5, "snapshots": False}},
         "best": {"settings": choice, "chosen": "mixture"},
     }
     for name, manifest in manifests.items():
         (tmp_path / name).mkdir()
         write_json(manifest, tmp_path / name / "manifest.json")
-    assert [page.step_of(tmp_path / name) for name in manifests] == ["train", "average", "average", "select"]
-    assert [page.untrained(tmp_path / name)["how"] for name in ("mixture", "plain", "best")] == [
+    assert [page.step_of(tmp_path / name) for name in manifests] == ["train", *["average"] * 3, "select"]
+    assert [page.untrained(tmp_path / name)["how"] for name in ("mixture", "plain", "more", "best")] == [
         "0.25 of the mean of a, b and their snapshots, 0.75 of base",
         "1 of the mean of a, b",
+        "base, and 1.5 times what the mean of a, b changed in it",
         "mixture, chosen among a, mixture",
     ]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from biohicl.cli.arguments import Subcommands, command
+from biohicl.cli.arguments import Subcommands, command, settings
+from biohicl.fetch.lock import LOCK
 
 
 def add_commands(commands: Subcommands) -> None:
-    """Adds export-onnx."""
+    """Adds describe and export-onnx."""
+    _add_describe(commands)
 
     def export_onnx(options: argparse.Namespace) -> None:
         from biohicl.publishing.onnx_export import export_onnx as export
@@ -25,3 +27,32 @@ def add_commands(commands: Subcommands) -> None:
     )
     parser.add_argument("model", type=Path, metavar="DIR", help="model folder")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+
+
+def _add_describe(commands: Subcommands) -> None:
+    def describe(options: argparse.Namespace) -> None:
+        from biohicl.publishing.card import describe as write
+        from biohicl.publishing.facts import Sources
+
+        names = ("about", "nodes", "backbone", "release", "selections", "excluded", "overlaps", "summary", "times")
+        given = {name: getattr(options, name) for name in names}
+        write(Sources(options.model, **given, lock=options.lock), options.output)
+
+    parser = command(
+        commands,
+        "describe",
+        describe,
+        "Write a model's card and the checksums of its files into its folder",
+        "What is not given here the card says to be unknown; the workflow gives everything.",
+    )
+    parser.add_argument("model", type=Path, metavar="DIR", help="model folder")
+    parser.add_argument("--about", type=settings, default={}, help="JSON: what config.yaml says of backbone and texts")
+    parser.add_argument("--nodes", type=Path, nargs="*", default=[], metavar="DIR", help="what it is made from")
+    parser.add_argument("--backbone", type=Path, metavar="DIR", help="folder of its backbone")
+    parser.add_argument("--release", type=Path, metavar="DIR", help="the training release")
+    for name, what in (("selections", "texts"), ("excluded", "what was left out of them"), ("overlaps", "benchmarks")):
+        parser.add_argument(f"--{name}", type=Path, nargs="*", default=[], metavar="TABLE", help=f"tables of {what}")
+    parser.add_argument("--summary", type=Path, metavar="TABLE", help="the table of scores")
+    parser.add_argument("--times", type=Path, metavar="DIR", help="Snakemake's records of trainings")
+    parser.add_argument("--lock", type=Path, default=LOCK, metavar="JSON", help=f"commits that came (default: {LOCK})")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the card there too")

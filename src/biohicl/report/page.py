@@ -17,6 +17,8 @@ from biohicl.errors import BioHiCLError
 from biohicl.figures import COLOURS, svg_text
 from biohicl.progress import say
 from biohicl.pubmed.quarantine import quarantined
+from biohicl.report import made
+from biohicl.report.leaks import leaks
 from biohicl.report.summary import legend_of, score_rows, variant_rows
 from biohicl.storage import read_json, whole_files
 
@@ -59,7 +61,7 @@ def write_report(
         variants=variant_rows(summary.with_name("variants.parquet")),
         seeds=pl.read_parquet(summary.with_name("seeds.parquet")).to_dicts(),
         left_out=pl.read_parquet(summary.with_name("left_out.parquet")).to_dicts(),
-        leaks=_leaks(excluded, overlaps),
+        leaks=leaks(excluded, overlaps),
         release=release,
         citations=by_file["citations"].sum(),
         files=by_file.to_dicts(),
@@ -91,31 +93,6 @@ def write_report(
     say(f"{output}: written")
 
 
-def _leaks(excluded: Sequence[Path], overlaps: Sequence[Path]) -> list[dict[str, Any]]:
-    """Of each selection and benchmark: citations left out, by reason, and documents that are in it all the same."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-
-    def row(selection: str, benchmark: str) -> dict[str, Any]:
-        blank = {"left_out": 0, "reasons": "", "shared": None, "queries": 0}
-        return rows.setdefault((selection, benchmark), {"selection": selection, "benchmark": benchmark, **blank})
-
-    for file in excluded:
-        for (benchmark,), part in pl.read_parquet(file).group_by(["benchmark"], maintain_order=True):
-            counts = (
-                part.unique("pmid", keep="first", maintain_order=True)["reason"].value_counts().sort("reason").rows()
-            )
-            reasons = ", ".join(f"{count} by {reason}" for reason, count in counts)
-            row(file.stem, str(benchmark)).update(left_out=part["pmid"].n_unique(), reasons=reasons)
-    for file in overlaps:
-        # Of labelled pairs some rows are of queries, and have no document.
-        table = pl.read_parquet(file)
-        shared, queries = (
-            table[name].drop_nulls().n_unique() if name in table.columns else 0 for name in ("document_id", "query_id")
-        )
-        row(file.parent.name, file.stem).update(shared=shared, queries=queries)
-    return list(rows.values())
-
-
 def _node(folder: Path) -> dict[str, Any]:
     manifest = read_json(folder / "manifest.json")
     log = pl.read_parquet(folder / "training_log.parquet")
@@ -123,22 +100,14 @@ def _node(folder: Path) -> dict[str, Any]:
 
 
 def step_of(folder: Path) -> str:
-    """How a node was made; before there were other steps, manifests did not say."""
-    step: str = read_json(folder / "manifest.json")["settings"].get("step", "train")
-    return step
+    """How a node was made."""
+    return made.step_of(read_json(folder / "manifest.json"))
 
 
 def untrained(folder: Path) -> dict[str, Any]:
     """An average or a choice: what it is made from, and how."""
     manifest = read_json(folder / "manifest.json")
-    settings = manifest["settings"]
-    if settings["step"] == "select":
-        how = f"{manifest['chosen']}, chosen among {', '.join(settings['of'])}"
-    else:
-        how = f"{settings['share']:g} of the mean of {', '.join(settings['of'])}"
-        how += " and their snapshots" if settings["snapshots"] else ""
-        how += f", {1 - settings['share']:g} of {settings['with']}" if settings["with"] else ""
-    return {"folder": folder, "step": settings["step"], "how": how}
+    return {"folder": folder, "step": manifest["settings"]["step"], "how": made.how_joined(manifest)}
 
 
 def _training_curves(nodes: Sequence[Path]) -> str:
