@@ -10,7 +10,7 @@ from biohicl.fetch.lock import LOCK
 
 
 def add_commands(commands: Subcommands) -> None:
-    """Adds describe and export-onnx."""
+    """Adds describe, export-onnx, push."""
     _add_describe(commands)
 
     def export_onnx(options: argparse.Namespace) -> None:
@@ -27,6 +27,29 @@ def add_commands(commands: Subcommands) -> None:
     )
     parser.add_argument("model", type=Path, metavar="DIR", help="model folder")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    _add_push(commands)
+
+
+def _add_push(commands: Subcommands) -> None:
+    def push(options: argparse.Namespace) -> None:
+        from biohicl.publishing.push import push as send
+
+        ways = {name: getattr(options, name) for name in ("private", "revision", "onnx", "snapshots")}
+        print(send(options.model, options.name, **ways))
+
+    parser = command(
+        commands,
+        "push",
+        push,
+        "Upload a described model to a model hub, in one commit",
+        "The token is that of HF_TOKEN or of `hf auth login`; HF_ENDPOINT names another hub.",
+    )
+    parser.add_argument("model", type=Path, metavar="DIR", help="model folder with its card")
+    parser.add_argument("name", metavar="OWNER/NAME", help="what it is called there; made where it is not there")
+    parser.add_argument("--private", action="store_true", help="for nobody else to see")
+    parser.add_argument("--revision", metavar="BRANCH", help="a branch, made where it is not there (default: main)")
+    parser.add_argument("--onnx", type=Path, metavar="DIR", help="what export-onnx wrote of it, to onnx/")
+    parser.add_argument("--snapshots", action="store_true", help="with the weights on the way")
 
 
 def _add_describe(commands: Subcommands) -> None:
