@@ -324,3 +324,14 @@ def test_what_sentence_transformers_cannot_do_is_not_shown_with_it(letters, tmp_
     (only,) = run_lines(card, folder, monkeypatch)
     wanted = Encoder(folder, "cpu").encode_queries(HOSTILE)
     assert np.abs(only["embed"](HOSTILE, "query").numpy() - wanted).max() < 1e-4
+
+
+def test_title_and_text_may_be_two_segments(letters, tmp_path, monkeypatch):
+    folder = save_encoder(small_model("bert", layers=1), letters, tmp_path / "model")
+    write_settings(EncoderSettings("mean", True, 20, passage_instruction="text: ", document_form="pair"), folder, 32)
+    describe(Sources(write(folder, manifest("model"))))
+    (only,) = run_lines((folder / "README.md").read_text(), folder, monkeypatch)
+    documents = [("a title", text) for text in HOSTILE]
+    encoder = Encoder(folder, "cpu")
+    assert np.abs(only["embed"](documents, "document").numpy() - encoder.encode_documents(documents)).max() < 1e-5
+    assert np.abs(only["embed"](HOSTILE, "query").numpy() - encoder.encode_queries(HOSTILE)).max() < 1e-5

@@ -112,6 +112,17 @@ def test_what_the_settings_say_is_inside(letters, tmp_path):
     assert (about["normalize"], about["similarity"]) == (False, "dot")
 
 
+def test_title_and_text_may_be_two_segments(letters, tmp_path):
+    folder = save_encoder(small_model("bert", layers=1), letters, tmp_path / "model")
+    write_settings(EncoderSettings("cls", True, 20, passage_instruction="text: ", document_form="pair"), folder, 32)
+    export_onnx(folder, tmp_path / "onnx")
+    documents = [("a title", text) for text in HOSTILE]
+    wanted = Encoder(folder, "cpu").encode_documents(documents)
+    found = vectors_of(tmp_path / "onnx", [(f"text: {title}", text) for title, text in documents])[0]
+    assert np.abs(found - wanted).max() < 1e-5
+    assert "A document is a pair" in (tmp_path / "onnx/README.md").read_text()
+
+
 def test_its_readme_works_without_torch(exported):
     folder, onnx = exported
     code = (onnx / "README.md").read_text().split("```python\n")[1].split("```")[0]

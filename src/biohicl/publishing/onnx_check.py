@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from biohicl.encoder.embed import Encoder
+from biohicl.encoder.folder import Text
 from biohicl.errors import BioHiCLError
 
 # Texts that are read together.
@@ -32,28 +33,44 @@ def largest_difference(model: Path, tokenizer_file: Path, folder: Path, toleranc
     # As anyone reads them, from the files.
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     session = open_session(model)
-    texts = _texts(tokenizer, encoder.settings.max_length)
-    _check_tokens(tokenizer, encoder, texts)
-    wanted = encoder.encode(texts)
+    texts: list[Text] = list(_texts(tokenizer, encoder.settings.max_length))
+    largest = _largest(session, tokenizer, encoder, texts, tolerance)
+    if encoder.settings.document_form == "pair":
+        pairs: list[Text] = [(str(text)[:40], str(text)) for text in texts]
+        largest = max(largest, _largest(session, tokenizer, encoder, pairs, tolerance))
+    return len(texts), largest
+
+
+def _largest(session: Any, tokenizer: Any, encoder: Encoder, texts: Sequence[Text], tolerance: float) -> float:
+    tokens = encoder.tokens(texts)
+    for text, own in zip(texts, tokens, strict=True):
+        read = tokenizer.encode(*([text] if isinstance(text, str) else text))
+        found = read.ids if own.ndim == 1 else [list(pair) for pair in zip(read.ids, read.type_ids, strict=True)]
+        if found != own.tolist():
+            raise BioHiCLError(
+                f"{encoder.folder}: its tokenizer, saved as one file, reads {text[:40]!r} as other tokens than before; "
+                "nothing is written"
+            )
+    wanted = encoder.embed_tokens(tokens)
     largest = 0.0
     # Each alone, and each with others of other lengths, padded.
     batches = [[place] for place in range(len(texts))]
     step = -(-len(texts) // TOGETHER)
     batches += [list(range(start, len(texts), step)) for start in range(step)]
     for places in batches:
-        found = _embed(session, tokenizer, [texts[place] for place in places])
-        difference = float(np.abs(found - wanted[places]).max())
+        vectors = _embed(session, tokenizer, [texts[place] for place in places])
+        difference = float(np.abs(vectors - wanted[places]).max())
         if not difference <= tolerance:
-            length = len(encoder.tokens([texts[places[0]]])[0])
             raise BioHiCLError(
-                f"{folder}: its ONNX form gives other vectors: they differ by {difference:.1e}, and {tolerance:g} is "
-                f"allowed, first for a text of {length} tokens ({texts[places[0]][:40]!r}); nothing is written"
+                f"{encoder.folder}: its ONNX form gives other vectors: they differ by {difference:.1e}, and "
+                f"{tolerance:g} is allowed, first for a text of {len(tokens[places[0]])} tokens "
+                f"({texts[places[0]][:40]!r}); nothing is written"
             )
         largest = max(largest, difference)
-    return len(texts), largest
+    return largest
 
 
-def _embed(session: Any, tokenizer: Any, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+def _embed(session: Any, tokenizer: Any, texts: Sequence[Text]) -> npt.NDArray[np.float32]:
     """Vectors (n, d) of ``texts`` by an onnxruntime session, read as one batch."""
     read = tokenizer.encode_batch(list(texts))
     columns = {
@@ -92,12 +109,3 @@ def _texts(tokenizer: Any, longest: int) -> list[str]:
         "x" * (4 * longest),
     ]
     return [*odd, "x" * (4 * longest), *texts]
-
-
-def _check_tokens(tokenizer: Any, encoder: Encoder, texts: Sequence[str]) -> None:
-    for text, tokens in zip(texts, encoder.tokens(texts), strict=True):
-        if tokenizer.encode(text).ids != tokens.tolist():
-            raise BioHiCLError(
-                f"{encoder.folder}: its tokenizer, saved as one file, reads {text[:40]!r} as other tokens than before; "
-                "nothing is written"
-            )

@@ -174,10 +174,11 @@ def _record(folder: Path, settings: EncoderSettings, inputs: Sequence[str], expo
 
 
 def _readme(settings: EncoderSettings) -> str:
+    pair = " A document is a pair, (prompt + title, text)." if settings.document_form == "pair" else ""
     return f"""# ONNX
 
 Texts to vectors with `tokenizers` and `onnxruntime`; pooling and normalisation are inside. `tokenizer.json` cuts texts
-at {settings.max_length} tokens and pads a batch. `onnx.json` says more.
+at {settings.max_length} tokens and pads a batch. `onnx.json` says more.{pair}
 
 ```python
 import json
