@@ -228,7 +228,7 @@ def test_its_head_is_one_that_hubs_read(model, tmp_path):
     lock = tmp_path / "lock.json"
     entry = {"source": "owner/base", "revision": "d" * 40}
     lock.write_text(json.dumps({"encoders": {"base": entry}}))
-    block = {"kind": "citations", "settings": {"languages": ["eng"]}}
+    block = {"kind": "selections", "settings": {"languages": ["eng"]}}
     about = {"backbone": {"name": "base", "hub": "owner/base"}, "selections": {"abstracts": block}}
     describe(Sources(model, about, lock=lock))
     found = metadata_load(model / "README.md")

@@ -28,8 +28,9 @@ from biohicl.storage import read_json
 
 # NLM's files of that year do not exist: the generated sample carries it.
 INVENTED_FILES = "pubmed99n"
+# By where config.yaml has them.
 TITLE = {
-    "citations": "citations of PubMed",
+    "selections": "citations of PubMed",
     "concepts": "descriptors of MeSH",
     "pairs": "documents with labelled queries",
 }

@@ -72,7 +72,7 @@ def push(
 def _files(folder: Path, onnx: Path | None, snapshots: bool) -> dict[str, Path]:
     """By their place on the hub the files that go there, but for the checksums."""
     card = f"results/model_cards/{folder.name}.md"
-    again = f"describe it again: snakemake --forcerun describe_node -- {card} (with your overlays)"
+    again = f"describe it again: snakemake --cores 1 {card} --forcerun describe_node (and your overlays)"
     if not (folder / CARD).is_file() or not (folder / CHECKSUMS).is_file():
         raise BioHiCLError(f"{folder}: has no model card or no {CHECKSUMS}; {again.replace(' again', '', 1)}")
     changed = [words for words in changes(folder) if words != f"{CARD} is another"]
