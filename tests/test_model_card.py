@@ -149,7 +149,7 @@ def test_a_model_of_many_nodes_tells_all_that_it_is_made_from(model, tmp_path):
     first = write(places / "first", manifest("first", TRAINING | {"seed": 1}))
     second = write(places / "second", manifest("second", TRAINING | {"start": "first", "seed": 2}))
     taught = write(places / "taught", manifest("taught", TRAINING | {"seed": 3, "teacher": "vectors"}))
-    average = {"step": "average", "of": ["second", "taught"], "snapshots": False, "with": "base", "share": 1.5}
+    average = {"step": "average", "of": ["taught", "second"], "snapshots": False, "with": "base", "share": 1.5}
     of_mean = manifest("mean.1.5", average)
     unused = write(places / "unused", manifest("unused", TRAINING | {"seed": 999}))
     choice = {"step": "select", "of": ["mean.1.5", "unused"], "against": "base", "rule": {}}
@@ -165,7 +165,7 @@ def test_a_model_of_many_nodes_tells_all_that_it_is_made_from(model, tmp_path):
     (tmp_path / "times/second.tsv").write_text("s\th:m:s\n7200.5\t2:00:00\n")
     card = card_text(Sources(model, {"teachers": teachers}, others, times=tmp_path / "times"))
     made = section(card, "How it was made")
-    assert "`mean.1.5`: base, and 1.5 times what the mean of second, taught changed in it." in made
+    assert "`mean.1.5`: base, and 1.5 times what the mean of taught, second changed in it." in made
     assert "`one`: mean.1.5, chosen among mean.1.5, unused." in made
     assert [row.split(" | ")[0] for row in made.splitlines() if "| 1,234 (56) of" in row] == [
         *("| first", "| second", "| taught")
