@@ -90,13 +90,16 @@ def section(card, title):
 
 def test_what_chance_explains_is_not_claimed(model, tmp_path):
     gain = {"reference_difference": 0.02, "reference_low": 0.001, "reference_high": 0.04}
+    loss = {"reference_difference": -0.02, "reference_low": -0.04, "reference_high": -0.001}
     beside = {"bm25_difference": -0.1, "bm25_low": -0.2, "bm25_high": -0.05, "bm25_p_holm": 0.001}
     key = {"system": "one", "metric": "nDCG@10"}
     rows = [
         # An interval without 0, and yet no difference after Holm's correction.
         key | {"benchmark": "maybe", "reference_p_holm": 0.07} | gain | beside,
         key | {"benchmark": "better", "reference_p_holm": 0.01, "seen": True} | gain,
-        key | {"benchmark": "worse", "reference_p_holm": 0.04} | gain | {"reference_difference": -0.02},
+        key | {"benchmark": "worse", "reference_p_holm": 0.04} | loss,
+        # And an interval with 0, whatever the test says.
+        key | {"benchmark": "close", "reference_p_holm": 0.03} | gain | {"reference_low": -0.0004},
         key | {"benchmark": "better", "condition": "without documents of abstracts", "value": 0.321},
         key | {"benchmark": "better", "condition": "own documents kept", "value": 0.654},
         key | {"benchmark": "maybe", "system": "base", "value": 0.4875, "role": "backbone"},
@@ -104,6 +107,7 @@ def test_what_chance_explains_is_not_claimed(model, tmp_path):
         key | {"benchmark": "maybe", "metric": "MAP", "headline": False, "value": 0.8888},
     ]
     seeds = [{"recipe": "one", "models": ["one", "two"], "benchmark": "better", "metric": "nDCG@10", "mean": 0.55}]
+    seeds += [{**seeds[0], "metric": "MAP", "mean": 0.7777}]
     seeds[0] |= dict.fromkeys(("standard_deviation", "lowest", "highest"), 0.01)
     lost = [{"kind": "benchmark", "name": "lost", "reason": "no such folder"}]
     shared = {"document_id": ["d1", "d1", "d2"], "reason": ["pmid", "title", "doi"]}
@@ -113,19 +117,19 @@ def test_what_chance_explains_is_not_claimed(model, tmp_path):
         pl.DataFrame(shared).write_parquet(file)
     card = card_text(Sources(model, summary=summarized(tmp_path, rows, seeds, lost), overlaps=overlaps))
     scores = section(card, "Scores")
-    assert "- Beside base: **above** on better; **below** on worse; no difference shown on maybe." in scores
+    assert "- Beside base: **above** on better; **below** on worse; no difference shown on maybe and close." in scores
     assert "- Beside BM25: **below** on maybe." in scores
     assert "| maybe | nDCG@10 | 100 | 0.5000 [0.4000, 0.6000] | 0.4875 | +0.0200 [+0.0010, +0.0400] |" in scores
     assert "| better * |" in scores
     assert "**+0.0200 [+0.0010, +0.0400]**" in scores
     assert "trained on training queries of this benchmark" in scores
-    assert "One of 2 models that differ in their seeds alone. better, nDCG@10: mean 0.5500" in scores
+    assert "Over 2 models that differ in their seeds alone, better, nDCG@10: mean 0.5500" in scores
     assert "Not scored, for it could not be had: lost." in scores
     leakage = section(card, "Leakage")
     assert "| abstracts | better | 0 | - | 2 documents |" in leakage
     assert "unread" not in leakage, "nothing was trained on it"
     assert "better, nDCG@10, without documents of abstracts: 0.3210" in leakage
-    assert not re.search(r"0\.9999|0\.8888|0\.6540", card)
+    assert not re.search(r"0\.9999|0\.8888|0\.6540|0\.7777", card)
 
 
 def test_without_scores_it_claims_none(model, tmp_path):
@@ -236,6 +240,11 @@ def test_its_head_is_one_that_hubs_read(model, tmp_path):
     assert (found["base_model"], found["base_model_relation"]) == ("owner/base", "finetune")
     card = (model / "README.md").read_text()
     assert f"commit `{'d' * 40}`" in card
+    # Of a tag the commit that came for it.
+    lock.write_text(json.dumps({"encoders": {"base": entry | {"source": "owner/base@v1", "revision": "f" * 40}}}))
+    about["backbone"]["revision"] = "v1"
+    assert f"commit `{'f' * 40}`" in card_text(Sources(model, about, lock=lock))
+    assert "commit `v1`" in card_text(Sources(model, about))
     about["selections"]["abstracts"]["settings"]["languages"] = ["eng", "fre"]
     head = yaml.safe_load(card_text(Sources(model, about)).split("---\n")[1])
     assert "language" not in head

@@ -49,7 +49,8 @@ def scores_of(summary: Path | None, system: str) -> Scores:
     rows = [_row(row, values) for row in own.filter(pl.col("condition") == HEADLINE_CONDITION).iter_rows(named=True)]
     without = own.filter(pl.col("condition").str.starts_with("without ")).to_dicts()
     seeds = pl.read_parquet(summary.with_name("seeds.parquet")).filter(pl.col("models").list.contains(system))
-    return Scores(rows, without, seeds.to_dicts())
+    shown = {(row["benchmark"], row["metric"]) for row in rows}
+    return Scores(rows, without, [row for row in seeds.to_dicts() if (row["benchmark"], row["metric"]) in shown])
 
 
 def _row(row: Row, values: dict[tuple[str, str], Row]) -> Row:
@@ -62,11 +63,16 @@ def _row(row: Row, values: dict[tuple[str, str], Row]) -> Row:
 
 
 def _sign(row: Row, against: str) -> int | None:
-    """1 above, -1 below, 0 not told apart, at 5 % after Holm's method; None where it is not compared."""
-    p = row[f"{against}_p_holm"]
+    """1 above, -1 below, 0 not told apart; None where it is not compared.
+
+    A claim needs both: the test at 5 % after Holm's method, and an interval that leaves 0 out. Where samples are small
+    or ties many, one of them may say what the other does not.
+    """
+    p, low, high = (row[f"{against}_{name}"] for name in ("p_holm", "low", "high"))
     if p is None:
         return None
-    return 0 if p >= SIGNIFICANT else 1 if row[f"{against}_difference"] > 0 else -1
+    is_told = p < SIGNIFICANT and not low <= 0 <= high
+    return 0 if not is_told else 1 if row[f"{against}_difference"] > 0 else -1
 
 
 def listed(names: Sequence[str]) -> str:
