@@ -15,12 +15,11 @@ from typing import Any
 import yaml
 
 from biohicl.progress import say
-from biohicl.publishing.checksums import write_checksums
+from biohicl.publishing.checksums import CARD, write_checksums
 from biohicl.publishing.facts import Sources, facts_of
 from biohicl.publishing.scores import listed
 from biohicl.storage import whole_files
 
-CARD = "README.md"
 TAGS = ["sentence-transformers", "feature-extraction", "sentence-similarity", "biomedical", "pubmed", "mesh", "biohicl"]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from biohicl.errors import BioHiCLError
 from biohicl.storage import sha256_of, whole_files
 
-CHECKSUMS = "checksums.sha256"
+CARD, CHECKSUMS = "README.md", "checksums.sha256"
 LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 
 

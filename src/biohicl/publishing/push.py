@@ -19,8 +19,7 @@ from typing import Any
 
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
-from biohicl.publishing.card import CARD
-from biohicl.publishing.checksums import CHECKSUMS, changes, checksum_text, files_of, read_checksums
+from biohicl.publishing.checksums import CARD, CHECKSUMS, changes, checksum_text, files_of, read_checksums
 from biohicl.storage import read_json, sha256_of
 
 SNAPSHOTS = "snapshots/"
