@@ -30,7 +30,7 @@ demo: $(STAMP)  ## run the whole workflow on the built-in sample, and show the s
 	@echo
 	@echo "The sample is invented: these scores show that the workflow works, not how good a model is."
 	@echo "Look at:   results/report.html      scores, training curves, corpus and hierarchy"
-	@echo "           results/models/default/  a model that SentenceTransformer(...) loads"
+	@echo "           results/models/default/  a model that SentenceTransformer(...) loads; its README.md is its card"
 	@echo "Ask:       $(BIN)/biohicl sql \"select title, year from citations limit 5\""
 	@echo "Then:      README.md, 'Your own data'"
 

@@ -13,6 +13,7 @@ include: "rules/common.smk"
 include: "rules/training_inputs.smk"
 include: "rules/evaluation_inputs.smk"
 include: "rules/search_inputs.smk"
+include: "rules/publishing_inputs.smk"
 include: "rules/fetch.smk"
 include: "rules/pubmed.smk"
 include: "rules/mesh.smk"
@@ -21,6 +22,7 @@ include: "rules/study.smk"
 include: "rules/evaluation.smk"
 include: "rules/efficiency.smk"
 include: "rules/report.smk"
+include: "rules/publishing.smk"
 include: "rules/search.smk"
 
 
@@ -28,12 +30,13 @@ include: "rules/search.smk"
 
 
 rule all:
-    """Everything: corpus, models, scores, report, catalog."""
+    """Everything: corpus, models, scores, model cards, report, catalog."""
     default_target: True
     input:
         rules.corpus.input,
         rules.train.input,
         rules.evaluate.input,
+        rules.model_cards.input,
         rules.report.input,
         rules.catalog.input,
 

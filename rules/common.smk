@@ -341,9 +341,9 @@ def encoder_block(name):
 
 
 def source_of_backbone(wildcards):
-    """Only what determines its folder: whose tokens it reads fetches nothing anew."""
+    """Only what determines its folder: whose tokens it reads, and its licence, fetch nothing anew."""
     block = encoder_block(wildcards.backbone)
-    return as_json({key: value for key, value in block.items() if key != "tokens_of"})
+    return as_json({key: value for key, value in block.items() if key not in ("tokens_of", "licence")})
 
 
 def attempt(folder):

@@ -152,7 +152,7 @@ class Workflow:
                 break
             rule, count = line.split()
             counts[rule] = int(count)
-        targets = {"all", "total", "corpus", "mesh", "train", "evaluate", "report", "catalog", "index"}
+        targets = {"all", "total", "corpus", "mesh", "train", "evaluate", "report", "catalog", "index", "model_cards"}
         return {rule: count for rule, count in counts.items() if rule not in targets}
 
 

@@ -103,6 +103,8 @@ def models(tmp_path):
     (tmp_path / "second/.snakemake_timestamp").touch()
     (tmp_path / "second/snapshots/7").mkdir(parents=True)
     (tmp_path / "second/snapshots/7/model.safetensors").touch()
+    for name in ("README.md", "checksums.sha256"):
+        (tmp_path / "second" / name).write_text("of the second")
     (tmp_path / "second/adapter").mkdir()
     (tmp_path / "second/adapter/adapter_config.json").write_text("{}")
     return folders
@@ -119,7 +121,7 @@ def test_the_chosen_folder_is_copied_and_the_choice_written_down(models, tmp_pat
     for file in ("model.safetensors", "config.json", "adapter/adapter_config.json"):
         assert (output / file).read_bytes() == (second / file).read_bytes()
         assert not (output / file).samefile(second / file), "who changes one folder changes the other"
-    assert not (output / "snapshots").exists()
+    assert not any((output / name).exists() for name in ("snapshots", "README.md", "checksums.sha256"))
     assert not (output / ".snakemake_timestamp").exists()
     # Nothing is encoded otherwise for the choice's own files.
     assert fingerprint(output) == fingerprint(second)

@@ -20,10 +20,11 @@ from biohicl.evaluation.efficiency import EFFICIENCY
 from biohicl.pubmed.schema import CORPUS_ANOMALIES, MESH_HEADINGS, QUARANTINE
 from biohicl.report.catalog import query, write_catalog
 from biohicl.report.leakage import leaks
+from biohicl.report.made import manifest_of, step_of
 from biohicl.report.page import write_report
 from biohicl.report.sources import Sources
 from biohicl.report.summary import LEGEND, score_rows, score_text, variant_rows
-from biohicl.report.training_tables import step_of, untrained
+from biohicl.report.training_tables import untrained
 from biohicl.report.views import views
 from biohicl.storage import write_json, write_parquet
 from browser import DESK, PAPER, PHONE, browsing
@@ -370,15 +371,17 @@ def test_models_that_no_training_made_are_told_from_those_that_were(tmp_path):
         "old": {"settings": {"losses": {}}},
         "mixture": {"settings": average},
         "plain": {"settings": average | {"with": None, "share": 1.0, "snapshots": False}},
+        "more": {"settings": average | {"share": 1.5, "snapshots": False}},
         "best": {"settings": choice, "chosen": "mixture"},
     }
     for name, manifest in manifests.items():
         (tmp_path / name).mkdir()
         write_json(manifest, tmp_path / name / "manifest.json")
-    assert [step_of(tmp_path / name) for name in manifests] == ["train", "average", "average", "select"]
-    assert [row[2] for row in untrained([tmp_path / name for name in ("mixture", "plain", "best")]).rows] == [
+    assert [step_of(manifest_of(tmp_path / name)) for name in manifests] == ["train", *["average"] * 3, "select"]
+    assert [row[2] for row in untrained([tmp_path / name for name in ("mixture", "plain", "more", "best")]).rows] == [
         "0.25 of the mean of a, b and their snapshots, 0.75 of base",
         "1 of the mean of a, b",
+        "base, and 1.5 times what the mean of a, b changed in it",
         "mixture, chosen among a, mixture",
     ]
 

@@ -48,14 +48,17 @@ SHOWN = {"write_report": 1, "write_catalog": 1}
 # Of each model that is new: its texts are encoded, on two benchmarks, and runs of two splits are scored; a hybrid is tuned.
 OF_A_MODEL = {"embed_documents": 1, "embed_queries": 2, "embed_sentences": 1, "evaluate_dense": 2, "evaluate_pairs": 1}
 OF_A_MODEL |= {"tune_hybrids": 1, "evaluate_hybrid": 1, "evaluate_variant": 1}
-COMPARED = {"compare_systems": 2, "summarize": 1}
+# Another summary is another card of each of the two models.
+SUMMARIZED = {"summarize": 1, "describe_node": 2}
+COMPARED = {"compare_systems": 2} | SUMMARIZED
 
 
-def evaluations_of(models, labelled=None):
-    """Of ``labelled`` of them (None: all) losses read labels."""
+def evaluations_of(models, labelled=None, described=2):
+    """Of ``labelled`` of them (None: all) losses read labels. ``described``: how many models there are."""
     labelled = models if labelled is None else labelled
     compared = {"similarities_of_node": labelled} if labelled else {}
-    return {rule: count * models for rule, count in OF_A_MODEL.items()} | COMPARED | compared
+    new = {rule: count * models for rule, count in OF_A_MODEL.items()}
+    return new | COMPARED | compared | {"describe_node": described}
 
 
 def publish(mirror, kind, name, like="updatefiles/pubmed99n0003"):
@@ -146,7 +149,7 @@ def test_the_default_configuration_plans_without_network(tmp_path):
 
 def test_targets_are_the_stages(finished):
     listed = finished.snakemake("--list-target-rules").output
-    for target in ("all", "mesh", "corpus", "train", "evaluate", "report", "catalog", "refresh"):
+    for target in ("all", "mesh", "corpus", "train", "evaluate", "report", "catalog", "refresh", "model_cards", "onnx"):
         assert target in listed.split()
 
 
@@ -291,7 +294,7 @@ def test_a_new_year_replaces_the_corpus_and_leaves_the_models(mirrored):
     overlays = [overlay(mirrored.folder, new_year)]
     assert mirrored.jobs("all", overlays=overlays) == {
         **{"freeze_release": 1, "select": 1, "labels": 1, "tokens": 1, "train_node": 1, "overlap": 2},
-        **evaluations_of(1, labelled=0) | SHOWN,
+        **evaluations_of(1, labelled=0, described=1) | SHOWN,
     }
     models = times(results / "models/default")
     mirrored.snakemake("train", overlays=overlays)
@@ -440,7 +443,7 @@ def test_a_new_training_release_trains_anew(copied):
 
 @readme_row(
     "a node is added",
-    "that node and its evaluations; comparisons, summary, report and catalog; `count_labels` where it is the first to "
+    "that node and its evaluations; comparisons, summary, model cards, report and catalog; `count_labels` where it is the first to "
     "weigh labels by the corpus",
 )
 def test_adding_a_node_runs_that_node_only(copied):
@@ -449,7 +452,7 @@ def test_adding_a_node_runs_that_node_only(copied):
         copied.folder, {"nodes": {"second-phase": block}, "models": ["biohicl-base", "default", "second-phase"]}
     )
     trained = {"train_node": 1} | evaluations_of(1) | SHOWN
-    assert copied.jobs("all", overlays=[added]) == trained
+    assert copied.jobs("all", overlays=[added]) == trained | {"describe_node": 3}
     # Where no node before it weighed labels by the corpus, they are counted now.
     (copied.folder / "results/training/label_counts/tests.parquet").unlink()
     first = {"nodes": {"second-phase": block | {"start": "biohicl-base"}}, "models": ["biohicl-base", "second-phase"]}
@@ -479,7 +482,7 @@ def test_mixing_what_is_trained_trains_nothing(copied):
 
 @readme_row(
     "a node's settings",
-    "that node, what starts from it, and their evaluations; comparisons, summary, report and catalog; `count_labels` where "
+    "that node, what starts from it, and their evaluations; comparisons, summary, model cards, report and catalog; `count_labels` where "
     "it is the first to weigh labels by the corpus",
 )
 def test_changing_a_node_runs_it_and_what_starts_from_it(copied):
@@ -546,10 +549,10 @@ def test_how_a_benchmark_is_cut_and_fetched_trains_nothing(copied):
     assert {"select", "train_node"} <= copied.jobs("train").keys()
 
 
-@readme_row("a benchmark is added", "its evaluations and comparison; summary, report and catalog")
+@readme_row("a benchmark is added", "its evaluations and comparison; summary, model cards, report and catalog")
 def test_benchmarks_come_and_go_without_training(copied):
     fewer = overlay(copied.folder, {"evaluation": {"benchmarks": ["sample-pairs"]}}, "fewer.yaml")
-    assert copied.jobs("all", overlays=[fewer]) == {"summarize": 1} | SHOWN
+    assert copied.jobs("all", overlays=[fewer]) == SUMMARIZED | SHOWN
     block = {"kind": "similarity", "path": "resources/sample/benchmarks/sample-pairs"}
     more = overlay(
         copied.folder,
@@ -557,13 +560,13 @@ def test_benchmarks_come_and_go_without_training(copied):
     )
     assert copied.jobs("all", overlays=[more]) == {
         **{"fetch_pairs": 1, "embed_sentences": 3, "evaluate_pairs": 3, "overlap": 1, "compare_systems": 1},
-        **{"summarize": 1} | SHOWN,
+        **SUMMARIZED | SHOWN,
     }
 
 
 @readme_row(
     "files in the folder of a benchmark of your own",
-    "it is read again; its evaluations and comparison, summary, report and catalog; where its documents changed, the next "
+    "it is read again; its evaluations and comparison, summary, model cards, report and catalog; where its documents changed, the next "
     "run makes selections that exclude it anew, and trains on them",
 )
 def test_a_benchmark_whose_files_change_is_read_again(copied):
@@ -576,13 +579,13 @@ def test_a_benchmark_whose_files_change_is_read_again(copied):
     qrels.write_text("".join(qrels.read_text().splitlines(keepends=True)[:-1]))
     again = {"fetch_benchmark": 1, "embed_documents": 3, "embed_queries": 5, "evaluate_dense": 5, "evaluate_lexical": 2}
     again |= {"tune_hybrids": 2, "evaluate_hybrid": 2, "evaluate_variant": 2, "overlap": 1, "compare_systems": 1}
-    assert copied.jobs("all") == again | {"summarize": 1} | SHOWN
+    assert copied.jobs("all") == again | SUMMARIZED | SHOWN
     copied.snakemake(f"{read}/test/qrels.parquet")
     # Its documents are the same: what leaves them out stays.
     assert not {"fetch_benchmark", "select", "train_node"} & copied.jobs("all").keys()
     corpus = folder / "corpus.jsonl"
     corpus.write_text(corpus.read_text().replace('"text": "', '"text": "Otherwise. ', 1))
-    assert copied.jobs("all") == again | {"summarize": 1} | SHOWN
+    assert copied.jobs("all") == again | SUMMARIZED | SHOWN
     copied.snakemake(f"{read}/documents.parquet")
     planned = copied.jobs("all")
     assert (planned["select"], planned["train_node"]) == (1, 2)
@@ -594,7 +597,9 @@ def test_a_benchmark_whose_files_change_is_read_again(copied):
     assert copied.jobs(f"{read}/documents.parquet") == {}
 
 
-@readme_row("a peer, a hybrid or a variant is added", "its evaluations; comparisons, summary, report and catalog")
+@readme_row(
+    "a peer, a hybrid or a variant is added", "its evaluations; comparisons, summary, model cards, report and catalog"
+)
 def test_systems_come_and_go_without_training(copied):
     peer = {"peers": {"other": {"path": "resources/sample/backbone", "pooling": "cls"}}}
     peer |= {"evaluation": {"peers": ["other"]}}
@@ -606,13 +611,13 @@ def test_systems_come_and_go_without_training(copied):
         "evaluation": {"hybrids": {"ranks": {}}, "variants": {"half": {"precision": "bfloat16", "of": ["default"]}}}
     }
     assert copied.jobs("all", overlays=[overlay(copied.folder, made, "made.yaml")]) == {
-        **{"evaluate_hybrid": 2, "evaluate_variant": 1, "compare_systems": 1, "summarize": 1} | SHOWN
+        **{"evaluate_hybrid": 2, "evaluate_variant": 1, "compare_systems": 1} | SUMMARIZED | SHOWN
     }
     without = overlay(copied.folder, {"evaluation": {"hybrids": {"convex": None}}}, "without.yaml")
-    assert copied.jobs("all", overlays=[without]) == {"compare_systems": 1, "summarize": 1} | SHOWN
+    assert copied.jobs("all", overlays=[without]) == {"compare_systems": 1} | SUMMARIZED | SHOWN
 
 
-@readme_row("`evaluation.draws` or `seed`", "comparisons, summary, report and catalog")
+@readme_row("`evaluation.draws` or `seed`", "comparisons, summary, model cards, report and catalog")
 def test_other_draws_compare_again(copied):
     changed = overlay(copied.folder, {"evaluation": {"draws": 200}})
     assert copied.jobs("all", overlays=[changed]) == COMPARED | SHOWN
@@ -620,7 +625,7 @@ def test_other_draws_compare_again(copied):
 
 @readme_row(
     "`evaluation.precision`",
-    "every text is encoded again; evaluations, comparisons, summary, report and catalog; what learns from an encoder's "
+    "every text is encoded again; evaluations, comparisons, summary, model cards, report and catalog; what learns from an encoder's "
     "vectors is trained again",
 )
 def test_another_precision_encodes_again(copied):
@@ -634,7 +639,7 @@ def test_another_precision_encodes_again(copied):
 @readme_row(
     "`development.retrieval`, `similarity` or `max_loss`",
     "where a model is chosen, or made from one that is: the choice, what starts from it, and their evaluations; "
-    "comparisons, summary, report and catalog",
+    "comparisons, summary, model cards, report and catalog",
 )
 @pytest.mark.long(60)
 def test_what_chooses_is_a_reason_to_choose_again(copied):
@@ -860,7 +865,7 @@ def test_what_cannot_be_had_is_named_first_left_out_and_blocks_nothing(copied):
 
 @readme_row(
     "thread counts, GPUs and how else a training runs (`training.chunk_tokens`, `compile`, `deterministic`, `precision`, "
-    "`checkpoint_minutes`), batch size of evaluation, licence texts, `training.max_unknown_headings`",
+    "`checkpoint_minutes`), batch size of evaluation, licence texts of benchmarks, `training.max_unknown_headings`",
     "nothing",
 )
 def test_words_and_how_to_compute_rerun_nothing(copied):
@@ -874,6 +879,31 @@ def test_words_and_how_to_compute_rerun_nothing(copied):
         },
     )
     assert copied.jobs("all", overlays=[changed]) == {}
+
+
+@readme_row("`publishing.licence`, or the `licence` of a backbone", "the model cards")
+def test_another_licence_writes_cards_and_nothing_else(copied):
+    for content in ({"publishing": {"licence": "mit"}}, {"backbones": {"sample-bert": {"licence": "mit"}}}):
+        assert copied.jobs("all", overlays=[overlay(copied.folder, content)]) == {"describe_node": 2}
+
+
+def test_a_model_that_is_made_again_is_described_again(copied):
+    """And one that is described is as old as before: nothing that reads it is made again."""
+    cards = copied.folder / "results/model_cards"
+    assert sorted(path.name for path in cards.iterdir()) == ["biohicl-base.md", "default.md"]
+    (cards / "default.md").unlink()
+    assert copied.jobs("all") == {"describe_node": 1}
+    copied.snakemake("all")
+    assert copied.jobs("all") == {}
+    assert (copied.folder / "results/models/default/README.md").read_text() == (cards / "default.md").read_text()
+    (copied.folder / "results/models/default/.snakemake_timestamp").touch()
+    assert copied.jobs("all")["describe_node"] == 2, "the other one's too, for the score table is made again"
+    # What is only a step on the way has a card for who asks for one.
+    block = {"like": "default", "schedule": {"max_steps": 1}, "start": "default"}
+    step = [overlay(copied.folder, {"nodes": {"step": block}})]
+    planned = copied.jobs("results/model_cards/step.md", overlays=step)
+    assert (planned["train_node"], planned["describe_node"]) == (1, 1)
+    assert "summarize" not in planned
 
 
 # --- one GPU, a few downloads ---------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ Rooms of the package, lower ones first; a room imports only from those before it
     evaluation                     benchmarks, vectors to runs, metrics, intervals, comparisons
     study                          which label weighting tells related citations from others
     report                         summary, report page, catalog
+    publishing                     model cards, checksums, ONNX, and the way to a hub
     search                         an index of all current citations, and what answers queries
     web                            the search as a page and a JSON interface
     sample                         the generated copy of NLM's server

@@ -10,7 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import biohicl
-from biohicl.cli import catalog, evaluation, fetching, labels, mesh, report, sample, search, tables, training
+from biohicl.cli import (
+    catalog,
+    evaluation,
+    fetching,
+    labels,
+    mesh,
+    publishing,
+    report,
+    sample,
+    search,
+    tables,
+    training,
+)
 from biohicl.cli.arguments import positive
 from biohicl.errors import BioHiCLError
 
@@ -85,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         evaluation.add_commands,
         report.add_commands,
         catalog.add_commands,
+        publishing.add_commands,
         search.add_commands,
     ):
         add(commands)

@@ -31,8 +31,8 @@ from biohicl.training.provenance import manifest, weights_sha256
 RETRIEVAL_METRIC = "nDCG@10"
 PAIR_METRIC = "AP"
 CHOICE = "choice.json"
-# Of the chosen one's folder: what is written anew, and what is of its training alone.
-NOT_COPIED = ("manifest.json", CHOICE, "snapshots")
+# Of the chosen one's folder: what is written anew, and what is of itself or its training alone.
+NOT_COPIED = ("manifest.json", CHOICE, "snapshots", "README.md", "checksums.sha256")
 # Sums of the same numbers in another order differ by less.
 NOTHING = 1e-12
 

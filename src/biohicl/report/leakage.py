@@ -15,8 +15,9 @@ import polars as pl
 from biohicl.report.columns import Table
 
 
-def leaks(excluded: Sequence[Path], overlaps: Sequence[Path]) -> Table:
-    """Counts of texts left out, by reason, and of a benchmark's documents and queries that are in a selection."""
+def counted_leaks(excluded: Sequence[Path], overlaps: Sequence[Path]) -> list[dict[str, Any]]:
+    """Of each selection and benchmark: texts left out, by reason, and the benchmark's documents and queries that are in
+    it all the same; None where that was not counted."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
 
     def row(selection: str, benchmark: str) -> dict[str, Any]:
@@ -43,16 +44,21 @@ def leaks(excluded: Sequence[Path], overlaps: Sequence[Path]) -> Table:
             if column in table.columns
         }
         row(file.parent.name, file.stem).update(shared)
+    return [{"selection": selection, "benchmark": benchmark, **found} for (selection, benchmark), found in rows.items()]
+
+
+def leaks(excluded: Sequence[Path], overlaps: Sequence[Path]) -> Table:
+    """The same as a table."""
     header = ["selection", "benchmark", "how they were found", "texts left out", "documents in the selection"]
     header += ["queries in the selection"]
-    return Table(
-        header,
+    rows = [
         [
-            [*names, found["reasons"], *map(_count, (found["left_out"], found["documents"], found["queries"]))]
-            for names, found in rows.items()
-        ],
-        left=3,
-    )
+            *(row[name] for name in ("selection", "benchmark", "reasons")),
+            *(_count(row[name]) for name in ("left_out", "documents", "queries")),
+        ]
+        for row in counted_leaks(excluded, overlaps)
+    ]
+    return Table(header, rows, left=3)
 
 
 def _count(value: int | None) -> str:

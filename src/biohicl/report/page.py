@@ -27,9 +27,10 @@ from biohicl.report.efficiency import efficiency_table
 from biohicl.report.job_figure import job_figure
 from biohicl.report.job_graph import JobGraph, recorded_graph
 from biohicl.report.leakage import leaks
+from biohicl.report.made import manifest_of, step_of
 from biohicl.report.sources import Sources
 from biohicl.report.summary import legend_of, score_rows, variant_rows
-from biohicl.report.training_tables import similarities, step_of, trainings, untrained
+from biohicl.report.training_tables import similarities, trainings, untrained
 from biohicl.storage import whole_directory, whole_files
 from biohicl.study.ablations import ablation_figure, ablation_rows
 
@@ -123,7 +124,7 @@ def _seeds(table: pl.DataFrame) -> Table:
 
 def _training(sources: Sources, drawn: dict[str, Drawing]) -> dict[str, Any]:
     # A choice holds the log of the chosen one, which is that one's.
-    trained = [node for node in sources.nodes if step_of(node) == "train"]
+    trained = [node for node in sources.nodes if step_of(manifest_of(node)) == "train"]
     others = [node for node in sources.nodes if node not in trained]
     tables = {file.stem: pl.read_parquet(file) for file in sources.similarities}
     _keep(drawn, training_drawing(trained), similarity_drawing(tables))

@@ -7,18 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from biohicl.report.columns import Table
-from biohicl.storage import read_json
-
-
-def step_of(folder: Path) -> str:
-    """How a node was made; before there were other steps, manifests did not say."""
-    step: str = read_json(folder / "manifest.json")["settings"].get("step", "train")
-    return step
+from biohicl.report.made import how_joined, manifest_of
 
 
 def trainings(nodes: Sequence[Path]) -> Table:
@@ -26,7 +19,7 @@ def trainings(nodes: Sequence[Path]) -> Table:
     header = ["model", "start", "losses", "citations", "steps", "first loss", "last loss"]
     rows = []
     for folder in nodes:
-        manifest = read_json(folder / "manifest.json")
+        manifest = manifest_of(folder)
         settings, loss = manifest["settings"], pl.read_parquet(folder / "training_log.parquet")["loss"]
         counts = f"{manifest['citations']:,}", f"{manifest['steps']:,}"
         rows.append(
@@ -46,18 +39,9 @@ def untrained(nodes: Sequence[Path]) -> Table:
     """A row a model that was averaged or chosen: what it is made from, and how."""
     rows = []
     for folder in nodes:
-        manifest = read_json(folder / "manifest.json")
-        rows.append([folder.name, manifest["settings"]["step"], _how(manifest)])
+        manifest = manifest_of(folder)
+        rows.append([folder.name, manifest["settings"]["step"], how_joined(manifest)])
     return Table(["model", "step", "made from"], rows, left=3)
-
-
-def _how(manifest: Mapping[str, Any]) -> str:
-    settings = manifest["settings"]
-    if settings["step"] == "select":
-        return f"{manifest['chosen']}, chosen among {', '.join(settings['of'])}"
-    how = f"{settings['share']:g} of the mean of {', '.join(settings['of'])}"
-    how += " and their snapshots" if settings["snapshots"] else ""
-    return how + (f", {1 - settings['share']:g} of {settings['with']}" if settings["with"] else "")
 
 
 def similarities(tables: Mapping[str, pl.DataFrame]) -> Table:
