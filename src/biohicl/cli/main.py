@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import biohicl
-from biohicl.cli import catalog, evaluation, fetching, labels, mesh, report, sample, tables, training
+from biohicl.cli import catalog, evaluation, fetching, labels, mesh, report, sample, serving, tables, training
 from biohicl.cli.arguments import positive
 from biohicl.errors import BioHiCLError
 
@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         evaluation.add_commands,
         report.add_commands,
         catalog.add_commands,
+        serving.add_commands,
     ):
         add(commands)
     return parser
