@@ -58,8 +58,11 @@ RETRY_SECONDS = "5"
 # By path; nothing else is ever read.
 PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),
-    "/static/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/static/page.css": ("page.css", "text/css; charset=utf-8"),
+    **{
+        f"/static/{name}.js": (f"{name}.js", "text/javascript; charset=utf-8")
+        for name in ("page", "parts", "headings", "results")
+    },
 }
 Endpoint = Callable[..., Awaitable[Response]]
 OnePmid = Annotated[int, Path(ge=1, le=HIGHEST_PMID)]
