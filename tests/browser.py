@@ -56,10 +56,15 @@ class Page:
         if whole:
             height = self.run("return document.documentElement.scrollHeight")
             width = self.run("return window.innerWidth")
-            shown = {"captureBeyondViewport": True, "clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}}
+            shown = {
+                "captureBeyondViewport": True,
+                "clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1},
+            }
             import base64
 
-            Path(file).write_bytes(base64.b64decode(self.driver.execute_cdp_cmd("Page.captureScreenshot", shown)["data"]))
+            Path(file).write_bytes(
+                base64.b64decode(self.driver.execute_cdp_cmd("Page.captureScreenshot", shown)["data"])
+            )
         else:
             self.driver.save_screenshot(str(file))
 

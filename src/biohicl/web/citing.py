@@ -23,6 +23,8 @@ LATEX = str.maketrans(
 )
 # Would end the verbatim field they stand in, or start a command there.
 NOT_VERBATIM = re.compile(r"[{}\\\s]")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+DATE = re.compile(rf"(\d{{4}}) ({'|'.join(MONTHS)})(?: (\d{{1,2}}))?", re.ASCII)
 
 
 def bibtex(hits: Sequence[Hit]) -> str:
@@ -103,7 +105,7 @@ def _tags(hit: Hit) -> list[tuple[str, str]]:
         ("TI", hit.title),
         ("T2", hit.journal),
         ("PY", str(hit.year) if hit.year is not None else ""),
-        ("DA", hit.publication_date.replace("-", "/")),
+        ("DA", _ris_date(hit.publication_date)),
         ("AB", hit.abstract),
         *(("KW", name) for _, name, _ in hit.headings),
         ("DO", hit.doi or ""),
@@ -113,3 +115,12 @@ def _tags(hit: Hit) -> list[tuple[str, str]]:
         ("UR", hit.link),
     ]
     return [(tag, one_line(value)) for tag, value in tags if one_line(value)] + [("ER", "")]
+
+
+def _ris_date(date: str) -> str:
+    """2010/03/01 of "2010 Mar 1", 2010/03/ of "2010 Mar"; nothing of seasons and spans."""
+    found = DATE.fullmatch(date)
+    if not found:
+        return ""
+    year, month, day = found.groups()
+    return f"{year}/{MONTHS.index(month) + 1:02}/{int(day):02}" if day else f"{year}/{MONTHS.index(month) + 1:02}/"
