@@ -3,6 +3,7 @@
 import shutil
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from biohicl.pubmed.current import write_current
 from biohicl.pubmed.parse import parse_pubmed_file
@@ -33,8 +34,8 @@ def small_project(root, sample, mesh, names=NAMES, storage="exact", changed=None
         (source,) = (sample / "pubmed").glob(f"*/{name}.xml.gz")
         parse_pubmed_file(source, *tables, root / "quarantine.parquet", skip_bad_citations=False)
         if changed is not None:
-            articles = pl.read_parquet(tables[0])
-            changed(name, articles).cast(articles.schema).write_parquet(tables[0])
+            articles = pq.read_table(tables[0])
+            pq.write_table(changed(name, pl.from_arrow(articles)).to_arrow().cast(articles.schema), tables[0])
         write_parts(root, name, storage)
     return write_small_index(root, names, storage)
 

@@ -19,7 +19,7 @@ HIGHEST_PMID = 2**31 - 1
 Pmid = Annotated[int, Field(ge=1, le=HIGHEST_PMID)]
 Year = Annotated[int | None, Field(ge=1, le=9999)]
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
-Span = tuple[int, int]
+Span = Annotated[list[int], Field(min_length=2, max_length=2)]
 
 
 class Narrowed(BaseModel):
@@ -160,12 +160,13 @@ class HeadingsAnswer(BaseModel):
 
 
 class AboutAnswer(BaseModel):
-    """What is searched. ``release``: of PubMed. ``years``: the first and the last of a citation."""
+    """What is searched. ``release``: of PubMed. ``first_year``, ``last_year``: of any citation."""
 
     model: str
     citations: int
     release: int
-    years: tuple[int | None, int | None]
+    first_year: int | None
+    last_year: int | None
     publication_types: dict[str, int]
     storage: str
     version: str

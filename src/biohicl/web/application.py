@@ -178,7 +178,11 @@ def _answer_errors_in_words(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        words = {404: "there is no such page", 405: f"not by {request.method}"}.get(error.status_code, error.detail)
+        words = {
+            400: "the request's body is no JSON that can be read",
+            404: "there is no such page",
+            405: f"not by {request.method}",
+        }.get(error.status_code, error.detail)
         return refusal(error.status_code, words, **(dict(error.headers or {})))
 
     @app.exception_handler(BioHiCLError)

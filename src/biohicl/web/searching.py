@@ -11,7 +11,7 @@ from typing import Any
 
 import biohicl
 from biohicl.errors import BioHiCLError
-from biohicl.search.filters import known_types
+from biohicl.search.filters import Headings, known_types
 from biohicl.search.retriever import LONGEST_QUERY, Hit
 from biohicl.web.answers import (
     MOST_EXPORTED,
@@ -33,6 +33,7 @@ from biohicl.web.citing import FORMATS
 from biohicl.web.guard import Refused
 from biohicl.web.live import Opened
 from biohicl.web.matches import Spans, matches
+from biohicl.web.tree import Tree
 
 
 def found(asked: Asked, opened: Opened) -> Answer:
@@ -72,9 +73,11 @@ def suggested(typed: str, opened: Opened) -> HeadingsAnswer:
 def about(opened: Opened) -> AboutAnswer:
     """What is searched."""
     said = opened.retriever.index.about
-    names = ("model", "citations", "release", "years", "publication_types", "storage")
+    names = ("model", "citations", "release", "publication_types", "storage")
     return AboutAnswer(
         **{name: said[name] for name in names},
+        first_year=said["years"][0],
+        last_year=said["years"][1],
         version=biohicl.__version__,
         longest_query=LONGEST_QUERY,
         most_shown=MOST_SHOWN,
@@ -98,21 +101,23 @@ def _filters(narrowed: Narrowed, opened: Opened) -> dict[str, Any]:
     first, last = narrowed.first_year, narrowed.last_year
     if first is not None and last is not None and first > last:
         raise Refused(422, f"no year is from {first} to {last}; exchange the two")
+    retriever = opened.retriever
     try:
+        headings = [_heading(wanted, opened.tree, retriever.headings) for wanted in narrowed.heading]
         return {
             "first_year": first,
             "last_year": last,
-            "headings": list(dict.fromkeys(_heading(wanted, opened) for wanted in narrowed.heading)),
-            "publication_types": known_types(opened.retriever.index, narrowed.publication_type),
+            "headings": list(dict.fromkeys(headings)),
+            "publication_types": known_types(retriever.index, narrowed.publication_type),
         }
     except BioHiCLError as error:
         # Read when the index was opened, so that it is the names that are unknown.
         raise Refused(422, str(error)) from None
 
 
-def _heading(wanted: str, opened: Opened) -> str:
-    # As the page gives them.
-    return wanted if wanted in opened.tree.names else opened.retriever.headings.find(wanted)
+def _heading(wanted: str, tree: Tree, headings: Headings) -> str:
+    # A UI, as the page gives them, is looked up at once.
+    return wanted if wanted in tree.names else headings.find(wanted)
 
 
 def _answer(hits: Sequence[Hit], query: str, filters: dict[str, Any], opened: Opened) -> Answer:
@@ -125,4 +130,4 @@ def _answer(hits: Sequence[Hit], query: str, filters: dict[str, Any], opened: Op
 
 
 def _found(hit: Hit, title: Spans, abstract: Spans) -> Found:
-    return Found(**hit.as_json(), title_matches=title, abstract_matches=abstract)
+    return Found(**hit.as_json(), title_matches=[*map(list, title)], abstract_matches=[*map(list, abstract)])

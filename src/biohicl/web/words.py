@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MOST_TOLD = 3
+LONGEST_NAMED = 60
 NAMES = {"q": "the query", "k": "k", "body": "the request's body"}
 
 
@@ -22,16 +23,19 @@ def _sentence(error: Mapping[str, Any]) -> str:
     # ("query", "heading", 0): what is beyond the name is the place in a list.
     place = [str(part) for part in error["loc"]]
     name = next((part for part in place[1:] if not part.isdecimal()), place[0])
-    called = NAMES.get(name, name)
-    if kind == "string_too_long":
-        return f"{called} has {len(str(given)):,} characters, and at most {said['max_length']:,} are taken"
-    if kind in ("missing", "string_too_short"):
-        return f"{called} is empty; say what is sought, in words" if name == "q" else f"{called} is missing"
-    if kind == "too_long":
-        return f"{called} is given {said['actual_length']:,} times, and at most {said['max_length']:,} are taken"
-    if kind == "extra_forbidden":
-        return f"there is no '{name[:60]}' to set here"
-    if kind == "json_invalid":
-        return f"the request's body is no JSON ({said.get('error', 'ill-formed')})"
+    called = NAMES.get(name, name[:LONGEST_NAMED])
+    if place == ["body"] and kind.endswith("_type"):
+        kind = "body_type"
+    missing = f"{called} is empty; say what is sought, in words" if name == "q" else f"{called} is missing"
+    most = said.get("max_length", 0)
+    sentences = {
+        "missing": missing,
+        "string_too_short": missing,
+        "string_too_long": f"{called} has {len(str(given)):,} characters, and at most {most:,} are taken",
+        "too_long": f"{called} is given {said.get('actual_length', 0):,} times, and at most {most:,} are taken",
+        "extra_forbidden": f"there is no '{name[:LONGEST_NAMED]}' to set here",
+        "json_invalid": f"the request's body is no JSON ({said.get('error', 'ill-formed')})",
+        "body_type": "the request's body is no JSON object, sent as application/json",
+    }
     message = str(error["msg"])
-    return f"{called}: {message[:1].lower()}{message[1:]}"
+    return sentences.get(kind, f"{called}: {message[:1].lower()}{message[1:]}")
