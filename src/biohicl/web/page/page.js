@@ -23,7 +23,7 @@ function read() {
     to: given.get("to") ?? "",
     headings: given.getAll("heading"),
     types: given.getAll("type"),
-    like: given.get("like") ?? "",
+    like: /^\d+$/.test(given.get("like")) ? given.get("like") : "",
     k: STEPS.includes(k) ? k : STEPS[0],
   };
 }
@@ -90,7 +90,9 @@ async function search() {
     citations = answer.citations;
     show();
     const source = state.like ? ` most like PMID ${state.like}` : "";
-    list(citations.length ? `${counted(citations.length, "citation")}${source}, best first` : "No citation passes these filters.");
+    const filtered = state.from || state.to || state.headings.length || state.types.length;
+    const nothing = filtered ? "No citation passes these filters." : "No citation has any of these words.";
+    list(citations.length ? `${counted(citations.length, "citation")}${source}, best first` : nothing);
   } catch (error) {
     if (error.name === "AbortError") return;
     citations = [];
