@@ -21,7 +21,7 @@ class Limits:
     ``body`` and ``address``: bytes of a request's body, and of its address with the query. ``connections``: at a time.
     """
 
-    at_a_time: int = field(default_factory=lambda: os.cpu_count() or 1)
+    at_a_time: int = field(default_factory=lambda: 8 * (os.cpu_count() or 1))
     queue: int = 200
     patience: float = 30.0
     body: int = 64 * 1024
