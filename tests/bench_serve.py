@@ -2,7 +2,7 @@
 
 Starts a server of its own over --index (default: the only one of this folder's project). Each query is new: words drawn
 from the titles of the citations that others found, so that nothing answers from memory. The clients are threads of
-this process, which shares the cores with the server.
+this process, which shares the cores with the server; CPU is the server's, a request.
 """
 
 import argparse
@@ -61,6 +61,12 @@ def measured(address, clients, seconds, mode, k):
     return times, errors
 
 
+def cpu_seconds(process):
+    """Of a running process, all its threads together."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--index", type=Path, help="results/index/<model>")
@@ -70,18 +76,21 @@ def main():
     parser.add_argument("--k", type=int, default=10)
     options = parser.parse_args()
     index = options.index or next(iter(sorted(Path("results/index").glob("*"))))
-    with serving(index) as (address, _):
+    with serving(index) as (address, process):
         about = answer_of(address, "/api/about")
         print(f"{about['citations']:,} citations, model {about['model']}, {about['storage']}; {os.cpu_count()} cores")
-        print(f"{'mode':8} {'clients':>7} {'requests/s':>10} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'errors':>6}")
+        print(
+            f"{'mode':8} {'clients':>7} {'requests/s':>10} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'CPU ms':>7} {'errors':>6}"
+        )
         for mode in options.modes:
             for clients in sorted({1, options.clients}):
-                started = time.perf_counter()
+                started, used = time.perf_counter(), cpu_seconds(process)
                 times, errors = measured(address, clients, options.seconds, mode, options.k)
                 rate = len(times) / (time.perf_counter() - started)
+                used = 1000 * (cpu_seconds(process) - used) / len(times)
                 cuts = [1000 * cut for cut in statistics.quantiles(times, n=100)]
                 shown = " ".join(f"{cuts[place - 1]:8.0f}" for place in (50, 95, 99))
-                print(f"{mode:8} {clients:7} {rate:10.1f} {shown} {len(errors):6}", flush=True)
+                print(f"{mode:8} {clients:7} {rate:10.1f} {shown} {used:7.1f} {len(errors):6}", flush=True)
                 for error in errors[:3]:
                     print(f"  {error}")
 
