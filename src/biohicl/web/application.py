@@ -55,6 +55,7 @@ REFUSALS = {
 }
 DOCUMENTED: Any = {status: {"model": Refusal, "description": words} for status, words in REFUSALS.items()}
 RETRY_SECONDS = "5"
+QUICK_AT_A_TIME = 2
 # By path; nothing else is ever read.
 PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),
@@ -81,13 +82,15 @@ def application(live: Live, limits: Limits | None = None, is_known: IsKnown | No
     )
     app.add_middleware(Guard, limits=limits, is_known=is_known or host_check("localhost"))
     _answer_errors_in_words(app)
-    _add_interface(app, live, Desk(limits.at_a_time, limits.queue, limits.patience))
+    # What takes long does not keep back what is quick.
+    desks = [Desk(places, limits.queue, limits.patience) for places in (limits.at_a_time, QUICK_AT_A_TIME)]
+    _add_interface(app, live, *desks)
     _add_page(app)
     return app
 
 
-def _add_interface(app: FastAPI, live: Live, desk: Desk) -> None:
-    async def answered(work: Callable[[Opened], Any]) -> Response:
+def _add_interface(app: FastAPI, live: Live, searches: Desk, quick: Desk) -> None:
+    async def answered(work: Callable[[Opened], Any], desk: Desk = quick) -> Response:
         """What ``work`` makes of the index; as JSON, written in the same thread."""
         opened = live.now()
         content = await desk.do(lambda: work(opened).model_dump_json())
@@ -99,12 +102,12 @@ def _add_interface(app: FastAPI, live: Live, desk: Desk) -> None:
     @get("/api/search", Answer)
     async def search(asked: Annotated[Asked, Query()]) -> Response:
         """The best citations for a query, best first."""
-        return await answered(partial(found, asked))
+        return await answered(partial(found, asked), searches)
 
     @get("/api/similar/{pmid}", Answer)
     async def more_like_this(pmid: OnePmid, narrowed: Annotated[Narrowed, Query()]) -> Response:
         """The citations that are nearest to one."""
-        return await answered(partial(similar, pmid, narrowed))
+        return await answered(partial(similar, pmid, narrowed), searches)
 
     @get("/api/citation/{pmid}", Citation)
     async def citation(pmid: OnePmid) -> Response:
@@ -136,7 +139,7 @@ def _add_interface(app: FastAPI, live: Live, desk: Desk) -> None:
     async def export(wanted: Wanted) -> Response:
         """Citations as BibTeX, RIS, or a list of PMIDs, in the order that is given."""
         opened = live.now()
-        text = await desk.do(lambda: exported(wanted, opened))
+        text = await quick.do(lambda: exported(wanted, opened))
         _, media_type, ending = FORMATS[wanted.format]
         named = {"content-disposition": f'attachment; filename="citations.{ending}"'}
         return Response(text, media_type=media_type, headers=named)

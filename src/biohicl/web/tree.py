@@ -38,7 +38,7 @@ class Branch:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A heading for what was typed; ``term``: its name, or the synonym that matched."""
+    """A heading for what was typed; ``term``: its name where that matches, else a synonym."""
 
     descriptor_ui: str
     name: str
@@ -92,10 +92,10 @@ class Tree:
             .collect()
         )
         uis, terms = found["descriptor_ui"].to_list(), found["term"].to_list()
+        named = [(ui, self.names[ui], term) for ui, term in zip(uis, terms, strict=True) if ui in self.names]
         return [
-            Suggestion(ui, self.names[ui], term, self.citations(ui))
-            for ui, term in zip(uis, terms, strict=True)
-            if ui in self.names
+            Suggestion(ui, name, name if sought in name.lower() else term, self.citations(ui))
+            for ui, name, term in named
         ]
 
     def _branch(self, number: str) -> Branch:

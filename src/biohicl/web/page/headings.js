@@ -45,8 +45,7 @@ function row(branch, add, isChosen) {
   const name = branch.descriptor_ui
     ? make("button", { type: "button", class: "name", title, "data-ui": branch.descriptor_ui, "aria-pressed": isChosen(branch.descriptor_ui), on: { click: () => add(branch.descriptor_ui, branch.name) } }, branch.name)
     : make("button", { type: "button", class: "name", title, on: { click: toggle }, tabindex: "-1" }, branch.name);
-  const line = make("div", { class: "row" }, fold ?? make("span", { class: "fold", "aria-hidden": "true" }), name, number(branch.citations));
-  if (!fold) line.firstChild.classList.replace("fold", "leaf");
+  const line = make("div", { class: branch.citations === 0 ? "row empty" : "row" }, fold ?? make("span", { class: "leaf" }), name, number(branch.citations));
   return make("li", {}, line, below);
 }
 

@@ -168,6 +168,7 @@ function offer(text, format) {
   byId("text-content").value = text;
   byId("text").showModal();
   byId("text-content").select();
+  byId("text-content").scrollTop = 0;
 }
 
 function listen() {
