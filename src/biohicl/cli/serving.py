@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from biohicl.cli.arguments import Subcommands, command, positive, project_path
+from biohicl.cli.arguments import Subcommands, command, limit_threads, positive, project_path
 from biohicl.errors import BioHiCLError
 
 HIGHEST_PORT = 65_535
@@ -15,6 +15,8 @@ def add_commands(commands: Subcommands) -> None:
     """Adds serve."""
 
     def serve(options: argparse.Namespace) -> None:
+        # Searches share the cores; threads within each would wait for one another, and do nothing else meanwhile.
+        limit_threads(options.threads or 1)
         from biohicl.web.limits import Limits
         from biohicl.web.serving import serve as serve_index
 
@@ -44,7 +46,7 @@ def add_commands(commands: Subcommands) -> None:
         "--searches",
         type=positive,
         metavar="N",
-        help="searches computed at a time (default: as many as cores)",
+        help="searches computed at a time (default: 8 a core, so that queries are encoded several at a time)",
     )
     parser.add_argument(
         "--queue", type=positive, default=200, metavar="N", help="searches that may wait for that (default: 200)"
