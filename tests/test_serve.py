@@ -516,6 +516,14 @@ def test_an_index_that_is_made_again_is_taken_up(searched, tmp_path, capsys):
     shard.write_bytes(kept)
     write_small_index(root)
     until(lambda: citations() == before)
+    # Once: what has not changed since is not opened again.
+    time.sleep(1)
+    capsys.readouterr()
+    for _ in range(10):
+        assert citations() == before
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert capsys.readouterr().err == ""
 
 
 def citations_said(citations, expected, capsys):

@@ -10,6 +10,9 @@ import pytest
 from biohicl import Retriever
 from biohicl.search.together import Together
 
+# A mistake there is a wait without end.
+pytestmark = pytest.mark.timeout(60)
+
 
 def test_each_gets_its_own_and_most_are_done_together():
     calls, running = [], threading.Lock()
