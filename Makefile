@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 # snakefmt calls shfmt, which lies in the environment too.
 SNAKEFMT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakefmt
 # What is listed here is what `make` offers; each target's comment says what it does.
-.PHONY: help install demo test test-faults test-real bench-parse bench-mesh bench-merge bench-similarity bench-train bench-evaluate bench-search lint format clean-demo
+.PHONY: help install demo test test-faults test-real bench-parse bench-mesh bench-merge bench-similarity bench-train bench-evaluate bench-search bench-serve lint format clean-demo
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,9 @@ bench-evaluate: $(STAMP)  ## a benchmark by this workflow and by sentence-transf
 
 bench-search: $(STAMP)  ## bytes, recall and time of the ways to store a search index, for 100,000 and 1,000,000 vectors (15 minutes)
 	$(BIN)/python tests/bench_search.py $(BENCH)
+
+bench-serve: $(STAMP)  ## 50 clients at a time on a server of this project's index (3 minutes; BENCH="--index DIR --seconds 20")
+	$(BIN)/python tests/bench_serve.py $(BENCH)
 
 lint: $(STAMP)  ## run the linters and the type checker
 	$(BIN)/ruff check src tests

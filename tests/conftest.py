@@ -106,6 +106,24 @@ def corpus(sample, mesh, tmp_path_factory):
     return folder / "selection.parquet", release, folder
 
 
+@pytest.fixture(scope="session")
+def searched(sample, mesh, tmp_path_factory):
+    """The index's folder of a small project, some of whose citations are nasty. Tests only read it, or copy it first."""
+    from search_index import sample_project
+    from served import nasty
+
+    return sample_project(tmp_path_factory.mktemp("searched"), sample, mesh, changed=nasty).folder
+
+
+@pytest.fixture(scope="session")
+def served(searched):
+    """The address of a server over that index, in a process of its own."""
+    from served import serving
+
+    with serving(searched) as (address, _):
+        yield address
+
+
 class Workflow:
     """Snakemake in a folder of its own, on the sample; ``root`` is where the project's files lie."""
 

@@ -1,9 +1,12 @@
 """Small indexes for tests: PubMed tables written as the parser would, a random encoder, and what the stages make of them."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from biohicl.pubmed.current import write_current
 from biohicl.pubmed.parse import parse_pubmed_file
@@ -144,5 +147,29 @@ def small_project(root, storage="exact", files=3, records=60, seed=0):
         ]
         project.add(f"pubmed26n{number:04d}", rows, gone)
         known += new
+    project.index()
+    return project
+
+
+# One of the sample's baseline and its update, which brings new versions and deletes.
+NAMES = ("pubmed99n0001", "pubmed99n0003")
+
+
+def sample_project(root, sample, mesh, names=NAMES, changed=None):
+    """A project of some of the sample's files, its backbone and its MeSH. ``sample``, ``mesh``: the fixtures.
+
+    ``changed``: of a name and its articles (polars) makes those that are indexed.
+    """
+    shutil.copytree(mesh, root / "results/mesh")
+    shutil.copytree(sample / "backbone", root / "results/models" / MODEL)
+    project = Project(root)
+    for name in names:
+        (source,) = (sample / "pubmed").glob(f"*/{name}.xml.gz")
+        project.parse(source, name)
+        if changed is not None:
+            file = project.table("articles", name)
+            articles = pq.read_table(file)
+            pq.write_table(changed(name, pl.from_arrow(articles)).to_arrow().cast(articles.schema), file)
+            project.write_parts(name)
     project.index()
     return project

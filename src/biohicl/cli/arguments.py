@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -152,3 +153,11 @@ def project_path(path: Path, how: str) -> Path:
         if (folder / path).exists():
             return folder / path
     raise BioHiCLError(f"no {path} in this folder or above; make it with: {how}")
+
+
+def limit_threads(threads: int | None) -> None:
+    """Before the libraries are loaded, since they read these once. Polars ignores OMP_NUM_THREADS."""
+    if threads is not None:
+        for variable in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ[variable] = str(threads)
+        os.environ["RAYON_NUM_THREADS"] = str(threads)  # tokenizers

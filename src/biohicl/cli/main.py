@@ -20,10 +20,11 @@ from biohicl.cli import (
     report,
     sample,
     search,
+    serving,
     tables,
     training,
 )
-from biohicl.cli.arguments import positive
+from biohicl.cli.arguments import limit_threads, positive
 from biohicl.errors import BioHiCLError
 
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns the exit status: 0, or 2 with one line on standard error for bad input."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    _limit_threads(options.threads)
+    limit_threads(options.threads)
     # A terminated stage cleans up like an interrupted one: temporary files go.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
@@ -70,14 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _limit_threads(threads: int | None) -> None:
-    """Before the libraries are loaded, since they read these once. Polars ignores OMP_NUM_THREADS."""
-    if threads is not None:
-        for variable in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-            os.environ[variable] = str(threads)
-        os.environ["RAYON_NUM_THREADS"] = str(threads)  # tokenizers
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="biohicl",
@@ -99,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         catalog.add_commands,
         publishing.add_commands,
         search.add_commands,
+        serving.add_commands,
     ):
         add(commands)
     return parser

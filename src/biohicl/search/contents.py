@@ -23,7 +23,7 @@ from biohicl.errors import BioHiCLError
 from biohicl.progress import say, track
 from biohicl.search.postings import Postings, hash_of
 from biohicl.search.shards import Shard
-from biohicl.search.tensors import TensorFile, write_tensors
+from biohicl.search.tensors import TensorFile, allow_open_files, write_tensors
 from biohicl.search.texts import NO_YEAR, Records, type_key
 from biohicl.storage import read_json
 
@@ -32,12 +32,26 @@ REBUILD = "snakemake --cores 2 index"
 TEXTS = Path("results/texts")
 INDEXES = Path("results/index")
 INDEX_FILE = "index.safetensors"
+# Vectors, postings and records stay open.
+PARTS_OF_A_FILE = 3
 CORPUS = Path("results/corpus/current.parquet")
 
 
 def texts_files(root: Path, name: str) -> tuple[Path, Path]:
     """Records and postings of a PubMed file."""
     return root / TEXTS / f"{name}.records.arrow", root / TEXTS / f"{name}.postings.safetensors"
+
+
+def find_index(root: Path, model: str | None = None) -> Path:
+    """The folder of a project's index: of ``model``, or the only one there is."""
+    folder = root / INDEXES
+    found = [folder / model] if model is not None else sorted(file.parent for file in folder.glob(f"*/{INDEX_FILE}"))
+    if not found:
+        raise BioHiCLError(f"{folder}: has no index; make one with: {REBUILD}")
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise BioHiCLError(f"{folder}: has several indexes ({names}); choose one: --index {found[0]}")
+    return found[0]
 
 
 def write_index(
@@ -58,6 +72,7 @@ def write_index(
     joined with BM25 (tune-hybrids). Raises :class:`BioHiCLError` where the parts do not belong together.
     """
     names = [shard.stem for shard in shards]
+    allow_open_files(PARTS_OF_A_FILE * len(names))
     of_model = fingerprint(model)
     opened = [_checked(shard, of_model, root) for shard in shards]
     # A file without records says nothing of the vectors.
@@ -184,6 +199,12 @@ class FileParts:
         return BioHiCLError(f"{file}: was made anew after the index was; bring that up to date with: {REBUILD}")
 
     @functools.cached_property
+    def pmid_range(self) -> tuple[int, int]:
+        """The lowest and the highest PMID; (1, 0) of no records."""
+        pmids = self.texts["pmids"]
+        return (int(pmids.min()), int(pmids.max())) if len(pmids) else (1, 0)
+
+    @functools.cached_property
     def terms(self) -> Postings:
         return Postings.read(self.texts, "terms")
 
@@ -218,6 +239,7 @@ class Contents:
         self.root = parents[3]
         folder = file.parent / said["storage"]
         rows = [entry["rows"] for entry in said["files"]]
+        allow_open_files(PARTS_OF_A_FILE * len(rows))
         ends = np.cumsum(rows, dtype=np.int64)
         self._firsts = ends - rows
         self.files = [
@@ -246,6 +268,9 @@ class Contents:
     def row_of(self, pmid: int) -> int | None:
         """The row of a citation's current record; None where there is none."""
         for file in self.files:
+            low, high = file.pmid_range
+            if not low <= pmid <= high:
+                continue
             for row in np.flatnonzero(file.texts["pmids"] == pmid).tolist():
                 if self.current[file.first + row]:
                     return int(file.first + row)

@@ -21,9 +21,10 @@ from biohicl.evaluation.fusion import UNTUNED, joint
 from biohicl.lexical import terms_of
 from biohicl.progress import say
 from biohicl.search import MODES, Mode
-from biohicl.search.contents import INDEX_FILE, INDEXES, REBUILD, Contents
+from biohicl.search.contents import INDEX_FILE, REBUILD, Contents, find_index
 from biohicl.search.filters import Filters, Headings, Mask, known_types, mask_of
 from biohicl.search.ranking import Ranked, Vector, best_by_terms, best_by_vector
+from biohicl.search.together import Together
 
 if TYPE_CHECKING:
     from biohicl.encoder.embed import Encoder
@@ -34,6 +35,8 @@ MOST_HITS = 1_000
 JOINED = 1_000
 # Of a binary index so many are scored again.
 RESCORED = 1_000
+# Queries that wait for the model at the same time.
+ENCODED_AT_ONCE = 16
 # Masks of filters that are kept; one of all of PubMed takes 40 MB.
 MASKS_KEPT = 8
 LINK = "https://pubmed.ncbi.nlm.nih.gov/{pmid}/"
@@ -92,22 +95,14 @@ class Retriever:
         self._device = device
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._encoder: Encoder | None = None
+        self._encoded = Together(self._encode_all, ENCODED_AT_ONCE)
         self._lock = Lock()
         self._masks: OrderedDict[Filters, Mask] = OrderedDict()
 
     @classmethod
     def of_project(cls, root: str | Path = ".", model: str | None = None, **options: Any) -> Retriever:
         """The index of a project's folder: of ``model``, or the only one there is."""
-        folder = Path(root) / INDEXES
-        found = sorted(file.parent for file in folder.glob(f"*/{INDEX_FILE}"))
-        if model is not None:
-            found = [folder / model]
-        if not found:
-            raise BioHiCLError(f"{folder}: has no index; make one with: {REBUILD}")
-        if len(found) > 1:
-            names = ", ".join(path.name for path in found)
-            raise BioHiCLError(f"{folder}: has several indexes ({names}); name the model")
-        return cls(found[0], **options)
+        return cls(find_index(Path(root), model), **options)
 
     def search(
         self,
@@ -202,18 +197,18 @@ class Retriever:
         return rows, np.array([score for _, score in best], dtype=np.float32)
 
     def encode(self, query: str) -> Vector:
-        """(d,): the query's vector."""
-        with self._lock:
-            if self._encoder is None:
-                from biohicl.encoder.embed import Encoder
+        """(d,): the query's vector. Queries of several threads that wait for the model are encoded together."""
+        return self._encoded(query)
 
-                self._encoder = Encoder(self.model, self._device)
-            encoder = self._encoder
-            tokens = encoder.tokens(encoder.prepared("queries", [query], self.index.about["task"]))
-            (vector,) = encoder.embed_tokens(tokens)
-        if encoder.settings.similarity == "cosine":
-            vector = of_unit_length(vector[None])[0]
-        return vector
+    def _encode_all(self, queries: Sequence[str]) -> Sequence[Vector]:
+        if self._encoder is None:
+            from biohicl.encoder.embed import Encoder
+
+            self._encoder = Encoder(self.model, self._device)
+        encoder = self._encoder
+        tokens = encoder.tokens(encoder.prepared("queries", queries, self.index.about["task"]))
+        vectors = encoder.embed_tokens(tokens)
+        return list(of_unit_length(vectors) if encoder.settings.similarity == "cosine" else vectors)
 
     def _hits(self, ranked: Ranked) -> list[Hit]:
         rows, scores = ranked

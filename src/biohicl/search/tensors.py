@@ -5,6 +5,7 @@ Goes in: named arrays and metadata. Comes out: a file, whole or absent; and the 
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from biohicl.errors import BioHiCLError
 from biohicl.storage import whole_files
 
 ABOUT = "about"
+# Of libraries, connections and others.
+OTHER_FILES = 1_000
 # Of the types that the format knows those that are written here.
 DTYPES = {
     name: np.dtype(code)
@@ -46,6 +49,17 @@ def write_tensors(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str
         temporary.chmod(0o666 & ~_umask())
 
 
+def allow_open_files(count: int) -> None:
+    """Raises this process's limit, as far as the system lets it, where it is below ``count`` and some more. A file
+    that is mapped stays open."""
+    import resource
+
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + OTHER_FILES if most == resource.RLIM_INFINITY else min(count + OTHER_FILES, most)
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
 def _umask() -> int:
     import os
 
@@ -66,7 +80,11 @@ class TensorFile:
             self._bytes = np.memmap(file, dtype=np.uint8, mode="r")
         except FileNotFoundError:
             raise BioHiCLError(f"{file}: no such file; make it with: {how}") from None
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            if error.errno == errno.EMFILE:
+                raise BioHiCLError(f"{file}: too many files are open; allow more of them: ulimit -n 20000") from None
+            raise BioHiCLError(f"{file}: cannot be read: {error.strerror}") from None
+        except ValueError as error:
             raise BioHiCLError(f"{file}: cannot be read ({error}); remove it, and make it again with: {how}") from None
         try:
             length = int.from_bytes(self._bytes[:8].tobytes(), "little")
