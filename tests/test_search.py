@@ -1,6 +1,7 @@
 """The index and the search in it: against searches written out, through updates, and with bad input."""
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -20,6 +21,7 @@ from biohicl.search.retriever import LONGEST_QUERY, MASKS_KEPT, Retriever
 from biohicl.search.shards import Shard, stored
 from biohicl.search.tensors import TensorFile, write_tensors
 from biohicl.storage import write_parquet
+from conftest import ROOT
 from nlm_records import NOTED, slice_of
 from search_index import BM25, Project, citation, small_project
 
@@ -551,6 +553,15 @@ def test_search_as_a_command(of_sample, run_biohicl):
         run_biohicl("search", "--like", str(hits[0]["pmid"]), "--json", "--index", of_sample.folder).stdout
     )
     assert hits[0]["pmid"] not in [hit["pmid"] for hit in near]
+
+
+def test_the_readmes_lines_of_python(of_sample, monkeypatch, capsys):
+    (lines,) = re.findall(r"```python\n(from biohicl import Retriever\n.*?)```", (ROOT / "README.md").read_text(), re.S)
+    monkeypatch.chdir(of_sample.root)
+    exec(compile(lines, "README.md", "exec"), {})
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 5
+    assert all(re.match(r"9900\d+ 20(1[5-9]|2\d) \S", line) for line in shown)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from biohicl.search import Mode
 from biohicl.search.filters import LONGEST_NAME
-from biohicl.search.retriever import LONGEST_QUERY, Mode
+from biohicl.search.retriever import LONGEST_QUERY
 
 MOST_SHOWN = 100
 MOST_EXPORTED = 1_000
