@@ -24,13 +24,14 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)  ## run the whole workflow on the built-in sample, and show the scores
 	$(BIN)/biohicl make-sample resources/sample
-	$(BIN)/snakemake --cores 2 --quiet rules host --configfile workflow/configs/demo.yaml -- all
+	$(BIN)/snakemake --cores 2 --quiet rules host --configfile workflow/configs/demo.yaml -- all index
 	@echo
 	@$(BIN)/biohicl scores
 	@echo
 	@echo "The sample is invented: these scores show that the workflow works, not how good a model is."
 	@echo "Look at:   results/report.html      scores, training curves, corpus and hierarchy"
 	@echo "           results/models/default/  a model that SentenceTransformer(...) loads; its README.md is its card"
+	@echo "Search:    $(BIN)/biohicl search \"heart failure\", or in a browser: $(BIN)/biohicl serve"
 	@echo "Ask:       $(BIN)/biohicl sql \"select title, year from citations limit 5\""
 	@echo "Then:      README.md, 'Your own data'"
 

@@ -28,7 +28,7 @@ def _one(rank: int, hit: Hit, abstracts: bool) -> str:
     if len(hit.authors) > AUTHORS_SHOWN:
         authors.append("et al.")
     where = [", ".join(authors), hit.journal, str(hit.year) if hit.year is not None else "", f"PMID {hit.pmid}"]
-    lines += textwrap.wrap(printable(". ".join(filter(None, where))), WIDTH - len(margin))
+    lines += textwrap.wrap(printable(". ".join(part.rstrip(".") for part in where if part)), WIDTH - len(margin))
     if hit.headings:
         # Majors first; what is left out is the least telling.
         headings = sorted(hit.headings, key=lambda heading: not heading[2])
