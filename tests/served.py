@@ -4,6 +4,7 @@ import http.client
 import json
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -40,7 +41,14 @@ def nasty(name, articles):
 def serving(index, *words):
     """Yields the address and the process of a server over an index's folder, ended at the end."""
     command = [sys.executable, "-m", "biohicl", "serve", "--index", str(index), "--port", "0", *words]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=conftest.clean_environment())
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=conftest.clean_environment(),
+        # A shell has what it starts in the background ignore Ctrl-C, and so would the server of tests that run there.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
     said, lines = [], queue.Queue()
 
     def read():

@@ -73,7 +73,7 @@ def test_both_attention_functions_say_the_same(scale, window):
     torch.testing.assert_close(found, expected, atol=FORWARD, rtol=FORWARD)
 
 
-@pytest.mark.parametrize("name", ["bert", "mistral"])
+@pytest.mark.parametrize("name", ["bert", pytest.param("mistral", marks=pytest.mark.long(11))])
 def test_a_compiled_model_is_made_for_all_sizes_at_once(name, as_on_a_gpu, monkeypatch):
     """A model made again for each new batch would cost more than it saves. Traced whole, run without a C++ compiler."""
     torch._dynamo.reset()

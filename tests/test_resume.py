@@ -276,7 +276,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_before(tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"trainable__method": "full", "trainable__dropout": 0.0},
+        pytest.param({"trainable__method": "full", "trainable__dropout": 0.0}, marks=pytest.mark.long(25)),
         pytest.param({"patience": 2}, marks=pytest.mark.long(25)),
     ],
 )
@@ -312,6 +312,7 @@ def test_compiling_does_not_move_the_generator(made, tmp_path):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.long(22)
 def test_what_changed_on_the_way_is_said_and_noted(made, interrupted):
     said = ended(started(made, interrupted, "stopped", "--chunk-tokens", "300"))
     assert "note: chunk_tokens None until step" in said

@@ -441,6 +441,7 @@ def test_an_auc_of_the_table_is_that_of_the_sets(studied):
     assert units["auc"].item() == pytest.approx(sum(wins) / len(wins), abs=1e-4)
 
 
+@pytest.mark.long(20)
 def test_the_study_is_the_same_twice_and_runs_again_only_where_asked(studied, run_biohicl, tmp_path):
     folder = studied.folder
     assert "the best" in studied.output

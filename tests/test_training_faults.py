@@ -60,6 +60,7 @@ def test_out_of_memory_says_what_fits_and_that_fits(made, tmp_path, monkeypatch)
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+@pytest.mark.long(20)
 def test_memory_of_the_failed_step_is_free_while_trying_what_fits(made, tmp_path, monkeypatch):
     """A memory that counts what living graphs hold: a caught exception must not keep the failed step's."""
     held = weakref.WeakSet()

@@ -32,6 +32,7 @@ def agrees_with_mteb(folder, model, output):
     return rows
 
 
+@pytest.mark.long(40)
 def test_a_slice_of_scifact(shared, tmp_path):
     """300 documents that hold all the relevant ones of the first queries, and embeddings of 60 of them."""
     from sentence_transformers import SentenceTransformer
@@ -50,6 +51,7 @@ def test_a_slice_of_scifact(shared, tmp_path):
     np.testing.assert_allclose(kept, theirs, atol=1e-5)
 
 
+@pytest.mark.long(13)
 def test_biosses(shared, tmp_path):
     model, folder = shared / "encoders/all-MiniLM-L6-v2", shared / "data/benchmarks/biosses"
     rows = {row["metric"]: row["value"] for row in evaluate(str(model), folder, tmp_path / "out", device="cpu")}

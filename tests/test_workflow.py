@@ -153,6 +153,7 @@ def test_targets_are_the_stages(finished):
         assert target in listed.split()
 
 
+@pytest.mark.long(20)
 def test_no_network_is_an_error_that_says_what_to_do(tmp_path):
     there = Workflow(tmp_path)
     there.overlays = [overlay(tmp_path, {"mesh": {"mirrors": ["https://localhost:1/mesh"]}})]
@@ -308,6 +309,7 @@ def test_a_new_year_replaces_the_corpus_and_leaves_the_models(mirrored):
     "a MeSH that NLM has issued again, once `snakemake refresh` has seen it",
     "`fetch_mesh`, `parse_mesh`, `hierarchy`, `describe_corpus`, report and catalog; no training, no evaluation",
 )
+@pytest.mark.long(25)
 def test_mesh_issued_again_is_parsed_again_and_neither_trains_nor_evaluates(copied):
     """NLM replaces the file of a year under its name."""
     mirror = copied.folder / "mirror"
@@ -337,6 +339,7 @@ def test_mesh_issued_again_is_parsed_again_and_neither_trains_nor_evaluates(copi
 
 
 @readme_row("`pubmed.strict_sequence`", "the listing is asked again; the merge, report and catalog")
+@pytest.mark.long(16)
 def test_a_gap_is_one_warning_and_strictly_an_error(mirrored):
     publish(mirrored.mirror, "updatefiles", "pubmed99n0006")
     mirrored.snakemake("refresh")
@@ -399,6 +402,7 @@ def test_other_mirrors_with_other_content_never_touch_what_is_frozen(copied):
     "files that NLM lists no more (a new year)",
     "the merge, report and catalog; the frozen release keeps referring to the old tables",
 )
+@pytest.mark.long(20)
 def test_files_that_leave_the_listing_leave_the_corpus_and_stay_frozen(copied):
     """As with NLM's new yearly baseline: the old files are listed no more, the frozen release still refers to them."""
     fewer = {"pubmed": {"updates": "none"}}
@@ -569,6 +573,7 @@ def test_benchmarks_come_and_go_without_training(copied):
     "it is read again; its evaluations and comparison, summary, model cards, report and catalog; where its documents changed, the next "
     "run makes selections that exclude it anew, and trains on them",
 )
+@pytest.mark.long(20)
 def test_a_benchmark_whose_files_change_is_read_again(copied):
     read = "resources/benchmarks/sample-retrieval"
     sample = copied.folder / "resources/sample"
@@ -665,6 +670,7 @@ def test_what_chooses_is_a_reason_to_choose_again(copied):
     "`ablations`, `efficiency`, `development` or `label_study` has been run",
     "report and catalog, which then show it (`label_study`: the catalog)",
 )
+@pytest.mark.long(25)
 def test_what_is_run_beside_all_is_shown_and_never_made(copied):
     """Page and catalog take it where it is there. Outdated or gone, it is not made for them: that would train."""
     copied.snakemake("development")
