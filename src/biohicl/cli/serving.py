@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from biohicl.cli.arguments import Subcommands, command, limit_threads, positive, project_path
+from biohicl.cli.search import index_options
 
 HIGHEST_PORT = 65_535
 
@@ -22,7 +22,7 @@ def add_commands(commands: Subcommands) -> None:
 
         limits = Limits(queue=options.queue, **({"at_a_time": options.searches} if options.searches else {}))
         index = options.index or find_index(project_path(INDEXES, f"{REBUILD}, or use --index").parents[1])
-        serve_index(index, options.model, options.host, options.port, limits, options.open_to_network)
+        serve_index(index, options.model, options.host, options.port, limits, options.open_to_network, options.device)
 
     parser = command(
         commands,
@@ -32,12 +32,7 @@ def add_commands(commands: Subcommands) -> None:
         "Says its address when it is ready, and answers until it is interrupted (Ctrl-C). The interface is described "
         "at /openapi.json. An index that is made again meanwhile is taken up without a restart.",
     )
-    parser.add_argument(
-        "--index", type=Path, metavar="DIR", help="results/index/<model> (default: the only one of this project)"
-    )
-    parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="the model that made the index (default: that of its name)"
-    )
+    index_options(parser)
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, for this machine alone)"
     )

@@ -36,8 +36,8 @@ class Live:
     standard error, once, and the old one stays. Raises :class:`BioHiCLError` where there is none to begin with.
     """
 
-    def __init__(self, index: Path, model: Path | None = None, seconds: float = 1.0) -> None:
-        self._opening = partial(Retriever, index, model)
+    def __init__(self, index: Path, model: Path | None = None, device: str = "auto", seconds: float = 1.0) -> None:
+        self._opening = partial(Retriever, index, model, device)
         self._seconds = seconds
         self._file = index / INDEX_FILE
         # Before it is opened: one that is written meanwhile is opened again.

@@ -15,7 +15,15 @@ from biohicl.progress import say
 from biohicl.web.limits import Limits, host_check, is_loopback
 
 
-def serve(index: Path, model: Path | None, host: str, port: int, limits: Limits, open_to_network: bool = False) -> None:
+def serve(
+    index: Path,
+    model: Path | None,
+    host: str,
+    port: int,
+    limits: Limits,
+    open_to_network: bool = False,
+    device: str = "auto",
+) -> None:
     """Serves until it is interrupted. ``index``: its folder; ``model``: None where it lies beside. ``port`` 0: any.
 
     Raises :class:`BioHiCLError` where ``host`` can be reached from elsewhere and that was not asked for, where the
@@ -31,7 +39,7 @@ def serve(index: Path, model: Path | None, host: str, port: int, limits: Limits,
         from biohicl.web.live import Live
 
         _more_files()
-        live = Live(index, model)
+        live = Live(index, model, device)
         is_known = host_check(
             host, frozenset({socket.gethostname(), socket.getfqdn()}) if open_to_network else frozenset()
         )
