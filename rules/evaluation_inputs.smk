@@ -55,10 +55,14 @@ def task_of(wildcards):
 
 def task_on(system, benchmark):
     """The benchmark's task, for encoders whose instructions have a place for it: config.yaml's, or the folder's own."""
+    return task_option(system, CONFIG["benchmarks"][benchmark]["task"])
+
+
+def task_option(system, task):
+    """What is asked, for encoders whose instructions have a place for it; others read none, and encode nothing anew."""
     block = encoder_block(configuration.chain_of(CONFIG, system)[-1])
     given = [block[f"{kind}_instruction"] for kind in ("query", "passage")]
     is_asked = any(instruction is None or "{task}" in instruction for instruction in given)
-    task = CONFIG["benchmarks"][benchmark]["task"]
     return f"--task {shlex.quote(task)}" if is_asked and task else ""
 
 

@@ -48,7 +48,7 @@ rule index_vectors:
         batch_size=CONFIG["evaluation"]["batch_size"],
     params:
         storage=STORAGE,
-        task=task_of_index(),
+        task=task_option(INDEXED, CONFIG["index"]["task"]),
         precision=precision_option(CONFIG["evaluation"]),
     shell:
         "python -m biohicl --threads {threads} index-vectors {input.encoder} {input.articles} --storage {params.storage} "
@@ -76,7 +76,7 @@ rule write_index:
         mem_mb=4000,
     params:
         vectors=f"results/index/{INDEXED}/{STORAGE}",
-        task=task_of_index(),
+        task=task_option(INDEXED, CONFIG["index"]["task"]),
         bm25="--bm25-k1 {k1} --bm25-b {b}".format(**CONFIG["evaluation"]["bm25"]),
     shell:
         "python -m biohicl index --model {input.model} --current {input.current} --release {input.record} "

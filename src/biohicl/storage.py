@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from biohicl.errors import BioHiCLError
 
@@ -164,6 +164,22 @@ def parquet_writer(
         groups = RowGroups(writer, row_group_rows)
         yield groups
         groups.flush()
+
+
+def safetensors_header(stream: BinaryIO) -> tuple[dict[str, Any], int]:
+    """What an open safetensors file says of its arrays, by name, and the byte at which their data begin (the format:
+    eight bytes that say how long the JSON is, the JSON, the data). An error where it is none, or is cut short."""
+    size = os.fstat(stream.fileno()).st_size
+    length = int.from_bytes(stream.read(8), "little")
+    if length <= size - 8:
+        try:
+            header = json.loads(stream.read(length))
+            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+            if 8 + length + max(ends, default=0) == size:
+                return header, 8 + length
+        except (ValueError, TypeError, AttributeError, LookupError):
+            pass
+    raise BioHiCLError(f"{stream.name}: is damaged, or no safetensors file")
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

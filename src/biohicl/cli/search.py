@@ -111,7 +111,7 @@ def year_range(text: str) -> tuple[int | None, int | None]:
 
 
 def index_options(parser: argparse.ArgumentParser) -> None:
-    """Options that :func:`retriever_of` reads."""
+    """Options that :func:`index_of` and :func:`retriever_of` read."""
     parser.add_argument(
         "--index", type=Path, metavar="DIR", help="folder of an index (default: this project's, results/index/MODEL)"
     )
@@ -119,16 +119,20 @@ def index_options(parser: argparse.ArgumentParser) -> None:
     device_option(parser)
 
 
+def index_of(options: argparse.Namespace) -> Path:
+    """The folder of the index that the options name: this project's where they name none."""
+    from biohicl.search.contents import INDEXES, REBUILD, find_index
+
+    if options.index is not None:
+        return Path(options.index)
+    return find_index(project_path(INDEXES, f"{REBUILD}, or use --index").parents[1])
+
+
 def retriever_of(options: argparse.Namespace) -> Retriever:
     """The retriever that the options name."""
-    from biohicl.search.contents import INDEXES, REBUILD
     from biohicl.search.retriever import Retriever
 
-    threads = options.threads or 1
-    if options.index is not None:
-        return Retriever(options.index, options.model, device=options.device, threads=threads)
-    root = project_path(INDEXES, f"{REBUILD}, or use --index").parents[1]
-    return Retriever.of_project(root, device=options.device, threads=threads)
+    return Retriever(index_of(options), options.model, device=options.device, threads=options.threads or 1)
 
 
 def _add_search(commands: Subcommands) -> None:

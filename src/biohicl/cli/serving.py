@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from biohicl.cli.arguments import Subcommands, command, limit_threads, positive, project_path
-from biohicl.cli.search import index_options
+from biohicl.cli.arguments import Subcommands, command, limit_threads, positive
+from biohicl.cli.search import index_of, index_options
 
 HIGHEST_PORT = 65_535
 
@@ -16,13 +16,12 @@ def add_commands(commands: Subcommands) -> None:
     def serve(options: argparse.Namespace) -> None:
         # Searches share the cores; threads within each would wait for one another, and do nothing else meanwhile.
         limit_threads(options.threads or 1)
-        from biohicl.search.contents import INDEXES, REBUILD, find_index
         from biohicl.web.limits import Limits
         from biohicl.web.serving import serve as serve_index
 
         limits = Limits(queue=options.queue, **({"at_a_time": options.searches} if options.searches else {}))
-        index = options.index or find_index(project_path(INDEXES, f"{REBUILD}, or use --index").parents[1])
-        serve_index(index, options.model, options.host, options.port, limits, options.open_to_network, options.device)
+        where = index_of(options), options.model, options.host, options.port
+        serve_index(*where, limits, options.open_to_network, options.device)
 
     parser = command(
         commands,

@@ -10,9 +10,9 @@ convex  a x dense + (1 - a) x BM25, the scores of each brought to 0 to 1 between
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -31,12 +31,14 @@ GRID: Mapping[str, Sequence[float]] = {
 }
 UNTUNED: Mapping[str, float] = {"rrf": 60, "convex": 0.5}
 TUNED_BY = "nDCG@10"
-Pairs = Sequence[tuple[str, float]]
+D = TypeVar("D", bound=Hashable)
 
 
-def joint(dense: Pairs, lexical: Pairs, method: str, parameter: float) -> dict[str, float]:
-    """Document to joint score, of one query's two runs (documents by falling score)."""
-    scores: dict[str, float] = {}
+def joint(
+    dense: Sequence[tuple[D, float]], lexical: Sequence[tuple[D, float]], method: str, parameter: float
+) -> dict[D, float]:
+    """Document (its id, or what else names it) to joint score, of one query's two runs (documents by falling score)."""
+    scores: dict[D, float] = {}
     if method == "rrf":
         for pairs in (dense, lexical):
             for rank, (document, _) in enumerate(pairs, start=1):

@@ -5,8 +5,6 @@ Goes in: :class:`Sources`. Comes out: a mapping for the card's template; nothing
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -24,7 +22,7 @@ from biohicl.publishing.lineage import Manifest, lineage_of
 from biohicl.publishing.scores import scores_of
 from biohicl.report.leakage import counted_leaks
 from biohicl.report.made import how_joined, step_of
-from biohicl.storage import read_json
+from biohicl.storage import read_json, safetensors_header
 
 # NLM's files of that year do not exist: the generated sample carries it.
 INVENTED_FILES = "pubmed99n"
@@ -113,10 +111,9 @@ def _model(folder: Path) -> dict[str, Any]:
 
 
 def _parameters(weights: Path) -> int:
-    """Numbers in a safetensors file: eight bytes say how long the JSON is that names shapes (safetensors' format)."""
+    """Numbers in a file of weights."""
     with weights.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        header = json.loads(stream.read(length))
+        header, _ = safetensors_header(stream)
     return sum(prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
 
 

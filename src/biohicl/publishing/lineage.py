@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from biohicl.errors import BioHiCLError
-from biohicl.report.made import step_of
-from biohicl.storage import read_json
+from biohicl.report.made import manifest_of, step_of
 
 Manifest = dict[str, Any]
 
@@ -22,8 +20,8 @@ def lineage_of(folder: Path, others: Sequence[Path], teachers: Mapping[str, str]
     ``others``: folders of nodes, among which those that it is made from are found. ``teachers``: of each node that made
     vectors the encoder. Of a choice only the chosen one is followed; what has no manifest is a backbone.
     """
-    own = _manifest(folder)
-    known = {manifest["node"]: manifest for manifest in (*map(_manifest, others), own)}
+    own = manifest_of(folder)
+    known = {manifest["node"]: manifest for manifest in (*map(manifest_of, others), own)}
     # A choice holds the manifest of what it chose, whose own folder may be gone.
     known |= {
         inner["node"]: inner
@@ -50,11 +48,3 @@ def _parents(manifest: Manifest, teachers: Mapping[str, str]) -> list[str]:
         return [*settings["of"], *([settings["with"]] if settings["with"] else [])]
     teacher = settings.get("teacher")
     return [settings["start"], *([teachers[teacher]] if teacher in teachers else [])]
-
-
-def _manifest(folder: Path) -> Manifest:
-    file = folder / "manifest.json"
-    if not file.is_file():
-        raise BioHiCLError(f"{folder}: has no manifest.json, so it is no model of this workflow")
-    manifest: Manifest = read_json(file)
-    return manifest

@@ -76,6 +76,22 @@ def current_citations(names: Sequence[str], pubmed: Path) -> Iterator[pa.Table]:
         span = following
 
 
+def read_current(
+    current: Path, ranks: dict[str, int], columns: Sequence[str]
+) -> Iterator[tuple[Numbers, pa.RecordBatch]]:
+    """Some rows of ``current.parquet`` at a time: the rank of each row's file, and ``columns``.
+
+    ``ranks``: of files by name, 0, 1 ...; a file that is not among them gets the next one, and is added.
+    """
+    if not current.is_file():
+        raise BioHiCLError(f"{current}: no such file; make it with: snakemake --cores 2 corpus")
+    with pq.ParquetFile(current, read_dictionary=["file"]) as table:
+        for batch in table.iter_batches(columns=["file", *columns]):
+            files = batch.column("file")
+            of_name = [ranks.setdefault(name, len(ranks)) for name in files.dictionary.to_pylist()]
+            yield np.array(of_name, dtype=np.int64)[files.indices.to_numpy()], batch.select(list(columns))
+
+
 def _replayed(ordered: Sequence[str], pubmed: Path, span: int) -> tuple[Numbers, int | None]:
     """The packed record of each PMID of ``span`` (PMID >> SPAN_BITS) after all files, by the PMID's low bits.
 

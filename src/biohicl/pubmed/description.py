@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say, track
+from biohicl.pubmed.current import read_current
 from biohicl.pubmed.schema import DESCRIPTION, METADATA
 from biohicl.storage import write_parquet
 
@@ -118,14 +119,10 @@ def _current_articles(current: Path, pubmed: Path) -> Iterator[pl.DataFrame]:
 def _records(current: Path) -> tuple[list[str], npt.NDArray[np.int64]]:
     """The names of the files in order, and of each citation its file's rank and its position in one number, sorted."""
     ranks: dict[str, int] = {}
-    with pq.ParquetFile(current, read_dictionary=["file"]) as table:
-        packed = np.empty(table.metadata.num_rows, dtype=np.int64)
-        done = 0
-        for batch in table.iter_batches(columns=["file", "position"]):
-            files = batch["file"]
-            places = np.array([ranks.setdefault(name, len(ranks)) for name in files.dictionary.to_pylist()], np.int64)
-            here = places[files.indices.to_numpy()] << POSITION_BITS
-            packed[done : done + batch.num_rows] = here | batch["position"].to_numpy()
-            done += batch.num_rows
+    packed = np.empty(pq.read_metadata(current).num_rows, dtype=np.int64)
+    done = 0
+    for of_file, batch in read_current(current, ranks, ["position"]):
+        packed[done : done + len(of_file)] = (of_file << POSITION_BITS) | batch["position"].to_numpy()
+        done += len(of_file)
     packed.sort()
     return list(ranks), packed

@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from biohicl.errors import BioHiCLError
 from biohicl.storage import read_json
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
-    """What a node's folder says of how it was made."""
-    manifest: dict[str, Any] = read_json(folder / "manifest.json")
+    """What a node's folder says of how it was made; an error where it says nothing."""
+    file = folder / "manifest.json"
+    if not file.is_file():
+        raise BioHiCLError(f"{folder}: has no manifest.json, so it is no model of this workflow")
+    manifest: dict[str, Any] = read_json(file)
     return manifest
 
 

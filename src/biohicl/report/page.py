@@ -65,17 +65,17 @@ def write_report(sources: Sources, output: Path, scores: Path | None = None, fig
         "version": biohicl.__version__,
     }
     html = environment.get_template("report.html.j2").render(**content, drawn=drawn)
-    header, rows = score_rows(sources.summary)
+    table: Table = content["scores"]
     if figures is not None:
         with whole_directory(figures) as folder:
             for one in drawn.values():
                 (folder / f"{one.name}.svg").write_text(one.svg, encoding="utf-8")
     targets = [output, *([scores] if scores is not None else [])]
-    with whole_files(*targets) as (page, *tables):
+    with whole_files(*targets) as (page, *beside):
         page.write_text(html, encoding="utf-8")
-        for table in tables:
-            with table.open("w", encoding="utf-8", newline="") as stream:
-                csv.writer(stream, lineterminator="\n").writerows([header, *rows])
+        for file in beside:
+            with file.open("w", encoding="utf-8", newline="") as stream:
+                csv.writer(stream, lineterminator="\n").writerows([table.header, *table.rows])
     say(f"{output}: written, with {len(drawn)} figures")
 
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from biohicl.encoder.vectors import fingerprint
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say, track
+from biohicl.pubmed.current import read_current
 from biohicl.search.postings import Postings, hash_of
 from biohicl.search.shards import Shard
 from biohicl.search.tensors import TensorFile, allow_open_files, write_tensors
@@ -132,30 +132,22 @@ def _mark_current(
     mask: npt.NDArray[np.bool_],
 ) -> None:
     """Sets ``mask`` where a record is the current one; by its PMID it is seen that it is the record that was meant."""
-    if not current.is_file():
-        raise BioHiCLError(f"{current}: no such file; make it with: snakemake --cores 2 corpus")
-    places = {name: place for place, name in enumerate(names)}
-    with pq.ParquetFile(current, read_dictionary=["file"]) as file:
-        for batch in file.iter_batches(columns=["pmid", "file", "position"]):
-            files = batch.column("file")
-            listed = files.dictionary.to_pylist()
-            lacking = [name for name in listed if name not in places]
-            if lacking:
-                raise BioHiCLError(f"{current}: has citations of {lacking[0]}, which has no shard; make it: {REBUILD}")
-            # A few files at a time: PMIDs rise with the files' numbers.
-            of_file = np.array([places[name] for name in listed], dtype=np.int64)[files.indices.to_numpy()]
-            positions = batch.column("position").to_numpy().astype(np.int64)
-            pmids = batch.column("pmid").to_numpy()
-            for place in np.unique(of_file):
-                chosen = of_file == place
-                rows = positions[chosen]
-                known = opened[place][1]["pmids"]
-                if len(rows) and (rows.max() >= len(known) or (known[rows] != pmids[chosen]).any()):
-                    raise BioHiCLError(
-                        f"{current}: does not fit {names[place]} as it was indexed: the file was issued again; "
-                        f"make its parts again with: {REBUILD}"
-                    )
-                mask[offsets[place] + rows] = True
+    ranks = {name: rank for rank, name in enumerate(names)}
+    for of_file, batch in read_current(current, ranks, ["pmid", "position"]):
+        if len(ranks) > len(names):
+            lacking = list(ranks)[len(names)]
+            raise BioHiCLError(f"{current}: has citations of {lacking}, which has no shard; make it: {REBUILD}")
+        pmids, positions = (batch[name].to_numpy().astype(np.int64) for name in ("pmid", "position"))
+        # A few files at a time: PMIDs rise with the files' numbers.
+        for rank in np.unique(of_file).tolist():
+            chosen = of_file == rank
+            rows, known = positions[chosen], opened[rank][1]["pmids"]
+            if rows.max() >= len(known) or (known[rows] != pmids[chosen]).any():
+                raise BioHiCLError(
+                    f"{current}: does not fit {names[rank]} as it was indexed: the file was issued again; "
+                    f"make its parts again with: {REBUILD}"
+                )
+            mask[offsets[rank] + rows] = True
 
 
 def _types_of(texts: TensorFile, mask: npt.NDArray[np.bool_]) -> Counter[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,18 @@ class Headings:
         return mesh_table(self.mesh, "hierarchy")
 
     @cached_property
+    def names(self) -> dict[str, str]:
+        """The name of each descriptor, by UI."""
+        return dict(self.hierarchy.select("descriptor_ui", "name").rows())
+
+    @cached_property
+    def _below(self) -> dict[str, list[str]]:
+        """What stands below each descriptor that has something there."""
+        pairs = self.hierarchy.select("descriptor_ui", "ancestors").explode("ancestors").drop_nulls()
+        grouped: Any = pairs.group_by("ancestors").agg("descriptor_ui").rows()
+        return dict(grouped)
+
+    @cached_property
     def _terms(self) -> pl.DataFrame:
         return mesh_table(self.mesh, "terms").select("descriptor_ui", "term")
 
@@ -64,9 +77,8 @@ class Headings:
 
     def keys_at_or_below(self, ui: str) -> list[int]:
         """The keys of the postings of a descriptor and of all that stand below it, by UI and by name."""
-        at_or_below = (pl.col("descriptor_ui") == ui) | pl.col("ancestors").list.contains(ui)
-        rows = self.hierarchy.filter(at_or_below).select("descriptor_ui", "name").rows()
-        return [hash_of(key) for ui, name in rows for key in (heading_key(ui), heading_name_key(name))]
+        uis = [ui, *self._below.get(ui, ())]
+        return [hash_of(key) for one in uis for key in (heading_key(one), heading_name_key(self.names[one]))]
 
 
 def known_types(index: Contents, wanted: Sequence[str]) -> tuple[str, ...]:

@@ -144,9 +144,10 @@ class Retriever:
         vector = of_unit_length(file.vectors.vector(place)[None])[0]
         return self._hits(best_by_vector(self.index, vector, k, mask, RESCORED, self._pool))
 
-    def citation(self, pmid: int) -> Hit:
-        """One citation; an error where the index has none of that PMID. Its score is 1."""
-        return self._hits((np.array([self._row_of(pmid)]), np.ones(1, dtype=np.float32)))[0]
+    def citation(self, pmid: int) -> Hit | None:
+        """One citation, with a score of 1; None where the index has none of that PMID."""
+        row = self.index.row_of(pmid)
+        return self._hit(row, 1.0) if row is not None else None
 
     def _row_of(self, pmid: int) -> int:
         row = self.index.row_of(pmid)
@@ -192,8 +193,8 @@ class Retriever:
         lexical = best_by_terms(self.index, terms_of([query])[0], deep, mask, self._pool)
         parameter = self.index.about["hybrid"].get("convex", UNTUNED["convex"])
         scores = joint(_pairs(dense), _pairs(lexical), "convex", parameter)
-        best = sorted(scores.items(), key=lambda pair: (-pair[1], int(pair[0])))[:k]
-        rows = np.array([int(row) for row, _ in best], dtype=np.int64)
+        best = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[:k]
+        rows = np.array([row for row, _ in best], dtype=np.int64)
         return rows, np.array([score for _, score in best], dtype=np.float32)
 
     def encode(self, query: str) -> Vector:
@@ -254,9 +255,9 @@ class Retriever:
         return folder
 
 
-def _pairs(ranked: Ranked) -> list[tuple[str, float]]:
+def _pairs(ranked: Ranked) -> list[tuple[int, float]]:
     rows, scores = ranked
-    return list(zip(map(str, rows.tolist()), scores.tolist(), strict=True))
+    return list(zip(rows.tolist(), scores.tolist(), strict=True))
 
 
 def _checked_query(query: str, k: int, mode: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from biohicl.errors import BioHiCLError
-from biohicl.storage import whole_files
+from biohicl.storage import safetensors_header, whole_files
 
 ABOUT = "about"
 # Of libraries, connections and others.
@@ -38,15 +38,14 @@ DTYPES = {
 
 def write_tensors(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, Any], output: Path) -> None:
     """Writes ``output``; the values of ``metadata`` are whatever JSON can hold."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     # One word of JSON: several would be written in another order each time.
     words = {ABOUT: json.dumps(metadata, ensure_ascii=False, sort_keys=True)}
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     with whole_files(output) as (temporary,):
-        save_file(arrays, temporary, words)
-        # As readable as the files beside it, which safetensors does not make it.
-        temporary.chmod(0o666 & ~_umask())
+        # Written by itself, safetensors would make it readable for nobody else.
+        temporary.write_bytes(save(arrays, words))
 
 
 def allow_open_files(count: int) -> None:
@@ -60,14 +59,6 @@ def allow_open_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
-def _umask() -> int:
-    import os
-
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 class TensorFile:
     """The arrays of a file by name; ``metadata``: what was said beside them.
 
@@ -77,26 +68,22 @@ class TensorFile:
     def __init__(self, file: Path, how: str = "snakemake --cores 2 index") -> None:
         self.file = file
         try:
-            self._bytes = np.memmap(file, dtype=np.uint8, mode="r")
+            # Opened once: it may be replaced meanwhile.
+            with open(file, "rb") as stream:
+                header, self._start = safetensors_header(stream)
+                self._bytes = np.memmap(stream, dtype=np.uint8, mode="r")
+            self.metadata: dict[str, Any] = json.loads(header.pop("__metadata__")[ABOUT])
+            self._header: dict[str, Any] = header
         except FileNotFoundError:
             raise BioHiCLError(f"{file}: no such file; make it with: {how}") from None
         except OSError as error:
             if error.errno == errno.EMFILE:
                 raise BioHiCLError(f"{file}: too many files are open; allow more of them: ulimit -n 20000") from None
             raise BioHiCLError(f"{file}: cannot be read: {error.strerror}") from None
-        except ValueError as error:
-            raise BioHiCLError(f"{file}: cannot be read ({error}); remove it, and make it again with: {how}") from None
-        try:
-            length = int.from_bytes(self._bytes[:8].tobytes(), "little")
-            self._header: dict[str, Any] = json.loads(self._bytes[8 : 8 + length].tobytes())
-            self.metadata: dict[str, Any] = json.loads(self._header.pop("__metadata__")[ABOUT])
-            self._start = 8 + length
-            end = max((entry["data_offsets"][1] for entry in self._header.values()), default=0)
-            is_whole = self._start + end == len(self._bytes)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            is_whole = False
-        if not is_whole:
-            raise BioHiCLError(f"{file}: is damaged, or no file of the index; remove it, and make it again with: {how}")
+        except (BioHiCLError, ValueError, TypeError, KeyError):
+            raise BioHiCLError(
+                f"{file}: is damaged, or no file of the index; remove it, and make it again with: {how}"
+            ) from None
 
     def get(self, name: str) -> npt.NDArray[Any] | None:
         """The array, or None where there is none of that name."""

@@ -8,7 +8,6 @@ postings   which records have a term (for BM25), a heading or a publication type
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,17 +80,9 @@ def write_texts(articles: Path, headings: Path, records: Path, postings: Path) -
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         with pa.OSFile(str(records_file), "wb") as sink, pa.ipc.new_file(sink, RECORDS, options=options) as writer:
             writer.write_table(shown, max_chunksize=BATCH_ROWS)
-        said = {"way": TEXTS_WAY, "rows": shown.num_rows, "publication_types": types, "identity": identity_of(table)}
+        said = {"way": TEXTS_WAY, "rows": shown.num_rows, "publication_types": types}
         write_tensors(tensors, said, postings_file)
     say(f"{articles.stem}: {shown.num_rows:,} records, {len(tensors['terms.keys']):,} terms")
-
-
-def identity_of(table: pl.DataFrame) -> str:
-    """Which records a file has, by PMID and version: by this, parts of the index are seen to belong together."""
-    digest = hashlib.sha256()
-    for name, dtype in (("pmid", "<i4"), ("version", "<i2")):
-        digest.update(table[name].to_numpy().astype(dtype).tobytes())
-    return digest.hexdigest()
 
 
 def _columns() -> list[str]:

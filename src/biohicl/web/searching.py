@@ -92,9 +92,10 @@ def exported(wanted: Wanted, opened: Opened) -> str:
 
 
 def _known(pmid: int, opened: Opened) -> Hit:
-    if opened.retriever.index.row_of(pmid) is None:
+    hit = opened.retriever.citation(pmid)
+    if hit is None:
         raise Refused(404, f"PMID {pmid} is not among the current citations of this index")
-    return opened.retriever.citation(pmid)
+    return hit
 
 
 def _filters(narrowed: Narrowed, opened: Opened) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Goes in: an index and an address. Comes out: nothing, until it is ended.
 from __future__ import annotations
 
 import logging
-import resource
 import socket
 from pathlib import Path
 
@@ -38,7 +37,6 @@ def serve(
         from biohicl.web.application import application
         from biohicl.web.live import Live
 
-        _more_files()
         live = Live(index, model, device)
         is_known = host_check(
             host, frozenset({socket.gethostname(), socket.getfqdn()}) if open_to_network else frozenset()
@@ -67,12 +65,6 @@ def _listening(host: str, port: int) -> socket.socket:
             "choose another --port, or 0 for any that is free"
         ) from None
     return listening
-
-
-def _more_files() -> None:
-    """Each part of the index, and each connection, is an open file."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _run(app: object, listening: socket.socket, limits: Limits) -> None:

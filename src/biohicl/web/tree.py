@@ -7,17 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-import numpy as np
 import polars as pl
 
 from biohicl.mesh.lookup import mesh_table
 from biohicl.mesh.show import CATEGORY_NAMES
 from biohicl.search.contents import Contents
-from biohicl.search.filters import Headings
-from biohicl.search.postings import hash_of
-from biohicl.search.texts import heading_key, heading_name_key
+from biohicl.search.filters import Filters, Headings, mask_of
 
 # Of larger indexes citations are not counted: a category's would take seconds.
 MOST_COUNTED = 2_000_000
@@ -51,15 +47,15 @@ class Tree:
 
     def __init__(self, index: Contents, headings: Headings) -> None:
         self._index = index
-        rows = headings.hierarchy.select("descriptor_ui", "name", "tree_numbers").rows()
-        self.names: dict[str, str] = {ui: name for ui, name, _ in rows}
-        positions = sorted((number, ui) for ui, _, numbers in rows for number in numbers or ())
+        self._headings = headings
+        rows = headings.hierarchy.select("descriptor_ui", "tree_numbers").rows()
+        self.names = headings.names
+        positions = sorted((number, ui) for ui, numbers in rows for number in numbers or ())
         self._uis = dict(positions)
         self._numbers = [number for number, _ in positions]
         self._below: dict[str, list[str]] = {}
         for number in self._numbers:
             self._below.setdefault(parent_of(number), []).append(number)
-        self._descendants = _descendants(headings.hierarchy)
         terms = mesh_table(headings.mesh, "terms").select("descriptor_ui", "term")
         own = headings.hierarchy.select("descriptor_ui", term="name")
         self._terms = pl.concat([own, terms]).unique().with_columns(lower=pl.col("term").str.to_lowercase())
@@ -106,23 +102,10 @@ class Tree:
         """Current citations with the descriptor or one below it, as a filter finds them."""
         if self._index.records > MOST_COUNTED:
             return None
-        uis = [ui, *self._descendants.get(ui, ())]
-        keys = [hash_of(key) for one in uis for key in (heading_key(one), heading_name_key(self.names[one]))]
-        total = 0
-        for file in self._index.files:
-            having = np.zeros(file.rows, dtype=bool)
-            having[file.headings.rows_of_any(keys)] = True
-            total += int((having & self._index.current[file.first : file.first + file.rows]).sum())
-        return total
+        return int(mask_of(self._index, Filters(headings=(ui,)), self._headings).sum())
 
 
 def parent_of(tree_number: str) -> str:
     """The place above: a tree number, or of A01 the category's letter."""
     above, dot, _ = tree_number.rpartition(".")
     return above if dot else tree_number[:1]
-
-
-def _descendants(hierarchy: pl.DataFrame) -> dict[str, list[str]]:
-    pairs = hierarchy.select("descriptor_ui", "ancestors").explode("ancestors").drop_nulls()
-    grouped: Any = pairs.group_by("ancestors").agg("descriptor_ui").rows()
-    return dict(grouped)
