@@ -47,7 +47,8 @@ rule describe_node:
         "python -m biohicl describe {input.model} --about {params.about:q} --nodes {input.nodes} "
         "--backbone {input.backbone} --release {params.release} --selections {input.selections} "
         "--excluded {input.excluded} --overlaps {input.overlaps} {params.summary} "
-        "--times benchmarks/train_node --lock resources/lock.json --output {output} > {log} 2>&1"
+        "--times benchmarks/train_node --logs results/training/checkpoints --lock resources/lock.json "
+        "--output {output} > {log} 2>&1"
 
 
 rule model_cards:

@@ -61,6 +61,16 @@ def write(folder, content):
     return folder
 
 
+def logged(folder, joules):
+    """The log of a training's steps, and of a measure, as :mod:`biohicl.training.watch` writes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = [
+        {"kind": "step", "step": step} | ({} if of is None else {"joules": of}) for step, of in enumerate(joules, 1)
+    ]
+    lines = [{"kind": "measures", "step": 0}, *steps]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
 ROW = {
     **{"role": "model", "kind": "retrieval", "split": "test", "texts": None, "condition": "headline", "n": 100},
     **{"headline": True, "seen": False, "value": 0.5, "low": 0.4, "high": 0.6, "reference": "base"},
@@ -167,7 +177,11 @@ def test_a_model_of_many_nodes_tells_all_that_it_is_made_from(model, tmp_path):
     assert names == ["first", "second", "taught", "mean.1.5", "one"]
     (tmp_path / "times").mkdir()
     (tmp_path / "times/second.tsv").write_text("s\th:m:s\n7200.5\t2:00:00\n")
-    card = card_text(Sources(model, {"teachers": teachers}, others, times=tmp_path / "times"))
+    logged(tmp_path / "logs/second", [1e5] * 9)
+    logged(tmp_path / "logs/taught", [1.5] * 9)
+    # A step that no counter was read at.
+    logged(tmp_path / "logs/first", [2.5] * 8 + [None])
+    card = card_text(Sources(model, {"teachers": teachers}, others, times=tmp_path / "times", logs=tmp_path / "logs"))
     made = section(card, "How it was made")
     assert "`mean.1.5`: base, and 1.5 times what the mean of taught, second changed in it." in made
     assert "`one`: mean.1.5, chosen among mean.1.5, unused." in made
@@ -177,6 +191,12 @@ def test_a_model_of_many_nodes_tells_all_that_it_is_made_from(model, tmp_path):
     assert "999" not in made
     assert "| second | 2.0 h | CPU | float32 | 2 |" in section(card, "Cost")
     assert "| first | not recorded |" in section(card, "Cost")
+    assert "to the last: 0.25 kWh for second, 0.0135 kJ for taught. Whole" in section(card, "Cost")
+    assert "of the other trainings nothing is known" in section(card, "Cost")
+    logged(tmp_path / "logs/second", [1e5] * 8)
+    logged(tmp_path / "logs/taught", [1.5] * 10)
+    card = card_text(Sources(model, {"teachers": teachers}, others, logs=tmp_path / "logs"))
+    assert "Energy: not measured" in section(card, "Cost"), "these logs are of trainings with other steps"
     assert "| unused | 0.4500 | 0.7000 | loses too much average precision |" in section(card, "Scores")
     assert "| **mean.1.5** | 0.4000 | 0.8000 |  |" in section(card, "Scores")
 

@@ -57,7 +57,18 @@ def _add_describe(commands: Subcommands) -> None:
         from biohicl.publishing.card import describe as write
         from biohicl.publishing.facts import Sources
 
-        names = ("about", "nodes", "backbone", "release", "selections", "excluded", "overlaps", "summary", "times")
+        names = (
+            "about",
+            "nodes",
+            "backbone",
+            "release",
+            "selections",
+            "excluded",
+            "overlaps",
+            "summary",
+            "times",
+            "logs",
+        )
         given = {name: getattr(options, name) for name in names}
         write(Sources(options.model, **given, lock=options.lock), options.output)
 
@@ -77,5 +88,6 @@ def _add_describe(commands: Subcommands) -> None:
         parser.add_argument(f"--{name}", type=Path, nargs="*", default=[], metavar="TABLE", help=f"tables of {what}")
     parser.add_argument("--summary", type=Path, metavar="TABLE", help="the table of scores")
     parser.add_argument("--times", type=Path, metavar="DIR", help="Snakemake's records of trainings")
+    parser.add_argument("--logs", type=Path, metavar="DIR", help="checkpoints of trainings, whose logs tell of energy")
     parser.add_argument("--lock", type=Path, default=LOCK, metavar="JSON", help=f"commits that came (default: {LOCK})")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the card there too")

@@ -51,6 +51,7 @@ def card_text(sources: Sources) -> str:
         "score": lambda value: "-" if value is None else f"{value:.4f}",
         "gain": lambda value: f"{value:+.4f}",
         "duration": _duration,
+        "energy": _energy,
         "listed": lambda names: listed(list(names)),
         "cell": lambda text: str(text).replace("|", "\\|").replace("\n", " "),
     }
@@ -73,6 +74,10 @@ def _head(facts: dict[str, Any]) -> str:
         "tags": TAGS,
     }
     return yaml.safe_dump(head, sort_keys=False).strip()
+
+
+def _energy(joules: float) -> str:
+    return f"{joules / 1000:.3g} kJ" if joules < 3.6e5 else f"{joules / 3.6e6:.3g} kWh"
 
 
 def _duration(seconds: float) -> str:

@@ -18,6 +18,7 @@ import biohicl
 from biohicl.encoder.folder import OWN_FILE, read_settings
 from biohicl.errors import BioHiCLError
 from biohicl.fetch.lock import known
+from biohicl.json_lines import records_of
 from biohicl.publishing.lineage import Manifest, lineage_of
 from biohicl.publishing.scores import scores_of
 from biohicl.report.leakage import counted_leaks
@@ -42,7 +43,8 @@ class Sources:
     and settings), teachers (node that made vectors to encoder), seen (benchmarks on whose queries it was trained),
     chosen_on (those on whose development data something was chosen). ``nodes``: folders of what it is made from.
     ``backbone``: its folder. ``release``, ``selections``, ``excluded``, ``overlaps``, ``summary``: as the workflow
-    writes them. ``times``: the folder of Snakemake's records of trainings. ``lock``: which commit came.
+    writes them. ``times``: the folder of Snakemake's records of trainings; ``logs``: that of their checkpoints, where
+    the log of each stays. ``lock``: which commit came.
     """
 
     folder: Path
@@ -55,6 +57,7 @@ class Sources:
     overlaps: Sequence[Path] = ()
     summary: Path | None = None
     times: Path | None = None
+    logs: Path | None = None
     lock: Path | None = None
 
 
@@ -77,7 +80,7 @@ def facts_of(sources: Sources) -> dict[str, Any]:
         "snapshots": (sources.folder / "snapshots").is_dir(),
         "backbone": _backbone(sources, trained, lineage),
         "licence": about.get("licence"),
-        "phases": [_phase(manifest, sources.times) for manifest in trained],
+        "phases": [_phase(manifest, sources) for manifest in trained],
         "joined": [(manifest["node"], how_joined(manifest)) for manifest in lineage if step_of(manifest) != "train"],
         "recipe": _recipe(lineage),
         "held_out": _held_out(sources.folder, lineage[-1]),
@@ -145,13 +148,24 @@ def _licence_in(folder: Path | None) -> str | None:
     return str(found) if found else None
 
 
-def _phase(manifest: Manifest, times: Path | None) -> dict[str, Any]:
+def _phase(manifest: Manifest, sources: Sources) -> dict[str, Any]:
     settings = manifest["settings"]
-    file = times / f"{manifest['node']}.tsv" if times else None
+    file = sources.times / f"{manifest['node']}.tsv" if sources.times else None
     seconds = None
     if file is not None and file.is_file():
         seconds = float(pl.read_csv(file, separator="\t", columns=["s"])["s"][-1])
-    return {**manifest, **settings, "seconds": seconds}
+    return {**manifest, **settings, "seconds": seconds, "joules": _joules(manifest, sources.logs)}
+
+
+def _joules(manifest: Manifest, logs: Path | None) -> float | None:
+    """What the GPUs' counters gave over all steps; None where a step has none, or the log is of another training."""
+    file = logs / manifest["node"] / "log.jsonl" if logs else None
+    if file is None or not file.is_file():
+        return None
+    rows = [row for _, row in records_of(file) if row.get("kind") == "step"]
+    if len(rows) != manifest["steps"] or not all("joules" in row for row in rows):
+        return None
+    return float(sum(row["joules"] for row in rows))
 
 
 def _recipe(lineage: Sequence[Manifest]) -> str:

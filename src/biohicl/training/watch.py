@@ -1,6 +1,6 @@
 """What one sees of a training: a line or a bar, lines of JSON, and TensorBoard.
 
-Times, memory and pace are told here and nowhere else: what stays in the model's folder is the same each time.
+Times, memory, energy and pace are told here and nowhere else: what stays in the model's folder is the same each time.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import torch
 
 from biohicl.progress import SECONDS_BETWEEN_LINES, say
 from biohicl.training.checkpoints import Checkpoints
+from biohicl.training.energy import EnergyMeter
 
 MATRIX_SIZE = {"cuda": 8192, "cpu": 1024}
 SECONDS_OF_MATRICES = 0.2
 # What a step's line in log.jsonl has beside what is the same each time.
-SEEN_ONLY = ("kind", "seconds", "waited", "target_seconds", "citations_a_second", "matrix_share", "memory_mb")
+SEEN_ONLY = ("kind", "seconds", "waited", "target_seconds", "citations_a_second", "matrix_share", "memory_mb", "joules")
 
 
 def matrix_rate(device: torch.device) -> float:
@@ -84,6 +85,7 @@ class Watch:
         # Of the matrix product, on all devices together.
         self.rate = 0.0
         self._measure_rate()
+        self.meter = EnergyMeter(_all(device, processes))
         self.started: float | None = None
         self.said = 0.0
         checkpoints.folder.mkdir(parents=True, exist_ok=True)
@@ -103,6 +105,10 @@ class Watch:
         pace = row["citations"] / times["seconds"]
         share = row["tokens"] * self.operations / times["seconds"] / self.rate
         seen = {**times, "citations_a_second": pace, "matrix_share": share, "memory_mb": self.memory()}
+        joules = self.meter.joules()
+        if joules is not None:
+            # With those of the measures since the last step.
+            seen["joules"] = joules
         self._write("step", {**row, **seen})
         left = (self.steps - row["step"]) * (now - self.started) / max(row["step"] - self.first + 1, 1)
         words = f"loss {row['loss']:.4f}, {pace:.1f} citations/s, {share:.0%} of the matrix rate"
@@ -147,6 +153,13 @@ class Watch:
             for name, value in row.items():
                 if name != "step" and value is not None:
                     self.board.add_scalar(f"{kind}/{name}", value, row["step"])
+
+
+def _all(device: torch.device, processes: int) -> list[torch.device]:
+    """The devices of all processes, as torchrun deals them out on one machine."""
+    if device.type == "cpu" or processes == 1:
+        return [device]
+    return [torch.device(device.type, index) for index in range(processes)]
 
 
 def _tensorboard(checkpoints: Checkpoints, done: int) -> Any:
