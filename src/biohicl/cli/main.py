@@ -54,6 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"biohicl {options.command}: error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
     except Exception as error:
+        if type(error).__name__ == "AcceleratorError":
+            # Torch's own, known by name: torch is imported by the subcommands that need it.
+            print(f"biohicl {options.command}: error: {_device_error(error)}", file=sys.stderr)
+            return 2
         # Libraries that read tables raise errors of their own for a file that is damaged or of another kind.
         if not type(error).__module__.startswith(("polars", "pyarrow")):
             raise
@@ -69,6 +73,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"biohicl {options.command}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _device_error(error: Exception) -> str:
+    """A GPU that fails takes the whole process's work on it along, and tells of it late, at another operation."""
+    said = (str(error).strip().splitlines() or [""])[0]
+    return (
+        f"the GPU stopped with '{said}'. Start again: trainings and encodings go on from what they saved. If it "
+        "comes again at the same place, CUDA_LAUNCH_BLOCKING=1 in the environment gives the operation that is at fault "
+        "(in a traceback); if at others, look for errors of the card: nvidia-smi, dmesg"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
