@@ -3,6 +3,8 @@
 import gc
 import json
 import shutil
+import subprocess
+import sys
 import weakref
 from dataclasses import replace
 
@@ -284,3 +286,34 @@ def test_queries_of_headings_need_the_terms_of_their_mesh(made, tmp_path):
     terms.filter(pl.col("descriptor_ui") != "D051379").write_parquet(tmp_path / "terms.parquet")
     with pytest.raises(BioHiCLError, match="has no term for 1 descriptors of the hierarchy, such as D051379"):
         run(made, tmp_path / "node", node(made[1]), terms=tmp_path / "terms.parquet")
+
+
+# What an H200 said of an index out of bounds at step 20 of a training; what lay on it could not be freed any more, and
+# a process that tried was aborted. Started again, the training ended with the bits of one that nothing had stopped.
+STOPPED = """
+import sys, torch
+from biohicl.cli.main import main
+from biohicl.search import shards
+
+class OnTheGpu:
+    def __del__(self):
+        print("freed")
+
+def stopped(*given, **options):
+    held = OnTheGpu()
+    raise torch.AcceleratorError("CUDA error: device-side assert triggered\\nFor debugging consider ...")
+
+shards.write_shard = stopped
+sys.exit(main("index-vectors model articles --output shard".split()))
+"""
+
+
+def test_a_gpu_that_stops_is_told_in_words_and_nothing_on_it_is_freed():
+    done = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert (
+        "biohicl index-vectors: error: the GPU stopped with 'CUDA error: device-side assert triggered'. Start"
+        in done.stderr
+    )
+    assert "Traceback" not in done.stderr
+    assert "freed" not in done.stdout

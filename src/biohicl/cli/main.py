@@ -43,36 +43,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except BioHiCLError as error:
-        print(f"biohicl {options.command}: error: {error}", file=sys.stderr)
-        return 2
+        return _said(options, str(error))
     except BrokenPipeError:
         # The reader (head, less) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"biohicl {options.command}: error: {where}{error.strerror or error}", file=sys.stderr)
-        return 2
+        return _said(options, f"{where}{error.strerror or error}")
     except Exception as error:
         if type(error).__name__ == "AcceleratorError":
             # Torch's own, known by name: torch is imported by the subcommands that need it.
-            print(f"biohicl {options.command}: error: {_device_error(error)}", file=sys.stderr)
-            return 2
+            _said(options, _device_error(error))
+            # Freeing what lies on a GPU that is gone would abort the process, with a dump.
+            os._exit(2)
         # Libraries that read tables raise errors of their own for a file that is damaged or of another kind.
         if not type(error).__module__.startswith(("polars", "pyarrow")):
             raise
         given = [str(value) for value in vars(options).values() if isinstance(value, Path) and value.exists()]
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        print(
-            f"biohicl {options.command}: error: a table cannot be read: {reason}. Is one of these damaged, or of "
-            f"another stage: {', '.join(given)}?",
-            file=sys.stderr,
+        return _said(
+            options,
+            f"a table cannot be read: {reason}. Is one of these damaged, or of another stage: {', '.join(given)}?",
         )
-        return 2
     except KeyboardInterrupt:
         print(f"biohicl {options.command}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _said(options: argparse.Namespace, words: str) -> int:
+    print(f"biohicl {options.command}: error: {words}", file=sys.stderr, flush=True)
+    return 2
 
 
 def _device_error(error: Exception) -> str:
