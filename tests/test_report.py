@@ -149,6 +149,51 @@ def test_sql_works_from_anywhere_and_after_a_move(finished, tmp_path, run_biohic
     assert asked[0].stdout == asked[1].stdout == asked[2].stdout
 
 
+def small_project(folder, rows, results="results"):
+    """A catalog of one view, over a table of so many rows."""
+    write_parquet(pl.DataFrame({"n": range(rows)}), folder / results / "summary.parquet")
+    if not (folder / "results").exists():
+        (folder / "results").symlink_to(results)
+    with chdir(folder), duckdb.connect("results/biohicl.duckdb") as connection:
+        connection.execute("create view summary as select * from read_parquet('results/summary.parquet')")
+    return folder / "results/biohicl.duckdb"
+
+
+@pytest.mark.parametrize("name", ["plain", "com,ma", "it's a [quoted] *", "β"])
+def test_sql_asks_the_catalog_that_is_named_and_no_other(name, tmp_path, run_biohicl):
+    """In the folder of another project DuckDB would find that one's tables first, and say nothing."""
+    catalog = small_project(tmp_path / name, rows=3)
+    small_project(tmp_path / "other", rows=7)
+    (tmp_path / "other/own.csv").write_text("a\n1\n")
+    words = ["sql", "--csv", "select count(*) from summary", "--catalog", catalog]
+    for folder in (tmp_path, tmp_path / "other", tmp_path / name):
+        done = run_biohicl(*words, cwd=folder)
+        assert (done.stdout.split()[1:], done.stderr) == (["3"], ""), folder
+    # And a file that is named in a query is one of the folder that it is asked in.
+    words[2] = "select count(*) from summary, read_csv('own.csv')"
+    assert run_biohicl(*words, cwd=tmp_path / "other").stdout.split()[1:] == ["3"]
+
+
+def test_results_may_lie_on_another_disk(tmp_path, run_biohicl):
+    """results/ as a link, and a link to the catalog."""
+    catalog = small_project(tmp_path / "project", rows=3, results="../disk/of-project")
+    (tmp_path / "project/sub").mkdir()
+    (tmp_path / "link.duckdb").symlink_to(catalog)
+    words = ["sql", "--csv", "select count(*) from summary"]
+    for folder, more in ((tmp_path / "project/sub", []), (tmp_path, ["--catalog", "link.duckdb"])):
+        done = run_biohicl(*words, *more, cwd=folder)
+        assert (done.stdout.split()[1:], done.stderr) == (["3"], ""), folder
+
+
+@pytest.mark.parametrize("how", [[], ["--csv"]])
+def test_what_fails_while_rows_are_computed_is_answered_in_words(how, tmp_path, run_biohicl):
+    catalog = small_project(tmp_path, rows=3)
+    done = run_biohicl("sql", *how, "select error('boom ' || n) from summary", "--catalog", catalog, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("biohicl sql: error: DuckDB: Invalid Input Error: boom")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("sql", "said"),
     [("select * from citatons", "citations"), ("selec 1", "syntax error"), ("drop view citations", "read-only")],
