@@ -205,6 +205,17 @@ def test_the_recipe_is_one_that_the_workflow_takes(finished, tmp_path):
     assert changes(folder) == []
 
 
+def test_what_is_told_of_held_out_citations_is_of_the_weights_that_were_kept(model):
+    """Not of the last step's, where those of another one became the model."""
+    measured = {"step": [0, 3, 6, 9], "mrr": [0.1, 0.2, 0.9, 0.4], "mean_similarity": [0.5] * 4}
+    pl.DataFrame(measured | {"correlation": [None, None, None, 0.7]}).write_parquet(model / "development.parquet")
+    assert "from its start to its end: MRR of title to abstract 0.1000 to 0.4000" in card_text(Sources(model))
+    write(model, manifest("one", model_of_step=6))
+    card = card_text(Sources(model))
+    assert "from its start to step 6, which was kept: MRR of title to abstract 0.1000 to 0.9000, mean" in card
+    assert "0.7" not in section(card, "Scores")
+
+
 # --- licence and head -------------------------------------------------------------------------------------------
 
 
@@ -306,7 +317,7 @@ def run_lines(card, folder, monkeypatch):
 @pytest.mark.parametrize("pooling", ["cls", "mean", "last"])
 def test_both_libraries_give_the_vectors_of_the_workflow(letters, tmp_path, monkeypatch, pooling):
     folder = save_encoder(small_model("bert", layers=2), letters, tmp_path / "model", pooling=pooling)
-    settings = EncoderSettings(pooling, pooling != "cls", 48, 'find "this": ', "text: ")
+    settings = EncoderSettings(pooling, pooling != "cls", 48, 'find "this" & <that>, \N{PILL}: ', "text's: ")
     write_settings(settings, folder, 32)
     describe(Sources(write(folder, manifest("model"))))
     encoder = Encoder(folder, "cpu")
