@@ -137,6 +137,11 @@ def test_without_scores_it_claims_none(model, tmp_path):
         scores = section(card_text(sources), "Scores")
         assert "It was not scored on test sets" in scores
         assert "|" not in scores
+    lost = [{"kind": "benchmark", "name": name, "reason": "no network"} for name in ("one", "other")]
+    summary = summarized(tmp_path, [{"system": "x", "benchmark": "b", "condition": "none"}], left_out=lost)
+    scores = section(card_text(Sources(model, summary=summary)), "Scores")
+    assert "It was not scored on test sets: one and other could not be had." in scores
+    assert "step on the way" not in scores
     card = card_text(Sources(model))
     assert "`base`" not in section(card, "Leakage")
     assert "its licence is not known here" in card

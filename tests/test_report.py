@@ -19,6 +19,7 @@ from biohicl.errors import BioHiCLError
 from biohicl.evaluation.efficiency import EFFICIENCY
 from biohicl.pubmed.schema import CORPUS_ANOMALIES, MESH_HEADINGS, QUARANTINE
 from biohicl.report.catalog import query, write_catalog
+from biohicl.report.drawings import scores_drawing
 from biohicl.report.leakage import leaks
 from biohicl.report.made import manifest_of, step_of
 from biohicl.report.page import write_report
@@ -429,6 +430,12 @@ def test_models_that_no_training_made_are_told_from_those_that_were(tmp_path):
         "base, and 1.5 times what the mean of a, b changed in it",
         "mixture, chosen among a, mixture",
     ]
+
+
+def test_where_no_benchmark_could_be_had_nothing_is_drawn():
+    """Without a network the summary has no rows, and the page has all the rest."""
+    names = ("system", "role", "kind", "benchmark", "metric", "value", "low", "high")
+    assert scores_drawing(pl.DataFrame(schema=dict.fromkeys(names, pl.String))).svg == ""
 
 
 # --- in a browser -------------------------------------------------------------------------------------------
