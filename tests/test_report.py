@@ -499,7 +499,9 @@ def test_the_page_in_a_browser(which, size, browser, finished, studied):
     )
     dangling += " || e.getAttributeNS('http://www.w3.org/1999/xlink', 'href')).slice(1)).filter(i => !document.getElementById(i))"
     assert page.run(dangling) == []
-    # Tables are as wide as they need, in a box that scrolls.
+    # Tables are as wide as they need, in a box that scrolls; by keyboard too, where the box says what it is.
+    nameless = "[...document.querySelectorAll('[tabindex]')].filter(e => !e.getAttribute('role') || !e.getAttribute('aria-label'))"
+    assert page.run(f"return {nameless}.length") == 0
     assert page.run("return [...document.querySelectorAll('table')].every(t => t.closest('.wide'))")
 
 
@@ -510,6 +512,9 @@ def test_the_page_fits_on_paper(browser, studied):
     beyond = "return [...document.querySelectorAll('table, svg')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
     assert page.run(f"{beyond}.length") == 0
     assert page.run("return getComputedStyle(document.querySelector('nav')).display") == "none"
+    # Files that numbers come from are folded on the screen, where they are many; paper does not unfold.
+    folded = "[...document.querySelectorAll('details.source code')].filter(e => !e.checkVisibility())"
+    assert page.run(f"return {folded}.length") == 0
 
 
 def test_the_console_and_requests_are_seen(browser, tmp_path):
