@@ -515,6 +515,11 @@ def test_the_page_fits_on_paper(browser, studied):
     # Files that numbers come from are folded on the screen, where they are many; paper does not unfold.
     folded = "[...document.querySelectorAll('details.source code')].filter(e => !e.checkVisibility())"
     assert page.run(f"return {folded}.length") == 0
+    # A number in two lines would be two numbers.
+    broken = """return [...document.querySelectorAll('td.number')].filter(cell => {
+        const lines = document.createRange(); lines.selectNodeContents(cell);
+        return !/[ ]/.test(cell.textContent) && lines.getClientRects().length > 1; }).map(cell => cell.textContent)"""
+    assert page.run(broken) == []
 
 
 def test_the_console_and_requests_are_seen(browser, tmp_path):
