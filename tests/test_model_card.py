@@ -298,6 +298,17 @@ def test_checksums_tell_what_has_changed(model):
         changes(model)
 
 
+@pytest.mark.parametrize("name", ["two\nlines", " before", "a\N{LINE SEPARATOR}b"])
+def test_a_file_that_checksums_cannot_name_is_told_when_they_are_written(model, name):
+    """And not only when somebody reads them."""
+    describe(Sources(model))
+    before = (model / "checksums.sha256").read_bytes()
+    (model / name).touch()
+    with pytest.raises(BioHiCLError, match="no line of checksums can name"):
+        describe(Sources(model))
+    assert (model / "checksums.sha256").read_bytes() == before
+
+
 def test_what_is_no_model_is_refused(tmp_path, run_biohicl):
     (tmp_path / "empty").mkdir()
     done = run_biohicl("describe", "empty", cwd=tmp_path)
