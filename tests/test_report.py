@@ -18,7 +18,7 @@ import pytest
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.efficiency import EFFICIENCY
 from biohicl.pubmed.schema import CORPUS_ANOMALIES, MESH_HEADINGS, QUARANTINE
-from biohicl.report.catalog import query, write_catalog
+from biohicl.report.catalog import CATALOG, query, write_catalog
 from biohicl.report.drawings import scores_drawing
 from biohicl.report.leakage import leaks
 from biohicl.report.made import manifest_of, step_of
@@ -164,15 +164,20 @@ def small_project(folder, rows, results="results"):
 def test_sql_asks_the_catalog_that_is_named_and_no_other(name, tmp_path, run_biohicl):
     """In the folder of another project DuckDB would find that one's tables first, and say nothing."""
     catalog = small_project(tmp_path / name, rows=3)
-    small_project(tmp_path / "other", rows=7)
-    (tmp_path / "other/own.csv").write_text("a\n1\n")
+    small_project(tmp_path / "deep/other", rows=7)
+    (tmp_path / "deep/other/own.csv").write_text("a\n1\n")
     words = ["sql", "--csv", "select count(*) from summary", "--catalog", catalog]
-    for folder in (tmp_path, tmp_path / "other", tmp_path / name):
+    for folder in (tmp_path, tmp_path / "deep/other", tmp_path / name):
         done = run_biohicl(*words, cwd=folder)
         assert (done.stdout.split()[1:], done.stderr) == (["3"], ""), folder
+    # By a relative path, and with two questions, too.
+    done = run_biohicl(
+        "sql", "--describe", "summary", "--catalog", f"../../{name}/{CATALOG}", cwd=tmp_path / "deep/other"
+    )
+    assert (done.stdout.split()[-2:], done.stderr) == (["n", "BIGINT"], "")
     # And a file that is named in a query is one of the folder that it is asked in.
     words[2] = "select count(*) from summary, read_csv('own.csv')"
-    assert run_biohicl(*words, cwd=tmp_path / "other").stdout.split()[1:] == ["3"]
+    assert run_biohicl(*words, cwd=tmp_path / "deep/other").stdout.split()[1:] == ["3"]
 
 
 def test_results_may_lie_on_another_disk(tmp_path, run_biohicl):

@@ -159,6 +159,8 @@ def listed(catalog: Path) -> list[tuple[str, str]]:
 
 def columns_of(view: str, catalog: Path) -> list[tuple[str, str, str]]:
     """The columns of a view: name, type and what each holds, in order; an error, with those there are, for another."""
+    # The first question may move the process to the project's root.
+    catalog = catalog.absolute()
     known = [name for name, _ in listed(catalog)]
     if view not in known:
         near = get_close_matches(view, known, n=3)
