@@ -147,6 +147,11 @@ def test_without_scores_it_claims_none(model, tmp_path):
         scores = section(card_text(sources), "Scores")
         assert "It was not scored on test sets" in scores
         assert "|" not in scores
+    lost = [{"kind": "benchmark", "name": name, "reason": "no network"} for name in ("one", "other")]
+    summary = summarized(tmp_path, [{"system": "x", "benchmark": "b", "condition": "none"}], left_out=lost)
+    scores = section(card_text(Sources(model, summary=summary)), "Scores")
+    assert "It was not scored on test sets: one and other could not be had." in scores
+    assert "step on the way" not in scores
     card = card_text(Sources(model))
     assert "`base`" not in section(card, "Leakage")
     assert "its licence is not known here" in card
@@ -223,6 +228,17 @@ def test_the_recipe_is_one_that_the_workflow_takes(finished, tmp_path):
     done = subprocess.run(["sha256sum", "--check", "--strict", "checksums.sha256"], cwd=folder, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert changes(folder) == []
+
+
+def test_what_is_told_of_held_out_citations_is_of_the_weights_that_were_kept(model):
+    """Not of the last step's, where those of another one became the model."""
+    measured = {"step": [0, 3, 6, 9], "mrr": [0.1, 0.2, 0.9, 0.4], "mean_similarity": [0.5] * 4}
+    pl.DataFrame(measured | {"correlation": [None, None, None, 0.7]}).write_parquet(model / "development.parquet")
+    assert "from its start to its end: MRR of title to abstract 0.1000 to 0.4000" in card_text(Sources(model))
+    write(model, manifest("one", model_of_step=6))
+    card = card_text(Sources(model))
+    assert "from its start to step 6, which was kept: MRR of title to abstract 0.1000 to 0.9000, mean" in card
+    assert "0.7" not in section(card, "Scores")
 
 
 # --- licence and head -------------------------------------------------------------------------------------------
@@ -302,6 +318,17 @@ def test_checksums_tell_what_has_changed(model):
         changes(model)
 
 
+@pytest.mark.parametrize("name", ["two\nlines", " before", "a\N{LINE SEPARATOR}b"])
+def test_a_file_that_checksums_cannot_name_is_told_when_they_are_written(model, name):
+    """And not only when somebody reads them."""
+    describe(Sources(model))
+    before = (model / "checksums.sha256").read_bytes()
+    (model / name).touch()
+    with pytest.raises(BioHiCLError, match="no line of checksums can name"):
+        describe(Sources(model))
+    assert (model / "checksums.sha256").read_bytes() == before
+
+
 def test_what_is_no_model_is_refused(tmp_path, run_biohicl):
     (tmp_path / "empty").mkdir()
     done = run_biohicl("describe", "empty", cwd=tmp_path)
@@ -326,7 +353,7 @@ def run_lines(card, folder, monkeypatch):
 @pytest.mark.parametrize("pooling", ["cls", "mean", "last"])
 def test_both_libraries_give_the_vectors_of_the_workflow(letters, tmp_path, monkeypatch, pooling):
     folder = save_encoder(small_model("bert", layers=2), letters, tmp_path / "model", pooling=pooling)
-    settings = EncoderSettings(pooling, pooling != "cls", 48, 'find "this": ', "text: ")
+    settings = EncoderSettings(pooling, pooling != "cls", 48, 'find "this" & <that>, \N{PILL}: ', "text's: ")
     write_settings(settings, folder, 32)
     describe(Sources(write(folder, manifest("model"))))
     encoder = Encoder(folder, "cpu")

@@ -18,7 +18,8 @@ import pytest
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.efficiency import EFFICIENCY
 from biohicl.pubmed.schema import CORPUS_ANOMALIES, MESH_HEADINGS, QUARANTINE
-from biohicl.report.catalog import query, write_catalog
+from biohicl.report.catalog import CATALOG, query, write_catalog
+from biohicl.report.drawings import scores_drawing
 from biohicl.report.leakage import leaks
 from biohicl.report.made import manifest_of, step_of
 from biohicl.report.page import write_report
@@ -147,6 +148,56 @@ def test_sql_works_from_anywhere_and_after_a_move(finished, tmp_path, run_biohic
     ]
     assert [done.returncode for done in asked] == [0, 0, 0]
     assert asked[0].stdout == asked[1].stdout == asked[2].stdout
+
+
+def small_project(folder, rows, results="results"):
+    """A catalog of one view, over a table of so many rows."""
+    write_parquet(pl.DataFrame({"n": range(rows)}), folder / results / "summary.parquet")
+    if not (folder / "results").exists():
+        (folder / "results").symlink_to(results)
+    with chdir(folder), duckdb.connect("results/biohicl.duckdb") as connection:
+        connection.execute("create view summary as select * from read_parquet('results/summary.parquet')")
+    return folder / "results/biohicl.duckdb"
+
+
+@pytest.mark.parametrize("name", ["plain", "com,ma", "it's a [quoted] *", "β"])
+def test_sql_asks_the_catalog_that_is_named_and_no_other(name, tmp_path, run_biohicl):
+    """In the folder of another project DuckDB would find that one's tables first, and say nothing."""
+    catalog = small_project(tmp_path / name, rows=3)
+    small_project(tmp_path / "deep/other", rows=7)
+    (tmp_path / "deep/other/own.csv").write_text("a\n1\n")
+    words = ["sql", "--csv", "select count(*) from summary", "--catalog", catalog]
+    for folder in (tmp_path, tmp_path / "deep/other", tmp_path / name):
+        done = run_biohicl(*words, cwd=folder)
+        assert (done.stdout.split()[1:], done.stderr) == (["3"], ""), folder
+    # By a relative path, and with two questions, too.
+    done = run_biohicl(
+        "sql", "--describe", "summary", "--catalog", f"../../{name}/{CATALOG}", cwd=tmp_path / "deep/other"
+    )
+    assert (done.stdout.split()[-2:], done.stderr) == (["n", "BIGINT"], "")
+    # And a file that is named in a query is one of the folder that it is asked in.
+    words[2] = "select count(*) from summary, read_csv('own.csv')"
+    assert run_biohicl(*words, cwd=tmp_path / "deep/other").stdout.split()[1:] == ["3"]
+
+
+def test_results_may_lie_on_another_disk(tmp_path, run_biohicl):
+    """results/ as a link, and a link to the catalog."""
+    catalog = small_project(tmp_path / "project", rows=3, results="../disk/of-project")
+    (tmp_path / "project/sub").mkdir()
+    (tmp_path / "link.duckdb").symlink_to(catalog)
+    words = ["sql", "--csv", "select count(*) from summary"]
+    for folder, more in ((tmp_path / "project/sub", []), (tmp_path, ["--catalog", "link.duckdb"])):
+        done = run_biohicl(*words, *more, cwd=folder)
+        assert (done.stdout.split()[1:], done.stderr) == (["3"], ""), folder
+
+
+@pytest.mark.parametrize("how", [[], ["--csv"]])
+def test_what_fails_while_rows_are_computed_is_answered_in_words(how, tmp_path, run_biohicl):
+    catalog = small_project(tmp_path, rows=3)
+    done = run_biohicl("sql", *how, "select error('boom ' || n) from summary", "--catalog", catalog, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("biohicl sql: error: DuckDB: Invalid Input Error: boom")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -386,6 +437,12 @@ def test_models_that_no_training_made_are_told_from_those_that_were(tmp_path):
     ]
 
 
+def test_where_no_benchmark_could_be_had_nothing_is_drawn():
+    """Without a network the summary has no rows, and the page has all the rest."""
+    names = ("system", "role", "kind", "benchmark", "metric", "value", "low", "high")
+    assert scores_drawing(pl.DataFrame(schema=dict.fromkeys(names, pl.String))).svg == ""
+
+
 # --- in a browser -------------------------------------------------------------------------------------------
 
 
@@ -447,7 +504,9 @@ def test_the_page_in_a_browser(which, size, browser, finished, studied):
     )
     dangling += " || e.getAttributeNS('http://www.w3.org/1999/xlink', 'href')).slice(1)).filter(i => !document.getElementById(i))"
     assert page.run(dangling) == []
-    # Tables are as wide as they need, in a box that scrolls.
+    # Tables are as wide as they need, in a box that scrolls; by keyboard too, where the box says what it is.
+    nameless = "[...document.querySelectorAll('[tabindex]')].filter(e => !e.getAttribute('role') || !e.getAttribute('aria-label'))"
+    assert page.run(f"return {nameless}.length") == 0
     assert page.run("return [...document.querySelectorAll('table')].every(t => t.closest('.wide'))")
 
 
@@ -458,6 +517,14 @@ def test_the_page_fits_on_paper(browser, studied):
     beyond = "return [...document.querySelectorAll('table, svg')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
     assert page.run(f"{beyond}.length") == 0
     assert page.run("return getComputedStyle(document.querySelector('nav')).display") == "none"
+    # Files that numbers come from are folded on the screen, where they are many; paper does not unfold.
+    folded = "[...document.querySelectorAll('details.source code')].filter(e => !e.checkVisibility())"
+    assert page.run(f"return {folded}.length") == 0
+    # A number in two lines would be two numbers.
+    broken = """return [...document.querySelectorAll('td.number')].filter(cell => {
+        const lines = document.createRange(); lines.selectNodeContents(cell);
+        return !/[ ]/.test(cell.textContent) && lines.getClientRects().length > 1; }).map(cell => cell.textContent)"""
+    assert page.run(broken) == []
 
 
 def test_the_console_and_requests_are_seen(browser, tmp_path):

@@ -64,7 +64,7 @@ def add_commands(commands: Subcommands) -> None:
     parser.add_argument("--output", type=Path, required=True)
 
     def sql(options: argparse.Namespace) -> None:
-        from biohicl.report.catalog import CATALOG, columns_of, listed, query
+        from biohicl.report.catalog import CATALOG, columns_of, in_words, listed, query
         from biohicl.report.columns import in_columns
 
         catalog = options.catalog or project_path(CATALOG, "snakemake --cores 2 catalog, or use --catalog")
@@ -78,10 +78,11 @@ def add_commands(commands: Subcommands) -> None:
         relation = query(options.query, catalog)
         if relation is None:
             return
-        if options.csv:
-            _print_csv(relation)
-        else:
-            relation.show(max_rows=options.rows)
+        with in_words():
+            if options.csv:
+                _print_csv(relation)
+            else:
+                relation.show(max_rows=options.rows)
 
     parser = command(
         commands,

@@ -9,6 +9,7 @@ were prepared.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ def card_text(sources: Sources) -> str:
         "duration": _duration,
         "energy": _energy,
         "listed": lambda names: listed(list(names)),
+        # As Python and YAML read it, too. jinja's own tojson writes an emoji as two halves, which Python takes for two.
+        "quoted": lambda value: json.dumps(value, ensure_ascii=False),
         "cell": lambda text: str(text).replace("|", "\\|").replace("\n", " "),
     }
     facts = facts_of(sources)

@@ -16,9 +16,15 @@ LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 
 
 def write_checksums(folder: Path) -> None:
-    """Writes the file anew, over all other files of the folder; hidden ones are Snakemake's, or half written."""
+    """Writes the file anew, over all other files of the folder; hidden ones are Snakemake's, or half written.
+
+    An error, and nothing written, for a name that is more than a line, or that would be read as another one.
+    """
+    names = files_of(folder)
+    if odd := [name for name in names if not LINE.fullmatch(f"{'0' * 64}  {name}") or len(name.splitlines()) > 1]:
+        raise BioHiCLError(f"{folder}: holds a file that no line of checksums can name: {odd[0]!r}; rename it")
     with whole_files(folder / CHECKSUMS) as (temporary,):
-        temporary.write_text(checksum_text({name: sha256_of(folder / name) for name in files_of(folder)}), "utf-8")
+        temporary.write_text(checksum_text({name: sha256_of(folder / name) for name in names}), "utf-8")
 
 
 def checksum_text(sums: dict[str, str]) -> str:

@@ -176,12 +176,13 @@ def _recipe(lineage: Sequence[Manifest]) -> str:
 
 
 def _held_out(folder: Path, manifest: Manifest) -> list[dict[str, Any]]:
-    """First and last measure of the model's own training; a choice holds those of the chosen one."""
+    """The measures at the start of the model's own training and of the step whose weights it has; none of a choice."""
     file = folder / "development.parquet"
     if step_of(manifest) != "train" or not file.is_file():
         return []
     rows = pl.read_parquet(file).sort("step").to_dicts()
-    return [rows[0], rows[-1]] if len(rows) > 1 else []
+    kept = [row for row in rows if row["step"] == manifest["model_of_step"]]
+    return [rows[0], *kept] if len(rows) > 1 and kept else []
 
 
 def _left_out(summary: Path | None) -> list[str]:

@@ -7,7 +7,9 @@ relative to the project's root.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from biohicl.report.views import CITATIONS, CITATIONS_COMMENT, View, missing, vi
 from biohicl.storage import whole_files
 
 CATALOG = Path("results/biohicl.duckdb")
+# What the views' paths start with.
+OF_PROJECT = ("results", "resources")
 # Any DuckDB from this one on opens the file.
 STORAGE_VERSION = "v1.0.0"
 
@@ -96,19 +100,55 @@ def _check_written(file: Path, views: int) -> None:
 def query(sql: str, catalog: Path) -> Any:
     """Runs ``sql`` on the catalog; returns DuckDB's relation, or None for a statement without rows.
 
-    Relative paths in the views are looked up in the project's root, so that it works from any folder.
+    Relative paths in the views are looked up in the project's root, so that it works from any folder. The relation's
+    rows are computed when they are asked for: do that within :func:`in_words`, too.
     """
     import duckdb
 
-    path = catalog.resolve()
+    path = catalog.absolute()
     if not path.is_file():
         raise BioHiCLError(f"{path}: no such catalog; make it with: snakemake --cores 2 catalog")
-    try:
-        connection = duckdb.connect(str(path), read_only=True)
-        connection.execute(f"SET file_search_path = {_quoted(str(path.parent.parent))}")
+    root = _root(path)
+    with in_words():
+        connection = duckdb.connect(str(path.resolve()), read_only=True)
+        connection.execute(f"SET file_search_path = {_quoted(_looked_up_in(root))}")
         return connection.sql(sql)
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """What DuckDB raises, as an error for people; Ctrl-C as what it is."""
+    import duckdb
+
+    try:
+        yield
     except duckdb.Error as error:
         raise BioHiCLError(f"DuckDB: {str(error).strip()}") from None
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _root(path: Path) -> Path:
+    """The project's folder, though results/ may be a link to another disk, or ``path`` a link to the catalog."""
+    while path.is_symlink():
+        path = path.parent / path.readlink()
+    return path.parent.parent if (path.parent.parent / CATALOG).exists() else path.resolve().parent.parent
+
+
+def _looked_up_in(root: Path) -> str:
+    """A value of ``file_search_path`` with which the views find the files of ``root``, and no others.
+
+    DuckDB looks in the working folder first: in another project's folder it would take that one's tables. And it parts
+    several places by commas. Where either matters, the process goes to ``root``, and the place it comes from is the one
+    that is looked in afterwards, for a file that a query names.
+    """
+    here = Path.cwd()
+    if "," not in str(root) and not any((here / name).exists() for name in OF_PROJECT):
+        return str(root)
+    os.chdir(root)
+    return str(here)
 
 
 def listed(catalog: Path) -> list[tuple[str, str]]:
@@ -119,6 +159,8 @@ def listed(catalog: Path) -> list[tuple[str, str]]:
 
 def columns_of(view: str, catalog: Path) -> list[tuple[str, str, str]]:
     """The columns of a view: name, type and what each holds, in order; an error, with those there are, for another."""
+    # The first question may move the process to the project's root.
+    catalog = catalog.absolute()
     known = [name for name, _ in listed(catalog)]
     if view not in known:
         near = get_close_matches(view, known, n=3)

@@ -58,6 +58,8 @@ def scores_drawing(shown: pl.DataFrame) -> Drawing:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
+    if shown.is_empty():
+        return Drawing("scores", "", "")
     benchmarks = shown.sort("kind", "benchmark").select("benchmark", "metric").unique(maintain_order=True).rows()
     systems = shown["system"].unique(maintain_order=True).to_list()
     rows = -(-len(benchmarks) // BESIDE)
