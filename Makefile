@@ -12,6 +12,13 @@ SNAKEFMT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakefmt
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
+# An environment works where it was made: in a folder that was moved or copied it is made anew.
+ifneq ($(shell cat $(STAMP) 2>/dev/null),$(realpath $(VENV)))
+$(STAMP): moved
+endif
+.PHONY: moved
+moved:
+
 install: $(STAMP)  ## make .venv with the package and every pinned dependency
 
 $(STAMP): pyproject.toml constraints.txt
@@ -20,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv --clear $(VENV) \
 	  || { echo "Python's venv module is missing. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	@touch $@
+	@echo $(CURDIR)/$(VENV) > $@
 
 demo: $(STAMP)  ## run the whole workflow on the built-in sample, and show the scores
 	$(BIN)/biohicl make-sample resources/sample
@@ -82,5 +89,8 @@ format: $(STAMP)  ## format the code
 	$(BIN)/ruff format src tests
 	$(SNAKEFMT) Snakefile rules
 
-clean-demo:  ## remove what the demonstration made
-	rm -rf resources/sample resources/backbones/sample-bert resources/benchmarks/sample-* results logs benchmarks
+clean-demo:  ## remove what the demonstration made, its results too
+	@test ! -e resources/pubmed/release.json || grep -q '"pubmed99n' resources/pubmed/release.json \
+	  || { echo "results/ is made of NLM's files (resources/pubmed/release.json), not of the sample: nothing is removed."; exit 1; }
+	rm -rf resources/sample resources/backbones/sample-bert resources/benchmarks/sample-* resources/pubmed resources/mesh
+	rm -rf results logs benchmarks

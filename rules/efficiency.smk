@@ -19,7 +19,7 @@ rule measure_encoder:
     conda:
         "../envs/models.yaml"
     # All of them: nothing else runs meanwhile.
-    threads: workflow.cores
+    threads: all_cores
     resources:
         gpu=lambda wildcards: 1 if wildcards.device == "cuda" else 0,
         batch_size=CONFIG["evaluation"]["batch_size"],
@@ -46,7 +46,7 @@ rule measure_lexical:
         "benchmarks/measure/cpu/bm25.tsv"
     conda:
         "../envs/models.yaml"
-    threads: workflow.cores
+    threads: all_cores
     params:
         counts=efficiency_options(),
         benchmark=lambda wildcards: f"resources/benchmarks/{TIMED_ON}",

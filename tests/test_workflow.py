@@ -15,7 +15,7 @@ import pytest
 
 from biohicl.sample.citations import FIRST_PMID, Citation, citation_set_xml
 from biohicl.sample.world import World
-from conftest import ROOT, Workflow, biohicl, overlay
+from conftest import ROOT, Workflow, biohicl, clean_environment, overlay
 
 # The README's table of what runs again: its rows, and what the test that asserts each says of it.
 ROWS = {}
@@ -145,6 +145,29 @@ def test_the_default_configuration_plans_without_network(tmp_path):
     assert planned["evaluate_pairs"] == 3 * 2
     assert (planned["evaluate_hybrid"], planned["evaluate_variant"]) == (2 * 2 * 5, 2 * 5 * 5)
     assert (planned["fetch_benchmark"], planned["fetch_trainable_benchmark"], planned["fetch_pairs"]) == (3, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("made_of", "overlays", "said"),
+    [
+        ("pubmed99n0001", [], "was made of the built-in sample, and this run asks for NLM's files"),
+        ("pubmed26n0001", ["workflow/configs/demo.yaml"], "was made of NLM's files"),
+        # What goes on with either, and a run without --cores that computes nothing.
+        ("pubmed99n0001", ["workflow/configs/demo.yaml"], "Unlocked"),
+        ("pubmed26n0001", [], "Unlocked"),
+    ],
+)
+def test_the_sample_and_nlms_files_are_not_made_over_each_other(tmp_path, made_of, overlays, said):
+    (tmp_path / "resources/pubmed").mkdir(parents=True)
+    (tmp_path / "resources/pubmed/release.json").write_text(json.dumps({"files": [{"name": made_of}]}))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)]
+    command += ["--unlock", *(["--configfile", *overlays] if overlays else [])]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env=clean_environment()
+    )
+    assert said in done.stdout + done.stderr
+    assert (done.returncode == 0) == (said == "Unlocked")
+    assert "Traceback" not in done.stderr
 
 
 def test_targets_are_the_stages(finished):

@@ -21,12 +21,11 @@ from biohicl.fetch.lock import known
 from biohicl.json_lines import records_of
 from biohicl.publishing.lineage import Manifest, lineage_of
 from biohicl.publishing.scores import scores_of
+from biohicl.pubmed.numbering import is_invented
 from biohicl.report.leakage import counted_leaks
 from biohicl.report.made import how_joined, step_of
 from biohicl.storage import read_json, safetensors_header
 
-# NLM's files of that year do not exist: the generated sample carries it.
-INVENTED_FILES = "pubmed99n"
 # By where config.yaml has them.
 TITLE = {
     "selections": "citations of PubMed",
@@ -86,7 +85,7 @@ def facts_of(sources: Sources) -> dict[str, Any]:
         "held_out": _held_out(sources.folder, lineage[-1]),
         "choice": read_json(sources.folder / "choice.json") if (sources.folder / "choice.json").is_file() else None,
         "release": release,
-        "invented": bool(release and all(name.startswith(INVENTED_FILES) for name in release["files"])),
+        "invented": bool(release and is_invented(release["files"])),
         "selections": [_selection(name, sources) for name in named],
         "seen": about.get("seen", []),
         "chosen_on": about.get("chosen_on", []),
