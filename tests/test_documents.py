@@ -66,6 +66,25 @@ def test_every_stage_has_help(run_biohicl):
         assert len(done.stdout.splitlines()) > 5
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["serch", "x"], "there is no 'serch'; did you mean search or"),
+        (["xyzzy"], "there is no 'xyzzy'; biohicl --help lists them"),
+        (["search", "x", "--headings", "y"], "nothing is known of --headings y; did you mean --heading?"),
+        (["search", "x", "--headings=y"], "did you mean --heading?"),
+        (["search", "x", "--threads", "2"], "(--threads stands before the command)"),
+        (["search", "x", "--mode", "dens"], "choose from 'hybrid', 'dense', 'bm25'"),
+        (["sql", "select 1", "select 2"], "biohicl sql: error: nothing is known of select 2"),
+    ],
+)
+def test_misspelt_words_get_a_guess(run_biohicl, words, said):
+    done = run_biohicl(*words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) < 20, "a list of everything helps nobody"
+
+
 def test_rules_all_have_log_benchmark_and_environment():
     for file in (ROOT / "rules").glob("*.smk"):
         blocks = re.split(r"^(?:rule|checkpoint) ", file.read_text(), flags=re.MULTILINE)[1:]

@@ -5,15 +5,43 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from biohicl.encoder.folder import PRECISIONS
 from biohicl.errors import BioHiCLError
 
 Command = Callable[[argparse.Namespace], None]
-Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Subcommands: TypeAlias = "argparse._SubParsersAction[Parser]"
+# As many words to choose from as an error still lists.
+CHOICES_SHOWN = 8
+
+
+class Parser(argparse.ArgumentParser):
+    """Guesses what a misspelt word was to be, and does not answer it with a list of everything."""
+
+    of_commands: dict[str, Parser]
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program, as argparse does."""
+        found = re.fullmatch(r"(.*): invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL)
+        known = found[3].replace("'", "").split(", ") if found else []
+        if found and len(known) > CHOICES_SHOWN:
+            near = get_close_matches(found[2], known, n=3)
+            guess = f"did you mean {' or '.join(near)}?" if near else f"{self.prog} --help lists them"
+            message = f"{found[1]}: there is no '{found[2]}'; {guess}"
+        super().error(message)
+
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """An error that names words which this parser has no place for, and options that are near."""
+        known = [name for action in self._actions for name in action.option_strings]
+        near = [close for word in unknown for close in get_close_matches(word.partition("=")[0], known, n=1)]
+        before = " (--threads stands before the command)" if "--threads" in unknown else ""
+        guess = f"; did you mean {' or '.join(near)}?" if near and not before else ""
+        self.error(f"nothing is known of {' '.join(unknown)}{before}{guess}")
 
 
 def positive(text: str) -> int:
@@ -103,11 +131,9 @@ def numbers(text: str) -> str | list[int | str]:
     return parts
 
 
-def command(commands: Subcommands, name: str, run: Command, summary: str, detail: str = "") -> argparse.ArgumentParser:
+def command(commands: Subcommands, name: str, run: Command, summary: str, detail: str = "") -> Parser:
     """A new subcommand that calls ``run``; ``--help`` shows ``summary`` in the list, and ``detail`` with its own."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=summary, description=f"{summary}. {detail}".strip()
-    )
+    parser: Parser = commands.add_parser(name, help=summary, description=f"{summary}. {detail}".strip())
     parser.set_defaults(run=run)
     return parser
 

@@ -24,7 +24,7 @@ from biohicl.cli import (
     tables,
     training,
 )
-from biohicl.cli.arguments import limit_threads, positive
+from biohicl.cli.arguments import Parser, limit_threads, positive
 from biohicl.errors import BioHiCLError
 
 
@@ -36,7 +36,9 @@ def run() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns the exit status: 0, or 2 with one line on standard error for bad input."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.of_commands[options.command].refuse(unknown)
     limit_threads(options.threads)
     # A terminated stage cleans up like an interrupted one: temporary files go.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -87,10 +89,12 @@ def _device_error(error: Exception) -> str:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="biohicl",
-        description="Dense biomedical retrieval trained from MeSH labels. Each subcommand is one stage.",
+        description="Dense biomedical retrieval trained from MeSH labels. To look at what is there: search, serve, "
+        "sql, scores, mesh, evaluate; to give it to others: export-onnx, push. The other commands are the workflow's "
+        "stages, which snakemake calls.",
     )
     parser.add_argument("--version", action="version", version=f"biohicl {biohicl.__version__}")
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads to use (default: all cores)")
@@ -111,4 +115,5 @@ def _parser() -> argparse.ArgumentParser:
         serving.add_commands,
     ):
         add(commands)
+    parser.of_commands = commands.choices
     return parser

@@ -164,7 +164,7 @@ def columns_of(view: str, catalog: Path) -> list[tuple[str, str, str]]:
     known = [name for name, _ in listed(catalog)]
     if view not in known:
         near = get_close_matches(view, known, n=3)
-        others = f"did you mean {' or '.join(near)}?" if near else "biohicl sql --views lists them"
+        others = f"did you mean {' or '.join(near)}?" if near else "biohicl sql lists them"
         raise BioHiCLError(f"the catalog has no view {view}; {others}")
     found = query(
         "SELECT column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal "
