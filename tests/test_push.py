@@ -153,6 +153,11 @@ def test_what_was_not_described_is_not_sent(hub, push, model):
     (model / "README.md").unlink()
     done = push()
     assert "has no model card or no checksums.sha256; describe it: snakemake" in done.stderr
+    (model / "notes.txt").symlink_to("/etc/hostname")
+    assert "notes.txt: is a link, and what it leads to would be published" in push().stderr
+    (model / "notes.txt").unlink()
+    (model / "config.json").unlink()
+    assert "is no model: it has no config.json; models are in results/models/" in push().stderr
     assert hub.sent == []
 
 
@@ -164,7 +169,7 @@ def test_what_was_not_described_is_not_sent(hub, push, model):
         ({"name": "others/one"}, "others/one: the token has no right to write there"),
         ({"name": "one"}, "one: not a name on a hub; write owner/name"),
         ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set, so nothing can be sent"),
-        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "me/one: could not be sent to the hub: "),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "me/one: could not be sent to http://127.0.0.1:9 ("),
     ],
 )
 def test_what_stands_in_the_way_is_told_in_a_line(hub, push, given, said):

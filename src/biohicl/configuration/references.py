@@ -57,7 +57,7 @@ def check_references(config: dict[str, Any]) -> None:
     _check_evaluation(config)
     if (searched := config["index"]["model"]) is not None:
         dense = [name for name, system in systems_of(config).items() if system.is_dense]
-        _known(("index", "model"), searched, dense, "system that `all` encodes with")
+        _known(("index", "model"), searched, dense, "node, backbone or peer that `all` encodes with")
 
 
 def _check_selections(training: Mapping[str, Any], benchmarks: Mapping[str, Any]) -> None:

@@ -80,11 +80,14 @@ _BOUNDS = {
     "exclusiveMinimum": "more than",
     "exclusiveMaximum": "less than",
 }
+# As many names as an error lists.
+NAMES_SHOWN = 12
 _PATTERNS = {
     "^https://.+\\.(zip|tar\\.gz|json|jsonl\\.gz)$": (
         "an https:// address of a .zip, .tar.gz, .json or .jsonl.gz file is needed"
     ),
     "^[0-9a-f]{64}$": "a SHA-256 of 64 hexadecimal digits is needed",
+    "^[a-z0-9][a-z0-9.-]*$": "a licence's short name in lower case, such as apache-2.0, is needed",
     "^[a-z]{3}$": "a three-letter language code such as eng is needed",
     "^[A-Za-z0-9][A-Za-z0-9._-]*$": "a name of letters, digits, '.', '_' and '-' is needed",
 }
@@ -188,12 +191,15 @@ def _found(value: Any) -> str:
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """' ... did you mean X?' or the whole list where nothing is near."""
+    """' ... did you mean X?' or the list, at least its beginning, where nothing is near."""
     choices = sorted(allowed)
     close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     if close:
         return f"; did you mean '{close[0]}'?"
-    return f"; known are {', '.join(choices)}" if choices else "; none is defined"
+    # An ablation's nodes are many, and after those that config.yaml names.
+    choices.sort(key=lambda choice: choice.startswith("ablation."))
+    more = f" and {len(choices) - NAMES_SHOWN} others" if len(choices) > NAMES_SHOWN else ""
+    return f"; known are {', '.join(choices[:NAMES_SHOWN])}{more}" if choices else "; none is defined"
 
 
 def dotted(key: Key) -> str:

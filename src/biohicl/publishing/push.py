@@ -70,6 +70,11 @@ def push(
 
 def _files(folder: Path, onnx: Path | None, snapshots: bool) -> dict[str, Path]:
     """By their place on the hub the files that go there, but for the checksums."""
+    if not (folder / "config.json").is_file():
+        what = "is no model: it has no config.json" if folder.is_dir() else "no such folder"
+        raise BioHiCLError(f"{folder}: {what}; models are in results/models/")
+    if links := [path for path in sorted(folder.rglob("*")) if path.is_symlink()]:
+        raise BioHiCLError(f"{links[0]}: is a link, and what it leads to would be published; put the file itself there")
     card = f"results/model_cards/{folder.name}.md"
     again = f"describe it again: snakemake --cores 1 {card} --forcerun describe_node (and your overlays)"
     if not (folder / CARD).is_file() or not (folder / CHECKSUMS).is_file():
@@ -141,6 +146,7 @@ def _commit(
 @contextmanager
 def _in_words(name: str, token: str) -> Iterator[None]:
     """Whatever the client raises, as an error that says what to do and holds no token."""
+    from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
@@ -153,7 +159,10 @@ def _in_words(name: str, token: str) -> Iterator[None]:
         answered = next((one for one in chain if isinstance(one, HfHubHTTPError)), None)
         if answered is None:
             said = str(chain[-1]).strip() or type(chain[-1]).__name__
-            words = f"could not be sent to the hub: {said.splitlines()[0]}"
+            words = (
+                f"could not be sent to {constants.ENDPOINT} ({said.splitlines()[0]}). Check the network, and HF_ENDPOINT "
+                "where it is set"
+            )
         else:
             status, said = answered.response.status_code, " ".join((answered.server_message or "").split())
             failed = f"the hub fails ({status}): try again later"
