@@ -318,13 +318,14 @@ def test_the_report_is_whole_and_asks_for_nothing(finished):
     assert "<script" not in html
     count = pl.scan_parquet(finished.folder / "results/corpus/current.parquet").select(pl.len()).collect().item()
     assert f"{count:,} current citations" in html
+    assert "All of it is invented:" in html
     assert "The release's files are one unbroken sequence." in html
     assert "Every citation could be read" in html
     assert LEGEND[0] in html
     # One sample document has the title of a citation, which is left out for it.
     cells = re.search(r"<tr><td>abstracts</td><td>sample-retrieval</td>.*?</tr>", html)[0]
     assert re.findall(r">([^<>]+)</td>", cells) == ["abstracts", "sample-retrieval", "1 by title", "1", "0", "-"]
-    assert "After <code>snakemake ablations</code> the next run shows them here." in html
+    assert "After <code>snakemake --cores N ablations</code> the next run shows them here." in html
     # Nothing of this machine, and no id twice.
     assert str(finished.folder) not in html
     ids = re.findall(r'\bid="([^"]+)"', html)

@@ -237,8 +237,8 @@ def _in_words(url: str, error: httpx.RequestError, watchdog: _Watchdog) -> BioHi
     if watchdog.received:
         return PassingError(f"{url}: the connection broke off ({reason}); run again")
     return PassingError(
-        f"{url}: cannot be reached ({reason}). Check the network, or name a copy: config.yaml takes a folder as a mirror "
-        "of NLM's files (workflow/configs/mirror.yaml shows how), and as the path of a benchmark or a backbone"
+        f"{url}: cannot be reached ({reason}). Check the network, or name a copy: config.yaml takes a folder as a "
+        "mirror of NLM's files (workflow/configs/mirror.yaml shows how), and as the path of a benchmark or a backbone"
     )
 
 

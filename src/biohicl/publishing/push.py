@@ -160,8 +160,8 @@ def _in_words(name: str, token: str) -> Iterator[None]:
         if answered is None:
             said = str(chain[-1]).strip() or type(chain[-1]).__name__
             words = (
-                f"could not be sent to {constants.ENDPOINT} ({said.splitlines()[0]}). Check the network, and HF_ENDPOINT "
-                "where it is set"
+                f"could not be sent to {constants.ENDPOINT} ({said.splitlines()[0]}). Check the network, and "
+                "HF_ENDPOINT where it is set"
             )
         else:
             status, said = answered.response.status_code, " ".join((answered.server_message or "").split())

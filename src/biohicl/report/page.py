@@ -18,6 +18,7 @@ import biohicl
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.retrieval import HEADLINE_CONDITION
 from biohicl.progress import say
+from biohicl.pubmed.numbering import is_invented
 from biohicl.pubmed.quarantine import quarantined
 from biohicl.report.columns import Table
 from biohicl.report.corpus_drawings import corpus_drawings
@@ -169,6 +170,7 @@ def _corpus(sources: Sources, drawn: dict[str, Drawing]) -> dict[str, Any]:
     hierarchy = pl.read_parquet(sources.mesh / "hierarchy.parquet")
     return {
         "release": release,
+        "invented": is_invented(file["name"] for file in release["files"]),
         "citations": total,
         "files": Table(["file", "current citations"], [[name, f"{count:,}"] for name, count in by_file.iter_rows()]),
         "counts": counts,
