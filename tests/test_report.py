@@ -19,6 +19,7 @@ from biohicl.errors import BioHiCLError
 from biohicl.evaluation.efficiency import EFFICIENCY
 from biohicl.pubmed.schema import CORPUS_ANOMALIES, MESH_HEADINGS, QUARANTINE
 from biohicl.report.catalog import CATALOG, query, write_catalog
+from biohicl.report.columns import NARROWEST, folded, in_columns
 from biohicl.report.drawings import scores_drawing
 from biohicl.report.leakage import leaks
 from biohicl.report.made import manifest_of, step_of
@@ -232,6 +233,33 @@ def test_csv_is_added_to_what_stands_in_a_file(finished, tmp_path):
             command = [sys.executable, "-m", "biohicl", "sql", "--csv", f"select {number} as n, [1, 2] as l"]
             subprocess.run(command, cwd=finished.folder, stdout=stream, check=True, timeout=60)
     assert file.read_text() == 'n,l\n1,"[1, 2]"\nn,l\n2,"[1, 2]"\n'
+
+
+def test_words_are_folded_into_the_terminals_width():
+    rows = [
+        ("a", "list of texts", "x" * 100),
+        ("name", "int", "some words " * 20 + "end"),
+        ("b", "row(a of text, b of text, c of text, d)", ""),
+    ]
+    for width in (10, 60, 200):
+        header = ["column", "type", "what"]
+        lines = in_columns(header, folded(header, rows, width), left=3).splitlines()
+        assert max(map(len, lines)) <= max(width, len("column") + 2 * (2 + NARROWEST))
+        assert [line.split()[0] for line in lines[2:] if not line.startswith(" ")] == ["a", "name", "b"]
+        words = "".join(lines[2:]).replace(" ", "")
+        assert words == "".join("".join(row) for row in rows).replace(" ", ""), "no word is lost"
+
+
+def test_files_that_are_damaged_or_gone_are_told_with_the_way_out(tmp_path, run_biohicl):
+    """Of DuckDB's errors, which name the file and no more."""
+    catalog = small_project(tmp_path, rows=3)
+    (tmp_path / "results/summary.parquet").unlink()
+    asked = ("sql", "select * from summary", "--catalog", str(catalog))
+    done = run_biohicl(*asked, cwd=tmp_path)
+    assert (done.returncode, "The stage that writes these tables has not run" in done.stderr) == (2, True), done.stderr
+    catalog.write_bytes(b"no database" * 1000)
+    done = run_biohicl(*asked, cwd=tmp_path)
+    assert (done.returncode, "make it again: snakemake --cores 2 catalog" in done.stderr) == (2, True), done.stderr
 
 
 def test_a_catalog_that_is_not_there(tmp_path):

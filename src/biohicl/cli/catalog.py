@@ -6,6 +6,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +66,14 @@ def add_commands(commands: Subcommands) -> None:
 
     def sql(options: argparse.Namespace) -> None:
         from biohicl.report.catalog import CATALOG, columns_of, in_words, listed, query
-        from biohicl.report.columns import in_columns
 
         catalog = options.catalog or project_path(CATALOG, "snakemake --cores 2 catalog, or use --catalog")
         if options.describe:
             rows = columns_of(options.describe, catalog)
-            print(in_columns(["column", "type", "what it holds"], rows, left=3))
+            _print_fitted(["column", "type", "what it holds"], rows)
             return
         if options.views or options.query is None:
-            print(in_columns(["view", "what it holds"], listed(catalog), left=2))
+            _print_fitted(["view", "what it holds"], listed(catalog))
             return
         relation = query(options.query, catalog)
         if relation is None:
@@ -97,6 +97,14 @@ def add_commands(commands: Subcommands) -> None:
     parser.add_argument("--catalog", type=Path, help="results/biohicl.duckdb of another project (default: this one's)")
     parser.add_argument("--rows", type=positive, default=40, help="rows shown at most (default: 40)")
     parser.add_argument("--csv", action="store_true", help="print all rows as CSV")
+
+
+def _print_fitted(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """On a terminal in lines that fit; a file or a pipe gets a line a row."""
+    from biohicl.report.columns import folded, in_columns
+
+    fitting = folded(header, rows, shutil.get_terminal_size().columns) if sys.stdout.isatty() else rows
+    print(in_columns(header, fitting, left=len(header)))
 
 
 def _named(text: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from biohicl.cli.arguments import Subcommands, command, settings
+from biohicl.cli.arguments import Subcommands, command, project_path, settings
 
 
 def add_commands(commands: Subcommands) -> None:
@@ -31,10 +31,11 @@ def add_commands(commands: Subcommands) -> None:
     def scores(options: argparse.Namespace) -> None:
         from biohicl.report.summary import score_text
 
-        print(score_text(options.summary))
+        table = Path("results/summary.parquet")
+        print(score_text(options.summary or project_path(table, "snakemake --cores 2 evaluate, or name the table")))
 
     parser = command(commands, "scores", scores, "Print the score table")
-    parser.add_argument("summary", nargs="?", type=Path, default=Path("results/summary.parquet"))
+    parser.add_argument("summary", nargs="?", type=Path, help="default: this project's")
 
     def efficiency(options: argparse.Namespace) -> None:
         from biohicl.report.efficiency import write_efficiency

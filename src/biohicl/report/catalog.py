@@ -123,11 +123,20 @@ def in_words() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise BioHiCLError(f"DuckDB: {str(error).strip()}") from None
+        raise BioHiCLError(f"DuckDB: {str(error).strip()}{_way_out(str(error))}") from None
     except RuntimeError as error:
         if str(error) == "Query interrupted":
             raise KeyboardInterrupt from None
         raise
+
+
+def _way_out(said: str) -> str:
+    """What to do where a file is at fault, not the question."""
+    if "No files found that match" in said:
+        return "\nThe stage that writes these tables has not run, or they were removed: snakemake --cores 2 all"
+    if "not a valid DuckDB database file" in said or "Corrupt" in said:
+        return "\nRemove that file, and make it again: snakemake --cores 2 catalog"
+    return ""
 
 
 def _root(path: Path) -> Path:
