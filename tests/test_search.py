@@ -104,14 +104,26 @@ def test_a_shard_gives_as_many_as_the_mask_lets_through_and_no_others(shards, st
     query = clustered(1, 32, seed=seed + 5)[0]
     found, scores = shard.best(query, count, mask)
     assert mask[found].all()
-    assert len(set(found.tolist())) == len(found) == len(scores)
-    # A graph may have vectors that no way leads to.
-    assert min(count, mask.sum()) - (2 if storage == "usearch" else 0) <= len(found) <= min(count, mask.sum())
+    assert len(set(found.tolist())) == len(found) == len(scores) == min(count, mask.sum())
     if storage == "exact":
         products = rows @ query
         best = np.sort(products[mask])[::-1][: len(found)]
         assert np.allclose(np.sort(scores)[::-1], best, atol=1e-6)
         assert np.allclose(scores, products[found], atol=1e-6)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_of_equal_scores_the_earlier_rows_are_given_and_none_is_lost(tmp_path, storage):
+    """Thousands of citations say no more than "Editorial."; a graph has no way from all of them to the others."""
+    rows = np.repeat(clustered(2, 32), [1000, 200], axis=0)
+    shard = shard_of(rows, storage, tmp_path)
+    mask = np.arange(1200) >= 300
+    for count, allowed in [(10, None), (900, None), (1100, None), (10, mask), (650, mask), (1100, mask)]:
+        found, _ = shard.best(rows[0], count, allowed)
+        expected = np.arange(1200) if allowed is None else np.flatnonzero(allowed)
+        assert len(set(found.tolist())) == min(count, len(expected)), (count, allowed is None)
+        if storage != "usearch":
+            assert sorted(found.tolist()) == expected[:count].tolist()
 
 
 @pytest.mark.parametrize(("storage", "least"), [("binary", 0.95), ("usearch", 0.95)])
