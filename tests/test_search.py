@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -22,7 +24,7 @@ from biohicl.search.retriever import LONGEST_QUERY, MASKS_KEPT, Retriever
 from biohicl.search.shards import Shard, stored
 from biohicl.search.tensors import TensorFile, write_tensors
 from biohicl.storage import write_parquet
-from conftest import ROOT
+from conftest import ROOT, clean_environment
 from nlm_records import NOTED, slice_of
 from search_index import BM25, Project, citation, small_project
 
@@ -597,6 +599,8 @@ def test_the_readmes_lines_of_python(of_sample, monkeypatch, capsys):
         (["x", "--year", "soon"], "neither a year nor a range"),
         (["x", "--heading", "Neoplasmz"], "did you mean 'Neoplasms'"),
         (["--like", "1"], "PMID 1 is not among"),
+        (["heart", "--like", "1"], "--like goes without query"),
+        (["--like", "1", "--mode", "bm25"], "--like goes without query"),
         (["x", "--index", "nowhere"], "nowhere/index.safetensors: no such file"),
     ],
 )
@@ -609,11 +613,29 @@ def test_the_command_says_what_is_wrong(of_sample, run_biohicl, words, said):
 
 def test_what_is_shown_cannot_move_the_terminal(tmp_path, run_biohicl):
     project = Project(tmp_path)
-    project.add("pubmed26n0001", [citation(1, "a \x1b[2J title\x07", "an \x9b31m abstract")])
+    headings = [("D1", "a \x9b2J heading", False)]
+    project.add("pubmed26n0001", [citation(1, "a \x1b[2J title\x07", "an \x9b31m abstract", headings=headings)])
     project.index()
     shown = run_biohicl("search", "title", "--abstracts", "--index", project.folder).stdout
     assert "title" in shown
     assert not {"\x1b", "\x07", "\x9b"} & set(shown)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_terminal_shows_what_it_can(tmp_path, encoding):
+    project = Project(tmp_path)
+    project.add("pubmed26n0001", [citation(1, "naïve 東京 title")])
+    project.index()
+    command = ["search", "title", "--mode", "bm25", "--index", str(project.folder)]
+    environment = {**clean_environment(), "PYTHONIOENCODING": encoding}
+    for words in ([], ["--json"]):
+        done = subprocess.run([sys.executable, "-m", "biohicl", *command, *words], capture_output=True, env=environment)
+        assert (done.returncode, done.stderr) == (0, b"")
+        shown = done.stdout.decode(encoding)
+        if words:
+            assert json.loads(shown)[0]["title"] == "naïve 東京 title"
+        else:
+            assert "naïve 東京 title".encode(encoding, "replace").decode(encoding) in shown
 
 
 # --- real records ------------------------------------------------------------------------------------------------
