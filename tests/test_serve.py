@@ -576,6 +576,33 @@ def test_an_index_that_is_made_again_is_taken_up(searched, tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_an_index_whose_mesh_is_still_being_made_is_taken_up_later(searched, tmp_path, capsys):
+    root = tmp_path / "project"
+    shutil.copytree(searched.parents[2], root)
+    live = Live(root / searched.relative_to(searched.parents[2]), seconds=0, again=0.1)
+    before, terms = live.now(), root / "results/mesh/terms.parquet"
+    terms.rename(tmp_path / "terms.parquet")
+    (root / searched.relative_to(searched.parents[2]) / INDEX_FILE).touch()
+    time.sleep(0.01)
+    said = []
+
+    def told(words):
+        live.now()
+        said.append(capsys.readouterr().err)
+        return words in "".join(said)
+
+    until(lambda: told("terms.parquet: no such file"))
+    # Tried some more times, and told once.
+    ending = time.monotonic() + 1
+    while time.monotonic() < ending:
+        told("")
+        time.sleep(0.02)
+    assert "".join(said).count("cannot be used") == 1
+    (tmp_path / "terms.parquet").rename(terms)
+    until(lambda: told("was made again; "))
+    assert live.now() is not before
+
+
 def citations_said(citations, expected, capsys):
     assert citations() == expected
     return capsys.readouterr().err
