@@ -532,6 +532,9 @@ def test_any_query_is_a_query(project, query, mode):
     [
         ({"query": " \n"}, "the query is empty"),
         ({"query": "a" * 100_000}, "the query has 100,000 characters, and at most 5,000"),
+        ({"query": None}, "the query is no text"),
+        ({"query": "x", "headings": "Heart Diseases"}, r"a list of names is needed, such as \['Heart Diseases'\]"),
+        ({"query": "x", "publication_types": "Review"}, r"a list of names is needed, such as \['Review'\]"),
         ({"query": "half \ud800"}, "half of a character"),
         ({"query": "x", "k": 0}, "0 citations are asked for"),
         ({"query": "x", "k": 100_000}, "from 1 to 1,000 can be given"),
