@@ -1,7 +1,9 @@
 """MeSH: descriptor XML to tables, and the hierarchy against a search written another way."""
 
+import difflib
 import gzip
 import json
+import random
 from xml.etree import ElementTree
 
 import networkx as nx
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from biohicl.errors import BioHiCLError
 from biohicl.mesh.hierarchy import anomaly_rows, hierarchy_rows, position_forest, write_hierarchy
+from biohicl.mesh.lookup import LIKELY, did_you_mean
 from biohicl.mesh.parse import parse_mesh_file
 from biohicl.mesh.schema import KEYS, TABLES
 from biohicl.mesh.show import portrait, portrait_text
@@ -356,6 +359,30 @@ def test_what_is_not_found_is_answered_with_what_is_near(mesh, run_biohicl):
     assert [len(path) for path in one["paths"]] == [4, 4]
     assert one["scope_note"].startswith("A common rhythm disorder")
     assert len(one["relatives"]) == 3
+
+
+def test_of_many_names_few_are_compared_letter_by_letter(monkeypatch):
+    """Of all of MeSH's names that takes seconds, in which a server does nothing else."""
+    rng = random.Random(0)
+    parts = ["".join(rng.choices("abcdeilmnorstu", k=rng.randint(3, 9))) for _ in range(400)]
+    names = sorted({" ".join(rng.sample(parts, rng.randint(1, 4))).title() for _ in range(8_000)})
+    obvious, compared = difflib.get_close_matches, []
+
+    def counted(word, possibilities, **options):
+        compared.append(len(list(possibilities)))
+        return obvious(word, possibilities, **options)
+
+    monkeypatch.setattr(difflib, "get_close_matches", counted)
+    for name in rng.sample(names, 25):
+        place = rng.randrange(len(name))
+        sought = f"{name[:place]}{rng.choice('xyz ')}{name[place + 1 :]}".lower()
+        nearest = obvious(sought, [one.lower() for one in names], n=1)
+        said = did_you_mean(sought, names).lower()
+        # Those that hold the words come before.
+        assert repr(nearest[0]) in said or any(sought in one.lower() for one in names)
+    assert did_you_mean("\udcff", names) == ""
+    assert did_you_mean("x" * 300, names) == ""
+    assert max(compared) <= LIKELY
 
 
 def test_a_name_of_two_descriptors_is_not_guessed(mesh, tmp_path):

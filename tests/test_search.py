@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -22,7 +24,7 @@ from biohicl.search.retriever import LONGEST_QUERY, MASKS_KEPT, Retriever
 from biohicl.search.shards import Shard, stored
 from biohicl.search.tensors import TensorFile, write_tensors
 from biohicl.storage import write_parquet
-from conftest import ROOT
+from conftest import ROOT, clean_environment
 from nlm_records import NOTED, slice_of
 from search_index import BM25, Project, citation, small_project
 
@@ -104,14 +106,26 @@ def test_a_shard_gives_as_many_as_the_mask_lets_through_and_no_others(shards, st
     query = clustered(1, 32, seed=seed + 5)[0]
     found, scores = shard.best(query, count, mask)
     assert mask[found].all()
-    assert len(set(found.tolist())) == len(found) == len(scores)
-    # A graph may have vectors that no way leads to.
-    assert min(count, mask.sum()) - (2 if storage == "usearch" else 0) <= len(found) <= min(count, mask.sum())
+    assert len(set(found.tolist())) == len(found) == len(scores) == min(count, mask.sum())
     if storage == "exact":
         products = rows @ query
         best = np.sort(products[mask])[::-1][: len(found)]
         assert np.allclose(np.sort(scores)[::-1], best, atol=1e-6)
         assert np.allclose(scores, products[found], atol=1e-6)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_of_equal_scores_the_earlier_rows_are_given_and_none_is_lost(tmp_path, storage):
+    """Thousands of citations say no more than "Editorial."; a graph has no way from all of them to the others."""
+    rows = np.repeat(clustered(2, 32), [1000, 200], axis=0)
+    shard = shard_of(rows, storage, tmp_path)
+    mask = np.arange(1200) >= 300
+    for count, allowed in [(10, None), (900, None), (1100, None), (10, mask), (650, mask), (1100, mask)]:
+        found, _ = shard.best(rows[0], count, allowed)
+        expected = np.arange(1200) if allowed is None else np.flatnonzero(allowed)
+        assert len(set(found.tolist())) == min(count, len(expected)), (count, allowed is None)
+        if storage != "usearch":
+            assert sorted(found.tolist()) == expected[:count].tolist()
 
 
 @pytest.mark.parametrize(("storage", "least"), [("binary", 0.95), ("usearch", 0.95)])
@@ -518,6 +532,9 @@ def test_any_query_is_a_query(project, query, mode):
     [
         ({"query": " \n"}, "the query is empty"),
         ({"query": "a" * 100_000}, "the query has 100,000 characters, and at most 5,000"),
+        ({"query": None}, "the query is no text"),
+        ({"query": "x", "headings": "Heart Diseases"}, r"a list of names is needed, such as \['Heart Diseases'\]"),
+        ({"query": "x", "publication_types": "Review"}, r"a list of names is needed, such as \['Review'\]"),
         ({"query": "half \ud800"}, "half of a character"),
         ({"query": "x", "k": 0}, "0 citations are asked for"),
         ({"query": "x", "k": 100_000}, "from 1 to 1,000 can be given"),
@@ -585,6 +602,8 @@ def test_the_readmes_lines_of_python(of_sample, monkeypatch, capsys):
         (["x", "--year", "soon"], "neither a year nor a range"),
         (["x", "--heading", "Neoplasmz"], "did you mean 'Neoplasms'"),
         (["--like", "1"], "PMID 1 is not among"),
+        (["heart", "--like", "1"], "--like goes without query"),
+        (["--like", "1", "--mode", "bm25"], "--like goes without query"),
         (["x", "--index", "nowhere"], "nowhere/index.safetensors: no such file"),
     ],
 )
@@ -597,11 +616,29 @@ def test_the_command_says_what_is_wrong(of_sample, run_biohicl, words, said):
 
 def test_what_is_shown_cannot_move_the_terminal(tmp_path, run_biohicl):
     project = Project(tmp_path)
-    project.add("pubmed26n0001", [citation(1, "a \x1b[2J title\x07", "an \x9b31m abstract")])
+    headings = [("D1", "a \x9b2J heading", False)]
+    project.add("pubmed26n0001", [citation(1, "a \x1b[2J title\x07", "an \x9b31m abstract", headings=headings)])
     project.index()
     shown = run_biohicl("search", "title", "--abstracts", "--index", project.folder).stdout
     assert "title" in shown
     assert not {"\x1b", "\x07", "\x9b"} & set(shown)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_terminal_shows_what_it_can(tmp_path, encoding):
+    project = Project(tmp_path)
+    project.add("pubmed26n0001", [citation(1, "naïve 東京 title")])
+    project.index()
+    command = ["search", "title", "--mode", "bm25", "--index", str(project.folder)]
+    environment = {**clean_environment(), "PYTHONIOENCODING": encoding}
+    for words in ([], ["--json"]):
+        done = subprocess.run([sys.executable, "-m", "biohicl", *command, *words], capture_output=True, env=environment)
+        assert (done.returncode, done.stderr) == (0, b"")
+        shown = done.stdout.decode(encoding)
+        if words:
+            assert json.loads(shown)[0]["title"] == "naïve 東京 title"
+        else:
+            assert "naïve 東京 title".encode(encoding, "replace").decode(encoding) in shown
 
 
 # --- real records ------------------------------------------------------------------------------------------------

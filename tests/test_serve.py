@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from argparse import Namespace
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -28,6 +29,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from biohicl import Retriever
+from biohicl.cli import arguments
+from biohicl.cli.search import index_of
 from biohicl.errors import BioHiCLError
 from biohicl.search.contents import INDEX_FILE
 from biohicl.web.application import application
@@ -35,6 +38,7 @@ from biohicl.web.desk import BusyError, Desk
 from biohicl.web.guard import HEADERS
 from biohicl.web.limits import Limits, host_check, is_loopback, name_of
 from biohicl.web.live import Live
+from biohicl.web.serving import _listening, _run
 from search_index import MODEL, NAMES, Project
 from served import TITLES, answer_of, asked, serving
 from test_citing import read_bibtex, read_ris, spaced
@@ -140,6 +144,8 @@ BAD = [
     ("/api/search", {"q": "x" * 100_000}, 422, "100,000 characters, and at most 5,000"),
     ("/api/search", {"q": "😀" * 100_000}, 422, "100,000 characters, and at most 5,000"),
     ("/api/search", {"q": "x" * 1_400_000}, 414, "the address has more than"),
+    ("/api/search", {"q": "heart", "heading": ["x"] * 100}, 414, "the address sets more than 100 things"),
+    ("/api/about?" + "&" * 1_200_000, {}, 414, "the address sets more than 100 things"),
     ("/api/search", {"q": "heart", "k": 0}, 422, "k: input should be greater"),
     ("/api/search", {"q": "heart", "k": 101}, 422, "k: input should be less"),
     ("/api/search", {"q": "heart", "k": "9" * 5000}, 422, "k: "),
@@ -275,6 +281,9 @@ def raw(served, content, wait=5):
     return answer.decode()
 
 
+HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -296,6 +305,44 @@ def test_what_is_no_http_is_refused(served, content):
         # Closed while this was still being sent.
         said = "HTTP/1.1 400"
     assert said.startswith("HTTP/1.1 400")
+
+
+@pytest.fixture
+def impatient(app):
+    """The address of a server that waits for half a second."""
+    listening = _listening("127.0.0.1", 0)
+    threading.Thread(target=_run, args=(app, listening, Limits(patience=0.5)), daemon=True).start()
+    return listening.getsockname()
+
+
+@pytest.mark.parametrize("sent", [[], [HEAD[:-2]], [HEAD, HEAD, HEAD, HEAD[:-2]]], ids=["nothing", "half", "then half"])
+def test_a_connection_is_ended_where_no_request_comes(impatient, sent):
+    with socket.create_connection(impatient) as connection:
+        for place, part in enumerate(sent):
+            if place:
+                # The time begins anew with each answer.
+                time.sleep(0.3)
+                assert connection.recv(1_000_000).startswith(b"HTTP/1.1 200")
+            connection.sendall(part)
+        # Before uvicorn's own time, which is five seconds after an answer.
+        connection.settimeout(4)
+        with suppress(ConnectionError):
+            while connection.recv(65_536):
+                pass
+
+
+def test_a_connection_is_ended_where_answers_are_not_taken(impatient):
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        connection.connect(impatient)
+        connection.sendall(HEAD * 5_000)
+        time.sleep(1.5)
+        connection.settimeout(10)
+        answers = 0
+        with suppress(ConnectionError):
+            while part := connection.recv(1_000_000):
+                answers += part.count(b"HTTP/1.1 200")
+    assert 0 < answers < 4_000
 
 
 def test_headers_cannot_be_injected(served):
@@ -529,6 +576,33 @@ def test_an_index_that_is_made_again_is_taken_up(searched, tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_an_index_whose_mesh_is_still_being_made_is_taken_up_later(searched, tmp_path, capsys):
+    root = tmp_path / "project"
+    shutil.copytree(searched.parents[2], root)
+    live = Live(root / searched.relative_to(searched.parents[2]), seconds=0, again=0.1)
+    before, terms = live.now(), root / "results/mesh/terms.parquet"
+    terms.rename(tmp_path / "terms.parquet")
+    (root / searched.relative_to(searched.parents[2]) / INDEX_FILE).touch()
+    time.sleep(0.01)
+    said = []
+
+    def told(words):
+        live.now()
+        said.append(capsys.readouterr().err)
+        return words in "".join(said)
+
+    until(lambda: told("terms.parquet: no such file"))
+    # Tried some more times, and told once.
+    ending = time.monotonic() + 1
+    while time.monotonic() < ending:
+        told("")
+        time.sleep(0.02)
+    assert "".join(said).count("cannot be used") == 1
+    (tmp_path / "terms.parquet").rename(terms)
+    until(lambda: told("was made again; "))
+    assert live.now() is not before
+
+
 def citations_said(citations, expected, capsys):
     assert citations() == expected
     return capsys.readouterr().err
@@ -581,15 +655,24 @@ def test_the_command_refuses_in_words(run_biohicl, searched, tmp_path):
         cases = [
             (["--index", searched, "--port", port], f"cannot listen at 127.0.0.1, port {port}: Address already in use"),
             (["--index", searched, "--host", "0.0.0.0"], "say --open-to-network"),
+            (["--index", searched, "--host", "a" * 70, "--open-to-network"], "is no address"),
+            (["--index", searched, "--host", "a..b", "--open-to-network"], "is no address"),
             (["--index", searched, "--host", "no.such.host.invalid", "--open-to-network"], "is no address"),
             (["--port", "70000"], "is not a port"),
-            ([], "no results/index in this folder or above"),
             (["--index", tmp_path, "--port", "0"], "index.safetensors: no such file; make it with"),
             (["--index", searched, "--model", tmp_path, "--port", "0"], "no such model"),
         ]
         for words, said in cases:
             done = run_biohicl("serve", *words, cwd=tmp_path)
             assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_no_index_far_and_wide(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # The project that the package lies in may well have one, and would be served.
+    monkeypatch.setattr(arguments, "__file__", str(tmp_path / "src/biohicl/cli/arguments.py"))
+    with pytest.raises(BioHiCLError, match="no results/index in this folder or above"):
+        index_of(Namespace(index=None))
 
 
 def test_it_says_where_it_listens_and_ends_quietly(searched):

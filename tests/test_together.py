@@ -1,5 +1,6 @@
 """Things that several threads want are done together, each gets its own, and an error is only its own."""
 
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,35 @@ def test_an_error_is_of_the_thing_that_makes_it():
 def test_too_few_results_are_an_error_and_not_a_wait():
     with pytest.raises(ValueError):
         Together(lambda things: [], 4)(1)
+
+
+def test_who_is_interrupted_while_waiting_keeps_nobody_back():
+    """The main thread alone is interrupted, by Ctrl-C or in a notebook; others go on asking."""
+    entered, let = threading.Event(), threading.Event()
+
+    def slow(things):
+        entered.set()
+        assert let.wait(20)
+        return things
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    together = Together(slow, 1)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(together, 1)
+            assert entered.wait(20)
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises(KeyboardInterrupt):
+                together(2)
+            second = pool.submit(together, 3)
+            let.set()
+            assert (first.result(20), second.result(20)) == (1, 3)
+        assert together(4) == 4
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_queries_encoded_together_have_the_vectors_that_they_have_alone(searched):

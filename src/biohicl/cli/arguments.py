@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -179,6 +180,17 @@ def project_path(path: Path, how: str) -> Path:
         if (folder / path).exists():
             return folder / path
     raise BioHiCLError(f"no {path} in this folder or above; make it with: {how}")
+
+
+def print_json(value: Any) -> None:
+    """Indented, on standard output; where its encoding lacks a character, with all beyond ASCII as escapes."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    try:
+        # None where standard output is closed.
+        text.encode(getattr(sys.stdout, "encoding", "utf-8"))
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2)
+    print(text)
 
 
 def limit_threads(threads: int | None) -> None:

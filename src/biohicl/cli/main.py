@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -35,6 +36,9 @@ def run() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns the exit status: 0, or 2 with one line on standard error for bad input."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What a terminal's encoding lacks is shown as "?".
+        sys.stdout.reconfigure(errors="replace")
     parser = _parser()
     options, unknown = parser.parse_known_args(arguments)
     if unknown:

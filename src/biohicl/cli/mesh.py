@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from biohicl.cli.arguments import Subcommands, command, positive, project_path
+from biohicl.cli.arguments import Subcommands, command, positive, print_json, project_path
 
 
 def add_commands(commands: Subcommands) -> None:
@@ -42,13 +42,14 @@ def add_commands(commands: Subcommands) -> None:
     parser.add_argument("--graph", type=Path, required=True, help="the graph of descriptors as GraphML")
 
     def mesh_show(options: argparse.Namespace) -> None:
-        import json
-
         from biohicl.mesh.show import portrait, portrait_text
 
         mesh = options.mesh or project_path(Path("results/mesh"), "snakemake --cores 2 mesh, or use --mesh")
         one = portrait(mesh, options.descriptor, options.relatives)
-        print(json.dumps(one.as_json(), ensure_ascii=False, indent=2) if options.json else portrait_text(one))
+        if options.json:
+            print_json(one.as_json())
+        else:
+            print(portrait_text(one))
 
     group = command(commands, "mesh", mesh_show, "Look at MeSH", "biohicl mesh show --help tells what of.")
     of_mesh = group.add_subparsers(dest="what", required=True, metavar="WHAT")

@@ -13,8 +13,10 @@ from biohicl.cli.arguments import (
     encoding,
     encoding_options,
     positive,
+    print_json,
     project_path,
 )
+from biohicl.errors import BioHiCLError
 from biohicl.search import MODES, STORAGES
 
 if TYPE_CHECKING:
@@ -137,10 +139,10 @@ def retriever_of(options: argparse.Namespace) -> Retriever:
 
 def _add_search(commands: Subcommands) -> None:
     def search(options: argparse.Namespace) -> None:
-        import json
-
         from biohicl.search.display import hits_text
 
+        if options.like is not None and (options.query is not None or options.mode is not None):
+            raise BioHiCLError("--like goes without query and --mode: what is near a citation is so by its vector")
         retriever = retriever_of(options)
         first, last = options.year
         filters = {
@@ -152,9 +154,9 @@ def _add_search(commands: Subcommands) -> None:
         if options.like is not None:
             hits = retriever.similar(options.like, options.k, **filters)
         else:
-            hits = retriever.search(options.query or "", options.k, mode=options.mode, **filters)
+            hits = retriever.search(options.query or "", options.k, mode=options.mode or "hybrid", **filters)
         if options.json:
-            print(json.dumps([hit.as_json() for hit in hits], ensure_ascii=False, indent=2))
+            print_json([hit.as_json() for hit in hits])
         else:
             print(hits_text(hits, abstracts=options.abstracts))
 
@@ -171,7 +173,6 @@ def _add_search(commands: Subcommands) -> None:
     parser.add_argument(
         "--mode",
         choices=MODES,
-        default="hybrid",
         help="by the model's vectors (dense), by words (bm25), or by both (hybrid, the default)",
     )
     parser.add_argument("--year", type=year_range, default=(None, None), metavar="2015-2020", help="or 2015-, or 2015")

@@ -34,7 +34,8 @@ def _one(rank: int, hit: Hit, abstracts: bool) -> str:
         headings = sorted(hit.headings, key=lambda heading: not heading[2])
         names = [f"{name}*" if major else name for _, name, major in headings[:HEADINGS_SHOWN]]
         rest = len(headings) - len(names)
-        lines += textwrap.wrap("; ".join(names) + (f"; and {rest} more" if rest else ""), WIDTH - len(margin))
+        listed = "; ".join(names) + (f"; and {rest} more" if rest else "")
+        lines += textwrap.wrap(printable(listed), WIDTH - len(margin))
     if abstracts and hit.abstract:
         lines += textwrap.wrap(printable(hit.abstract), WIDTH - len(margin))
     lines.append(f"{hit.link}  score {hit.score:.4f}")

@@ -73,7 +73,8 @@ class Headings:
         """The UI of a heading given by UI, tree number, name or synonym; an error names the nearest."""
         if len(wanted) > LONGEST_NAME:
             raise BioHiCLError(f"a heading of {len(wanted):,} characters: a name, a UI or a tree number is needed")
-        return find_descriptor(wanted, self.hierarchy, self._terms)
+        # Most are UIs, as the page gives them, and a look through all names takes longer than a search.
+        return wanted if wanted in self.names else find_descriptor(wanted, self.hierarchy, self._terms)
 
     def keys_at_or_below(self, ui: str) -> list[int]:
         """The keys of the postings of a descriptor and of all that stand below it, by UI and by name."""

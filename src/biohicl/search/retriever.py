@@ -162,6 +162,10 @@ class Retriever:
         headings: Sequence[str],
         publication_types: Sequence[str],
     ) -> Mask:
+        for name, given in (("headings", headings), ("publication_types", publication_types)):
+            if isinstance(given, str):
+                # It would be taken letter by letter.
+                raise BioHiCLError(f"{name}: a list of names is needed, such as [{given[:60]!r}]")
         if first_year is not None and last_year is not None and first_year > last_year:
             raise BioHiCLError(f"no year is from {first_year} to {last_year}; exchange the two")
         filters = Filters(
@@ -261,6 +265,8 @@ def _pairs(ranked: Ranked) -> list[tuple[int, float]]:
 
 
 def _checked_query(query: str, k: int, mode: str) -> None:
+    if not isinstance(query, str):
+        raise BioHiCLError(f"the query is no text but of the type {type(query).__name__}")
     if not query.strip():
         raise BioHiCLError("the query is empty; say what is sought, in words")
     if any("\ud800" <= character <= "\udfff" for character in query):

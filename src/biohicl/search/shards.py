@@ -222,24 +222,28 @@ class Shard:
         return index
 
     def _walked(self, query: Vector, count: int, mask: npt.NDArray[np.bool_] | None) -> Found:
-        """The graph knows of no mask: more are asked for until enough of them are let through."""
-        allowed = self.rows if mask is None else int(mask.sum())
-        if mask is not None and allowed * FEW < self.rows:
-            rows = np.flatnonzero(mask)
-            vectors = np.asarray(self._index.get(rows), dtype=np.float32).reshape(len(rows), self.dimension)
-            return _largest(rows, vectors @ query, count)
+        """The graph knows of no mask: more are asked for until enough of them are let through. Where it has no way to
+        enough of them, as of many vectors that are the same, all are compared."""
+        allowed = np.arange(self.rows) if mask is None else np.flatnonzero(mask)
         asked = count
-        while True:
+        while len(allowed) * FEW >= self.rows:
             found = self._index.search(query, min(asked, self.rows), threads=1)
             rows = found.keys.astype(np.int64)
             kept = np.ones(len(rows), bool) if mask is None else mask[rows]
-            if kept.sum() >= min(count, allowed) or asked >= self.rows:
+            if kept.sum() >= min(count, len(allowed)):
                 return rows[kept][:count], 1 - found.distances[kept][:count].astype(np.float32)
+            if asked >= self.rows:
+                break
             asked *= 4
+        vectors = np.asarray(self._index.get(allowed), dtype=np.float32).reshape(len(allowed), self.dimension)
+        return _largest(allowed, vectors @ query, count)
 
 
 def _largest(rows: npt.NDArray[np.int64], scores: npt.NDArray[Any], count: int) -> Found:
+    """Of equal scores the earlier rows: many a citation says no more than "Editorial."."""
     if len(rows) > count:
-        kept = np.argpartition(scores, len(scores) - count)[-count:]
+        least = np.partition(scores, len(scores) - count)[-count]
+        above = np.flatnonzero(scores > least)
+        kept = np.concatenate([above, np.flatnonzero(scores == least)[: count - len(above)]])
         rows, scores = rows[kept], scores[kept]
     return rows.astype(np.int64), scores.astype(np.float32)

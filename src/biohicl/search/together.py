@@ -47,13 +47,30 @@ class Together(Generic[A, B]):
             self._waiting.append(mine)
             is_mine, self._is_busy = not self._is_busy, True
         if not is_mine:
-            mine.called.wait()
+            try:
+                mine.called.wait()
+            except BaseException:
+                self._leave(mine)
+                raise
         if not mine.done:
             self._work(mine)
         if mine.error is not None:
             raise mine.error
         result: B = mine.result
         return result
+
+    def _leave(self, mine: _Wanted) -> None:
+        """Where the thread of ``mine`` is interrupted while it waits: others do not wait for it to do their work."""
+        with self._lock:
+            self._waiting = [one for one in self._waiting if one is not mine]
+            if mine.called.is_set() and not mine.done:
+                self._call_next()
+
+    def _call_next(self) -> None:
+        """With the lock."""
+        self._is_busy = bool(self._waiting)
+        if self._waiting:
+            self._waiting[0].called.set()
 
     def _work(self, mine: _Wanted) -> None:
         """Does what waits until ``mine`` is done; the next who waits goes on."""
@@ -64,9 +81,7 @@ class Together(Generic[A, B]):
                 self._finish(now)
         finally:
             with self._lock:
-                self._is_busy = bool(self._waiting)
-                if self._waiting:
-                    self._waiting[0].called.set()
+                self._call_next()
 
     def _finish(self, now: Sequence[_Wanted]) -> None:
         try:

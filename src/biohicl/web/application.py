@@ -48,7 +48,7 @@ REFUSALS = {
     405: "Not this way",
     408: "The body came too slowly",
     413: "The body is too large",
-    414: "The address is too long",
+    414: "The address is too long, or sets too many things",
     422: "A value is none, too long, or unknown; the nearest are named",
     500: "A fault of the server, told in its log",
     503: "Too much work waits; Retry-After says when to come again",

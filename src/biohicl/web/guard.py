@@ -73,6 +73,8 @@ class Guard:
         query = scope["query_string"]
         if len(query) > self._limits.address:
             raise Refused(414, f"the address has more than {self._limits.address:,} bytes; shorten the query")
+        if query.count(b"&") >= self._limits.parameters:
+            raise Refused(414, f"the address sets more than {self._limits.parameters:,} things; leave some out")
         try:
             (scope.get("raw_path") or b"").decode("ascii")
             unquote_to_bytes(scope.get("raw_path") or b"").decode()

@@ -16,9 +16,11 @@ IsKnown = Callable[[str], bool]
 
 @dataclass(frozen=True)
 class Limits:
-    """``at_a_time``: searches that are computed; ``queue``: that wait; ``patience``: seconds that one waits at most.
+    """``at_a_time``: searches that are computed; ``queue``: that wait; ``patience``: seconds that one waits at most,
+    and that the server waits for who asks.
 
-    ``body`` and ``address``: bytes of a request's body, and of its address with the query. ``connections``: at a time.
+    ``body`` and ``address``: bytes of a request's body, and of its address with the query; ``parameters``: of that.
+    ``connections``: at a time.
     """
 
     at_a_time: int = field(default_factory=lambda: 8 * (os.cpu_count() or 1))
@@ -27,6 +29,8 @@ class Limits:
     body: int = 64 * 1024
     # 100,000 characters are answered in words, whatever they are: one takes up to twelve bytes here.
     address: int = 1_300_000
+    # So many empty ones as fit in there would be taken apart for seconds, in which nobody is answered.
+    parameters: int = 100
     connections: int = 500
 
     def __str__(self) -> str:

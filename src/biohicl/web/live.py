@@ -5,6 +5,7 @@ Goes in: an index that may be written again while people search. Comes out: the 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,12 +34,23 @@ class Live:
     The index's file is looked at every ``seconds``, and opened again where it has changed.
 
     A new index is opened beside the old one, which answers until the new one can. One that cannot be opened is told on
-    standard error, once, and the old one stays. Raises :class:`BioHiCLError` where there is none to begin with.
+    standard error, once, and the old one stays; every ``again`` seconds it is tried anew, for what it lacks (MeSH, its
+    model) may be about to be made. Raises :class:`BioHiCLError` where there is none to begin with.
     """
 
-    def __init__(self, index: Path, model: Path | None = None, device: str = "auto", seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        index: Path,
+        model: Path | None = None,
+        device: str = "auto",
+        seconds: float = 1.0,
+        again: float = 30.0,
+    ) -> None:
         self._opening = partial(Retriever, index, model, device)
         self._seconds = seconds
+        self._again = again
+        self._next_try = math.inf
+        self._told: tuple[Stamp, str] | None = None
         self._file = index / INDEX_FILE
         # Before it is opened: one that is written meanwhile is opened again.
         self._stamp = _stamp(self._file)
@@ -54,7 +66,7 @@ class Live:
                 self._looked = time.monotonic()
                 stamp = _stamp(self._file)
                 # While it is made again there is none.
-                renewing = stamp is not None and stamp != self._stamp
+                renewing = stamp is not None and (stamp != self._stamp or self._looked >= self._next_try)
                 if renewing:
                     Thread(target=self._renew, args=(stamp,), daemon=True, name="renew").start()
             finally:
@@ -66,10 +78,14 @@ class Live:
         """Runs with the lock, so that one is opened at a time."""
         try:
             self._now = _opened(self._opening)
+            self._next_try = math.inf
             say(f"{self._file}: was made again; {self._now.retriever.index.about['citations']:,} citations")
         except Exception as error:
             # Whatever is wrong with the new one, the old one can answer.
-            say(f"{self._file}: was made again, but cannot be used ({error}); the old index still answers")
+            self._next_try = time.monotonic() + self._again
+            if self._told != (stamp, str(error)):
+                say(f"{self._file}: was made again, but cannot be used ({error}); the old index still answers")
+            self._told = stamp, str(error)
         finally:
             self._stamp = stamp
             self._looked = time.monotonic()

@@ -11,7 +11,7 @@ from typing import Any
 
 import biohicl
 from biohicl.errors import BioHiCLError
-from biohicl.search.filters import Headings, known_types
+from biohicl.search.filters import known_types
 from biohicl.search.retriever import LONGEST_QUERY, Hit
 from biohicl.web.answers import (
     MOST_EXPORTED,
@@ -33,7 +33,6 @@ from biohicl.web.citing import FORMATS
 from biohicl.web.guard import Refused
 from biohicl.web.live import Opened
 from biohicl.web.matches import Spans, matches
-from biohicl.web.tree import Tree
 
 
 def found(asked: Asked, opened: Opened) -> Answer:
@@ -104,7 +103,7 @@ def _filters(narrowed: Narrowed, opened: Opened) -> dict[str, Any]:
         raise Refused(422, f"no year is from {first} to {last}; exchange the two")
     retriever = opened.retriever
     try:
-        headings = [_heading(wanted, opened.tree, retriever.headings) for wanted in narrowed.heading]
+        headings = [retriever.headings.find(wanted) for wanted in narrowed.heading]
         return {
             "first_year": first,
             "last_year": last,
@@ -114,11 +113,6 @@ def _filters(narrowed: Narrowed, opened: Opened) -> dict[str, Any]:
     except BioHiCLError as error:
         # Read when the index was opened, so that it is the names that are unknown.
         raise Refused(422, str(error)) from None
-
-
-def _heading(wanted: str, tree: Tree, headings: Headings) -> str:
-    # A UI, as the page gives them, is looked up at once.
-    return wanted if wanted in tree.names else headings.find(wanted)
 
 
 def _answer(hits: Sequence[Hit], query: str, filters: dict[str, Any], opened: Opened) -> Answer:

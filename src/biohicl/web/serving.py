@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from functools import partial
 from pathlib import Path
 
 from biohicl.errors import BioHiCLError
@@ -51,8 +52,10 @@ def serve(
 def _listening(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror as error:
-        raise BioHiCLError(f"{host}: is no address of a machine ({error.strerror})") from None
+    except (socket.gaierror, UnicodeError) as error:
+        # UnicodeError: a label of no or too many characters, or none that a name may have.
+        reason = error.strerror if isinstance(error, socket.gaierror) else "no name of a machine is written so"
+        raise BioHiCLError(f"{ascii(host)[1:-1]}: is no address of a machine ({reason})") from None
     listening = socket.socket(family, kind, protocol)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -70,10 +73,12 @@ def _listening(host: str, port: int) -> socket.socket:
 def _run(app: object, listening: socket.socket, limits: Limits) -> None:
     import uvicorn
 
+    from biohicl.web.connections import Connection
+
     logging.basicConfig(format="biohicl serve: %(message)s", level=logging.WARNING)
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
-        http="h11",
+        http=partial(Connection, patience=limits.patience),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         log_config=None,
