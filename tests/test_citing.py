@@ -99,8 +99,19 @@ def read_ris(text):
 
 
 def spaced(text):
-    """Line breaks and what cannot be printed are spaces in these formats."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    """Line breaks and control characters are spaces in these formats, and what takes no room is left out."""
+    unseen = {*map(chr, (0xAD, 0x61C, 0x200B, 0x200E, 0x200F, 0xFEFF, *range(0x202A, 0x202F), *range(0x2060, 0x2065)))}
+    unseen |= {*map(chr, range(0x2066, 0x2070))}
+    seen = (c for c in text if c not in unseen)
+    return " ".join("".join(" " if ord(c) < 32 or 127 <= ord(c) < 160 else c for c in seen).split())
+
+
+def test_no_word_is_torn_apart():
+    """Byte order marks stand within words of real titles; joiners belong to Persian words and to some emoji."""
+    title = "S\ufeffagittal a\ufefflignment\u200b, soft\u00adly: می\u200cخواهم 👩\u200d🔬 \ue000"
+    shown = "Sagittal alignment, softly: می\u200cخواهم 👩\u200d🔬 \ue000"
+    assert read_bibtex(bibtex([hit(title=title)]))["pmid1"]["title"] == f"{{{shown}}}"
+    assert dict(read_ris(ris([hit(title=title)]))[0])["TI"] == shown
 
 
 @pytest.mark.parametrize("title", NASTY)

@@ -6,6 +6,7 @@ Goes in: hits. Comes out: BibTeX, RIS, or PMIDs, as text.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 
 from biohicl.search.retriever import Hit
@@ -23,6 +24,8 @@ LATEX = str.maketrans(
 )
 # Would end the verbatim field they stand in, or start a command there.
 NOT_VERBATIM = re.compile(r"[{}\\\s]")
+# Take no room: soft hyphen, zero-width space, marks of direction and of byte order. Some stand within words.
+UNSEEN = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 DATE = re.compile(rf"(\d{{4}}) ({'|'.join(MONTHS)})(?: (\d{{1,2}}))?", re.ASCII)
 
@@ -54,9 +57,10 @@ FORMATS: dict[str, tuple[Callable[[Sequence[Hit]], str], str, str]] = {
 
 
 def one_line(text: str) -> str:
-    """Without line breaks and control characters, which end a field or a record in these formats."""
-    printable = (" " if character.isspace() or not character.isprintable() else character for character in text)
-    return " ".join("".join(printable).split())
+    """Without line breaks and control characters, which end a field or a record in these formats, and without what is
+    unseen, which LaTeX does not know. What joins letters or keeps them apart belongs to the spelling, and stays."""
+    seen = UNSEEN.sub("", text)
+    return " ".join("".join(" " if unicodedata.category(one) == "Cc" else one for one in seen).split())
 
 
 def escaped(text: str) -> str:
@@ -66,7 +70,7 @@ def escaped(text: str) -> str:
 
 def _entry(hit: Hit) -> str:
     fields = {
-        "author": " and ".join(_bibtex_author(*author) for author in hit.authors),
+        "author": " and ".join(_bibtex_author(*author) for author in hit.authors if any(author)),
         # Twice in braces, so that no style makes small letters of the capitals.
         "title": f"{{{escaped(hit.title)}}}" if hit.title else "",
         "journal": escaped(hit.journal),
