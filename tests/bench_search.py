@@ -18,7 +18,6 @@ from biohicl.encoder.vectors import of_unit_length
 from biohicl.search import STORAGES
 from biohicl.search.contents import INDEX_FILE, INDEXES, Contents
 from biohicl.search.ranking import best_by_vector
-from biohicl.search.retriever import RESCORED
 from biohicl.search.shards import stored
 from biohicl.search.tensors import TensorFile, write_tensors
 
@@ -73,7 +72,7 @@ def asked(index, queries, mask, pool):
     found, times = [], []
     for query in [queries[0], *queries]:
         started = time.perf_counter()
-        rows, _ = best_by_vector(index, query, BEST, mask, RESCORED, pool)
+        rows, _ = best_by_vector(index, query, BEST, mask, pool)
         times.append(1000 * (time.perf_counter() - started))
         found.append(set(rows.tolist()))
     # The first opened the files.

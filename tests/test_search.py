@@ -204,7 +204,7 @@ def test_threads_change_nothing(tmp_path, storage):
             vector, terms = alone.encode(query), terms_of([query])[0]
             mask = alone.index.current
             for one, other in (
-                [best_by_vector(alone.index, vector, 15, mask, 50, threads) for threads in (None, pool)],
+                [best_by_vector(alone.index, vector, 15, mask, threads) for threads in (None, pool)],
                 [best_by_terms(alone.index, terms, 15, mask, threads) for threads in (None, pool)],
             ):
                 assert all(np.array_equal(*pair) for pair in zip(one, other, strict=True))
@@ -562,8 +562,9 @@ def test_no_index_several_indexes_and_no_model(tmp_path, project):
         )
     with pytest.raises(BioHiCLError, match=r"several indexes \(one, two\)"):
         Retriever.of_project(tmp_path)
-    with pytest.raises(BioHiCLError, match="no such model, and the index was made by it"):
-        Retriever.of_project(tmp_path, "one")
+    without = Retriever.of_project(tmp_path, "one")
+    with pytest.raises(BioHiCLError, match=r"is not in .*: name its folder \(--model\), or search by words"):
+        without.encode("heart")
 
 
 # --- the command -------------------------------------------------------------------------------------------------

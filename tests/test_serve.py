@@ -660,7 +660,7 @@ def test_the_command_refuses_in_words(run_biohicl, searched, tmp_path):
             (["--index", searched, "--host", "no.such.host.invalid", "--open-to-network"], "is no address"),
             (["--port", "70000"], "is not a port"),
             (["--index", tmp_path, "--port", "0"], "index.safetensors: no such file; make it with"),
-            (["--index", searched, "--model", tmp_path, "--port", "0"], "no such model"),
+            (["--index", searched, "--model", tmp_path, "--port", "0"], "is not in"),
         ]
         for words, said in cases:
             done = run_biohicl("serve", *words, cwd=tmp_path)

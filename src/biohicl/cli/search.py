@@ -17,6 +17,7 @@ from biohicl.cli.arguments import (
     project_path,
 )
 from biohicl.errors import BioHiCLError
+from biohicl.progress import say
 from biohicl.search import MODES, STORAGES
 
 if TYPE_CHECKING:
@@ -158,7 +159,9 @@ def _add_search(commands: Subcommands) -> None:
         if options.json:
             print_json([hit.as_json() for hit in hits])
         else:
-            print(hits_text(hits, abstracts=options.abstracts))
+            print(hits_text(hits, abstracts=options.abstracts, are_filtered=any(filters.values())))
+        if retriever.index.is_invented:
+            say("these citations are the built-in sample's: they are invented, and PubMed has none of them")
 
     parser = command(
         commands,

@@ -21,6 +21,7 @@ from biohicl.encoder.vectors import fingerprint
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say, track
 from biohicl.pubmed.current import read_current
+from biohicl.pubmed.numbering import is_invented
 from biohicl.search.postings import Postings, hash_of
 from biohicl.search.shards import Shard
 from biohicl.search.tensors import TensorFile, allow_open_files, write_tensors
@@ -240,6 +241,11 @@ class Contents:
         ]
         self.records = int(ends[-1]) if rows else 0
         self.current: npt.NDArray[np.bool_] = np.unpackbits(tensors["current"], count=self.records).astype(bool)
+
+    @property
+    def is_invented(self) -> bool:
+        """Whether its citations are the built-in sample's, which PubMed does not have."""
+        return is_invented(file["name"] for file in self.about["files"])
 
     @property
     def is_outdated(self) -> bool:

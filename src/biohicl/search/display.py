@@ -13,10 +13,10 @@ HEADINGS_SHOWN = 8
 AUTHORS_SHOWN = 3
 
 
-def hits_text(hits: Sequence[Hit], abstracts: bool = False) -> str:
+def hits_text(hits: Sequence[Hit], abstracts: bool = False, are_filtered: bool = False) -> str:
     """Rank, title, what it is, headings (* major) and link of each."""
     if not hits:
-        return "Nothing was found; fewer filters or other words may help."
+        return "No citation passes these filters." if are_filtered else "No citation has any of these words."
     return "\n\n".join(_one(rank, hit, abstracts) for rank, hit in enumerate(hits, start=1))
 
 

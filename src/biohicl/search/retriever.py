@@ -33,8 +33,6 @@ LONGEST_QUERY = 5_000
 MOST_HITS = 1_000
 # What is joined: so many of each side.
 JOINED = 1_000
-# Of a binary index so many are scored again.
-RESCORED = 1_000
 # Queries that wait for the model at the same time.
 ENCODED_AT_ONCE = 16
 # Masks of filters that are kept; one of all of PubMed takes 40 MB.
@@ -80,8 +78,9 @@ class Retriever:
     """An index that answers queries; safe to be asked by several threads at a time.
 
     ``index``: its folder (results/index/<model>). ``model``: the folder of the model that made it (None:
-    results/models/<model>, or resources/backbones/<model>). ``threads``: that one query may use. Raises
-    :class:`BioHiCLError` where the index is missing, damaged, or of another model.
+    results/models/<model>, or resources/backbones/<model>); where it is not there, words and likeness can be searched
+    all the same. ``threads``: that one query may use. Raises :class:`BioHiCLError` where the index is missing, damaged,
+    or of another model.
     """
 
     def __init__(
@@ -91,6 +90,7 @@ class Retriever:
         if self.index.is_outdated:
             say(f"{self.index.file}: the corpus has changed since; what is new is found after: {REBUILD}")
         self.headings = Headings(self.index.root / "results/mesh")
+        self._models = Path(model) if model is not None else self.index.root / "results/models"
         self.model = self._model_folder(Path(model) if model is not None else None)
         self._device = device
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
@@ -142,7 +142,7 @@ class Retriever:
         mask[row] = False
         file, place = self.index.part(row)
         vector = of_unit_length(file.vectors.vector(place)[None])[0]
-        return self._hits(best_by_vector(self.index, vector, k, mask, RESCORED, self._pool))
+        return self._hits(best_by_vector(self.index, vector, k, mask, self._pool))
 
     def citation(self, pmid: int) -> Hit | None:
         """One citation, with a score of 1; None where the index has none of that PMID."""
@@ -191,7 +191,7 @@ class Retriever:
         if mode == "bm25":
             return best_by_terms(self.index, terms_of([query])[0], k, mask, self._pool)
         deep = k if mode == "dense" else max(k, JOINED)
-        dense = best_by_vector(self.index, self.encode(query), deep, mask, RESCORED, self._pool)
+        dense = best_by_vector(self.index, self.encode(query), deep, mask, self._pool)
         if mode == "dense":
             return dense
         lexical = best_by_terms(self.index, terms_of([query])[0], deep, mask, self._pool)
@@ -209,6 +209,11 @@ class Retriever:
         if self._encoder is None:
             from biohicl.encoder.embed import Encoder
 
+            if self.model is None:
+                raise BioHiCLError(
+                    f"the model that made this index, {self.index.about['model']}, is not in {self._models}: name its "
+                    "folder (--model), or search by words, which needs none (--mode bm25)"
+                )
             self._encoder = Encoder(self.model, self._device)
         encoder = self._encoder
         tokens = encoder.tokens(encoder.prepared("queries", queries, self.index.about["task"]))
@@ -241,7 +246,7 @@ class Retriever:
             retracted=bool(record["retracted"]),
         )
 
-    def _model_folder(self, given: Path | None) -> Path:
+    def _model_folder(self, given: Path | None) -> Path | None:
         name = self.index.about["model"]
         places = (
             [given]
@@ -249,9 +254,7 @@ class Retriever:
             else [self.index.root / where / name for where in ("results/models", "resources/backbones")]
         )
         folder = next((place for place in places if (place / "config.json").is_file()), None)
-        if folder is None:
-            raise BioHiCLError(f"{places[0]}: no such model, and the index was made by it; name its folder")
-        if fingerprint(folder) != self.index.about["encoder"]:
+        if folder is not None and fingerprint(folder) != self.index.about["encoder"]:
             raise BioHiCLError(
                 f"{self.index.file}: was made by another model than the one in {folder} (or before that was trained "
                 f"anew); make the index again with: {REBUILD}"

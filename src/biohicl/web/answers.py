@@ -161,9 +161,11 @@ class HeadingsAnswer(BaseModel):
 
 
 class AboutAnswer(BaseModel):
-    """What is searched. ``release``: of PubMed. ``first_year``, ``last_year``: of any citation."""
+    """What is searched. ``release``: of PubMed. ``invented``: whether the citations are the built-in sample's.
+    ``first_year``, ``last_year``: of any citation."""
 
     model: str
+    invented: bool
     citations: int
     release: int
     first_year: int | None

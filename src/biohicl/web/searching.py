@@ -75,6 +75,7 @@ def about(opened: Opened) -> AboutAnswer:
     names = ("model", "citations", "release", "publication_types", "storage")
     return AboutAnswer(
         **{name: said[name] for name in names},
+        invented=opened.retriever.index.is_invented,
         first_year=said["years"][0],
         last_year=said["years"][1],
         version=biohicl.__version__,

@@ -195,7 +195,8 @@ function listen() {
 async function tell() {
   about = await ask("/api/about");
   const { first_year: first, last_year: last } = about;
-  byId("about").textContent = `${counted(about.citations, "citation")} of PubMed${first ? `, ${first} to ${last}` : ""}, release ${about.release}; model ${about.model}`;
+  const source = about.invented ? "invented for the built-in sample" : "of PubMed";
+  byId("about").textContent = `${counted(about.citations, "citation")} ${source}${first ? `, ${first} to ${last}` : ""}, release ${about.release}; model ${about.model}`;
   const types = Object.entries(about.publication_types).filter(([, number]) => number).sort((one, other) => other[1] - one[1] || one[0].localeCompare(other[0]));
   byId("types").replaceChildren(...types.map(([name, number]) => make(
     "li", {},
