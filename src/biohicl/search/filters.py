@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class Headings:
 
     def __init__(self, mesh: Path) -> None:
         self.mesh = mesh
+        self._looking = Lock()
 
     @cached_property
     def hierarchy(self) -> pl.DataFrame:
@@ -74,7 +76,11 @@ class Headings:
         if len(wanted) > LONGEST_NAME:
             raise BioHiCLError(f"a heading of {len(wanted):,} characters: a name, a UI or a tree number is needed")
         # Most are UIs, as the page gives them, and a look through all names takes longer than a search.
-        return wanted if wanted in self.names else find_descriptor(wanted, self.hierarchy, self._terms)
+        if wanted in self.names:
+            return wanted
+        # One at a time: what is near an unknown one takes 60 MB of all of MeSH's names.
+        with self._looking:
+            return find_descriptor(wanted, self.hierarchy, self._terms)
 
     def keys_at_or_below(self, ui: str) -> list[int]:
         """The keys of the postings of a descriptor and of all that stand below it, by UI and by name."""
