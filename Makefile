@@ -38,7 +38,7 @@ demo: $(STAMP)  ## run the whole workflow on the built-in sample, and show the s
 	@echo "The sample is invented: these scores show that the workflow works, not how good a model is."
 	@echo "Look at:   results/report.html      scores, training curves, corpus and hierarchy"
 	@echo "           results/models/default/  a model that SentenceTransformer(...) loads; its README.md is its card"
-	@echo "Search:    $(BIN)/biohicl search \"heart failure\", or in a browser: $(BIN)/biohicl serve"
+	@echo "Search:    $(BIN)/biohicl search \"besase and larium\" (its words are invented), or in a browser: $(BIN)/biohicl serve"
 	@echo "Ask:       $(BIN)/biohicl sql \"select title, year from citations limit 5\""
 	@echo "Then:      README.md, 'Your own data'"
 
