@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from biohicl.encoder.embed import Encoder
 from biohicl.errors import BioHiCLError
 from biohicl.search import STORAGES
-from biohicl.search.postings import Postings, hash_of
+from biohicl.search.postings import Postings, hash_of, hashes_of
 from biohicl.search.retriever import Retriever
 from biohicl.search.shards import Shard, stored
 from biohicl.search.tensors import TensorFile, write_tensors
@@ -146,7 +146,7 @@ def test_postings_are_the_rows_that_have_a_key(pairs, asked):
         assert postings.rows[span].tolist() == expected
         assert postings.counts[span].tolist() == [pairs.count((row, key)) for row in expected]
     any_of = {row for row, key in pairs if key in asked}
-    assert set(postings.rows_of_any(hash_of(key) for key in asked).tolist()) == any_of
+    assert set(postings.rows_of_any(hashes_of(asked)).tolist()) == any_of
 
 
 # --- updates -----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ Goes in: an open index and what is wanted, in people's words. Comes out: a mask 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ import polars as pl
 from biohicl.errors import BioHiCLError
 from biohicl.mesh.lookup import did_you_mean, find_descriptor, mesh_table
 from biohicl.search.contents import Contents, FileParts
-from biohicl.search.postings import Postings, hash_of
+from biohicl.search.postings import Keys, Postings, hashes_of
 from biohicl.search.texts import heading_key, heading_name_key, type_key
 
 Mask = npt.NDArray[np.bool_]
@@ -82,10 +82,10 @@ class Headings:
         with self._looking:
             return find_descriptor(wanted, self.hierarchy, self._terms)
 
-    def keys_at_or_below(self, ui: str) -> list[int]:
+    def keys_at_or_below(self, ui: str) -> Keys:
         """The keys of the postings of a descriptor and of all that stand below it, by UI and by name."""
         uis = [ui, *self._below.get(ui, ())]
-        return [hash_of(key) for one in uis for key in (heading_key(one), heading_name_key(self.names[one]))]
+        return hashes_of(key for one in uis for key in (heading_key(one), heading_name_key(self.names[one])))
 
 
 def known_types(index: Contents, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ def mask_of(index: Contents, filters: Filters, headings: Headings) -> Mask:
     mask = index.current.copy()
     wanted = [(lambda file: file.headings, headings.keys_at_or_below(ui)) for ui in filters.headings]
     if filters.publication_types:
-        wanted.append((lambda file: file.types, [hash_of(type_key(name)) for name in filters.publication_types]))
+        wanted.append((lambda file: file.types, hashes_of(map(type_key, filters.publication_types))))
     for file in index.files:
         part = mask[file.first : file.first + file.rows]
         if filters.first_year is not None:
@@ -117,7 +117,7 @@ def mask_of(index: Contents, filters: Filters, headings: Headings) -> Mask:
     return mask
 
 
-def _having(file: FileParts, postings: Callable[[FileParts], Postings], keys: Iterable[int]) -> Mask:
+def _having(file: FileParts, postings: Callable[[FileParts], Postings], keys: Keys) -> Mask:
     """(rows,): which records of a file have one of the keys."""
     having = np.zeros(file.rows, dtype=bool)
     having[postings(file).rows_of_any(keys)] = True

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 Rows = npt.NDArray[np.int32]
-NO_ROWS = np.zeros(0, dtype=np.int32)
+Keys = npt.NDArray[np.uint64]
 
 
 def hash_of(key: str) -> int:
@@ -24,12 +24,17 @@ def hash_of(key: str) -> int:
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
+def hashes_of(keys: Iterable[str]) -> Keys:
+    """The numbers that stand for several keys, each once, rising."""
+    return np.unique(np.fromiter(map(hash_of, keys), dtype=np.uint64))
+
+
 @dataclass(frozen=True)
 class Postings:
     """``keys`` (K,): hashes, rising. ``offsets`` (K + 1,): the rows of key i are ``rows[offsets[i]:offsets[i + 1]]``,
     rising. ``counts``: how often the key is in each of them, at most 65,535; None where that is not asked."""
 
-    keys: npt.NDArray[np.uint64]
+    keys: Keys
     offsets: npt.NDArray[np.int64]
     rows: Rows
     counts: npt.NDArray[np.uint16] | None = None
@@ -76,11 +81,14 @@ class Postings:
         """The rows that have a key (its hash), rising."""
         return self.rows[self.span(key)]
 
-    def rows_of_any(self, keys: Iterable[int]) -> Rows:
-        """The rows that have one of some keys; one may come several times."""
-        wanted = np.fromiter(keys, dtype=np.uint64)
-        places = np.searchsorted(self.keys, wanted)
-        places = places[places < len(self.keys)]
-        places = places[np.isin(self.keys[places], wanted)]
-        parts = [self.rows[self.offsets[place] : self.offsets[place + 1]] for place in np.unique(places).tolist()]
-        return np.concatenate(parts) if parts else NO_ROWS
+    def rows_of_any(self, keys: Keys) -> Rows:
+        """The rows that have one of some differing keys (:func:`hashes_of`); one may come several times."""
+        places = np.searchsorted(self.keys, keys)
+        is_inside = places < len(self.keys)
+        places, keys = places[is_inside], keys[is_inside]
+        places = places[self.keys[places] == keys]
+        starts = self.offsets[places]
+        lengths = self.offsets[places + 1] - starts
+        # The places from each start on, so many of each: a wide heading has thousands, too many to be gone through.
+        before = np.cumsum(lengths) - lengths
+        return self.rows[np.repeat(starts - before, lengths) + np.arange(lengths.sum())]

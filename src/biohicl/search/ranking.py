@@ -100,5 +100,9 @@ def _each(index: Contents, ask: Callable[[FileParts], object], pool: Executor | 
 def _merged(parts: Sequence[Ranked], count: int) -> Ranked:
     rows = np.concatenate([rows for rows, _ in parts]) if parts else np.zeros(0, np.int64)
     scores = np.concatenate([scores for _, scores in parts]) if parts else np.zeros(0, np.float32)
+    if 0 < count < len(scores):
+        # A common word has most of a file's records: only those that can be among the best are put in order.
+        able = scores >= np.partition(scores, -count)[-count]
+        rows, scores = rows[able], scores[able]
     order = np.lexsort((rows, -scores))[:count]
     return rows[order], scores[order]
