@@ -379,8 +379,10 @@ def test_no_index_far_and_wide(tmp_path, monkeypatch):
 
 
 def test_it_says_where_it_listens_and_ends_quietly(searched):
-    with serving(searched, "--searches", "3") as (address, process):
+    with serving(searched, "--searches", "3", "--name", "Search.example.org") as (address, process):
         assert asked(address, "/api/about")[0] == 200
+        assert asked(address, "/api/about", headers={"Host": "search.example.org:443"})[0] == 200
+        assert asked(address, "/api/about", headers={"Host": "other.example.org"})[0] == 400
         assert "3 searches at a time, 200 waiting" in "".join(process.said)
         process.send_signal(signal.SIGINT)
         assert process.wait(15) == 130

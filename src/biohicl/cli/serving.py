@@ -21,7 +21,7 @@ def add_commands(commands: Subcommands) -> None:
 
         limits = Limits(queue=options.queue, **({"at_a_time": options.searches} if options.searches else {}))
         where = index_of(options), options.model, options.host, options.port
-        serve_index(*where, limits, options.open_to_network, options.device)
+        serve_index(*where, limits, options.open_to_network, options.device, options.name)
 
     parser = command(
         commands,
@@ -36,6 +36,13 @@ def add_commands(commands: Subcommands) -> None:
         "--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, for this machine alone)"
     )
     parser.add_argument("--port", type=_port, default=8000, help="0 takes any that is free (default: 8000)")
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a name by which it is asked for beside its own, as through a proxy that encrypts",
+    )
     parser.add_argument(
         "--searches",
         type=positive,

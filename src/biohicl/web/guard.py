@@ -66,7 +66,11 @@ class Guard:
         hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
         name = name_of(hosts[0]) if len(hosts) == 1 else None
         if name is None or not self._is_known(name):
-            raise Refused(400, "this server is not known by the name in the request's Host header; use its own address")
+            raise Refused(
+                400,
+                "this server is not known by the name in the request's Host header; use its own address (serve --name "
+                "gives it another name)",
+            )
         given = dict(headers)
         if given.get(b"sec-fetch-site") == b"cross-site" and scope["path"].startswith("/api/"):
             raise Refused(403, "a page of another site may not search here")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,8 +24,10 @@ def serve(
     limits: Limits,
     open_to_network: bool = False,
     device: str = "auto",
+    names: Sequence[str] = (),
 ) -> None:
     """Serves until it is interrupted. ``index``: its folder; ``model``: None where it lies beside. ``port`` 0: any.
+    ``names``: by which it is asked for beside its own, as through a proxy.
 
     Raises :class:`BioHiCLError` where ``host`` can be reached from elsewhere and that was not asked for, where the
     address cannot be had, and where there is no index.
@@ -39,9 +42,8 @@ def serve(
         from biohicl.web.live import Live
 
         live = Live(index, model, device)
-        is_known = host_check(
-            host, frozenset({socket.gethostname(), socket.getfqdn()}) if open_to_network else frozenset()
-        )
+        of_machine = {socket.gethostname(), socket.getfqdn()} if open_to_network else set()
+        is_known = host_check(host, frozenset({*names, *of_machine}))
         said = live.now().retriever.index.about
         shown = f"[{host}]" if ":" in host else host
         say(f"{said['citations']:,} citations, encoded by {said['model']}; {limits}")
