@@ -106,17 +106,18 @@ def training_drawing(nodes: Sequence[Path]) -> Drawing:
         figure = Figure(figsize=(WIDTH, 6.4 + 0.2 * (len(nodes) // 3)), layout="constrained")
         panels = dict(zip(panels_of, figure.subplots(3, 1), strict=True))
         for place, node in enumerate(nodes):
-            # Neighbours differ in both, and no two of 24 lines are alike.
+            # Neighbours differ in colour and style, and no two of 24 are alike; the next 24 are thin, with other dots.
             style = STYLES[(place + place // 12) % len(STYLES)]
-            line = {"color": COLOURS[place % len(COLOURS)], "ls": style}
+            more = min(place // 24, 1)
+            line = {"color": COLOURS[place % len(COLOURS)], "ls": style, "lw": (1.4, 0.7)[more]}
             log = pl.read_parquet(node / "training_log.parquet")
             measured = pl.read_parquet(node / "development.parquet")
             # Losses of different recipes have different scales.
             share = _averaged(log.select("step", loss=pl.col("loss") / (log["loss"][0] or 1.0)))
-            panels["loss"].plot(share["step"], share["loss"], label=node.name, lw=1.4, **line)
+            panels["loss"].plot(share["step"], share["loss"], label=node.name, **line)
             for name in ("mrr", "correlation"):
                 known = measured.filter(pl.col(name).is_not_null())
-                panels[name].plot(known["step"], known[name], marker=".", lw=1.4, **line)
+                panels[name].plot(known["step"], known[name], marker=".^"[more], ms=(6, 3)[more], **line)
             told.append(_told(node.name, log, measured))
         for name, panel in panels.items():
             panel.set_ylabel(panels_of[name])
