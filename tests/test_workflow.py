@@ -183,7 +183,7 @@ def test_no_network_is_an_error_that_says_what_to_do(tmp_path):
     done = there.snakemake("mesh", check=False)
     assert done.returncode != 0
     assert "https://localhost:1/mesh/: cannot be reached" in done.output
-    assert "name a copy of NLM's files as a mirror" in done.output
+    assert "config.yaml takes a folder as a mirror of NLM's files" in done.output
     assert not (tmp_path / "resources/mesh/release.json").exists()
 
 
