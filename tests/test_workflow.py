@@ -155,11 +155,14 @@ def test_the_default_configuration_plans_without_network(tmp_path):
         # What goes on with either, and a run without --cores that computes nothing.
         ("pubmed99n0001", ["workflow/configs/demo.yaml"], "Unlocked"),
         ("pubmed26n0001", [], "Unlocked"),
+        (None, [], "Unlocked"),
     ],
 )
 def test_the_sample_and_nlms_files_are_not_made_over_each_other(tmp_path, made_of, overlays, said):
     (tmp_path / "resources/pubmed").mkdir(parents=True)
-    (tmp_path / "resources/pubmed/release.json").write_text(json.dumps({"files": [{"name": made_of}]}))
+    # None: a record that a full disk cut off is no traceback here, either.
+    record = json.dumps({"files": [{"name": made_of}]}) if made_of else '{"files": ['
+    (tmp_path / "resources/pubmed/release.json").write_text(record)
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)]
     command += ["--unlock", *(["--configfile", *overlays] if overlays else [])]
     done = subprocess.run(
