@@ -196,7 +196,7 @@ def test_a_model_of_many_nodes_tells_all_that_it_is_made_from(model, tmp_path):
     assert "999" not in made
     assert "| second | 2.0 h | CPU | float32 | 2 |" in section(card, "Cost")
     assert "| first | not recorded |" in section(card, "Cost")
-    assert "to the last: 0.25 kWh for second, 0.0135 kJ for taught. Whole" in section(card, "Cost")
+    assert "to the last: 0.25 kWh for second, 13.5 J for taught. Whole" in section(card, "Cost")
     assert "of the other trainings nothing is known" in section(card, "Cost")
     logged(tmp_path / "logs/second", [1e5] * 8)
     logged(tmp_path / "logs/taught", [1.5] * 10)

@@ -80,6 +80,8 @@ def _head(facts: dict[str, Any]) -> str:
 
 
 def _energy(joules: float) -> str:
+    if joules < 1000:
+        return f"{joules:.3g} J"
     return f"{joules / 1000:.3g} kJ" if joules < 3.6e5 else f"{joules / 3.6e6:.3g} kWh"
 
 
