@@ -13,10 +13,10 @@ import pytest
 from biohicl.encoder.embed import Encoder
 from biohicl.errors import BioHiCLError
 from biohicl.lexical import LexicalIndex, terms_of
-from biohicl.search import STORAGES
+from biohicl.search import STORAGES, ranking
 from biohicl.search import retriever as retriever_module
 from biohicl.search.filters import mask_of
-from biohicl.search.ranking import best_by_terms, best_by_vector
+from biohicl.search.ranking import best_by_terms, best_by_vector, rescored_of
 from biohicl.search.retriever import LONGEST_QUERY, MASKS_KEPT, Retriever
 from conftest import ROOT, clean_environment
 from nlm_records import NOTED, slice_of
@@ -67,6 +67,19 @@ def test_bm25_is_that_of_the_evaluation_over_the_current_records(project, curren
         assert len(hits) == len(expected)
         assert np.allclose([hit.score for hit in hits], expected, rtol=1e-4)
         assert np.allclose([scores[hit.pmid] for hit in hits], [hit.score for hit in hits], rtol=1e-4)
+
+
+def test_a_binary_index_scores_more_again_the_more_it_has(tmp_path, monkeypatch):
+    """Never fewer than are asked for, and all that can matter; with too few, the signs alone would say who is found."""
+    assert [rescored_of(records) for records in (0, 50_000, 1_000_000, 40_000_000)] == [1_000, 1_000, 3_162, 20_000]
+    project = small_project(tmp_path, "binary", records=60)
+    retriever = project.retriever()
+    vector, mask = retriever.encode("heart trial"), retriever.index.current
+    rows, scores = best_by_vector(retriever.index, vector, 10, mask)
+    monkeypatch.setattr(ranking, "rescored_of", lambda records: 10)
+    few, few_scores = best_by_vector(retriever.index, vector, 10, mask)
+    assert len(rows) == len(few) == 10 and set(few.tolist()) != set(rows.tolist())
+    assert all(scores >= few_scores), "what is scored again by 8 bits is never worse"
 
 
 def test_filters_change_who_is_found_and_not_how_words_are_weighed(project):
@@ -258,6 +271,16 @@ def test_no_index_several_indexes_and_no_model(tmp_path, project):
     without = Retriever.of_project(tmp_path, "one")
     with pytest.raises(BioHiCLError, match=r"is not in .*: name its folder \(--model\), or search by words"):
         without.encode("heart")
+
+
+def test_words_and_likeness_are_searched_without_the_model(project, tmp_path):
+    whole, without = project.retriever(), Retriever(project.folder, tmp_path / "none")
+    hits = without.search("heart trial", 5, mode="bm25")
+    assert hits and hits == whole.search("heart trial", 5, mode="bm25")
+    assert without.similar(hits[0].pmid, 5) == whole.similar(hits[0].pmid, 5)
+    for mode in ("dense", "hybrid"):
+        with pytest.raises(BioHiCLError, match=r"none: name its folder \(--model\), or search by words"):
+            without.search("heart trial", 5, mode=mode)
 
 
 # --- the command -------------------------------------------------------------------------------------------------
