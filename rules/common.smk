@@ -26,7 +26,7 @@ from biohicl.evaluation.benchmarks import splits_of
 from biohicl.evaluation.sources import files_of
 from biohicl.fetch.attempts import next_attempt
 from biohicl.mesh.schema import SCHEMA_VERSION as MESH_SCHEMA, TABLES as MESH_TABLES
-from biohicl.pubmed.numbering import is_invented
+from biohicl.pubmed.invented import refuse_mixture
 from biohicl.pubmed.schema import SCHEMA_VERSION as PUBMED_SCHEMA
 from biohicl.search import TEXTS_WAY
 from biohicl.storage import sha256_of
@@ -40,34 +40,10 @@ try:
         BASE / "workflow/schemas/config.schema.yaml",
         files=[BASE / "config.yaml", *workflow.overwrite_configfiles],
     )
+    refuse_mixture(Path("resources/pubmed/release.json"), CONFIG["pubmed"]["mirrors"])
 except BioHiCLError as error:
     # Not a WorkflowError: Snakemake would wrap this one line in places of its own code.
     sys.exit(f"Configuration error: {error}")
-
-
-def refuse_mixture():
-    """The sample's results and NLM's lie in the same places: neither is made over the other by mistake."""
-    record = Path("resources/pubmed/release.json")
-    mirrors = CONFIG["pubmed"]["mirrors"]
-    try:
-        is_sample = is_invented(file["name"] for file in json.loads(record.read_text())["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        # Not there, or damaged: whoever reads it says so.
-        return
-    if is_sample and all("nih.gov/" in mirror for mirror in mirrors):
-        sys.exit(
-            "Configuration error: what lies in results/ was made of the built-in sample, and this run asks for NLM's "
-            "files. To go on with the sample, name its configuration: --configfile workflow/configs/demo.yaml; to begin "
-            "with NLM's files, remove the sample's results first: make clean-demo"
-        )
-    if not is_sample and any("resources/sample/" in mirror for mirror in mirrors):
-        sys.exit(
-            f"Configuration error: what lies in results/ was made of NLM's files ({record}), and this run asks for the "
-            "built-in sample's. Run the sample in another clone, or with --directory FOLDER"
-        )
-
-
-refuse_mixture()
 
 
 def all_cores(wildcards):

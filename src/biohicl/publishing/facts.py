@@ -21,7 +21,7 @@ from biohicl.fetch.lock import known
 from biohicl.json_lines import records_of
 from biohicl.publishing.lineage import Manifest, lineage_of
 from biohicl.publishing.scores import scores_of
-from biohicl.pubmed.numbering import is_invented
+from biohicl.pubmed.invented import is_invented
 from biohicl.report.leakage import counted_leaks
 from biohicl.report.made import how_joined, step_of
 from biohicl.storage import read_json, safetensors_header

@@ -18,7 +18,7 @@ chosen gap                 the same, where pubmed.baseline and pubmed.updates do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,6 @@ from biohicl.storage import write_parquet
 Chosen = str | Sequence[int | str]
 Row = dict[str, str]
 SHOWN = 3
-# NLM's files of that year do not exist: the generated sample carries it.
-INVENTED = "pubmed99n"
-
-
-def is_invented(names: Iterable[str]) -> bool:
-    """Whether a release's files, by their names, are those of the built-in sample."""
-    return all(name.startswith(INVENTED) for name in names)
 
 
 def numbering_anomalies(

@@ -18,7 +18,7 @@ import biohicl
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.retrieval import HEADLINE_CONDITION
 from biohicl.progress import say
-from biohicl.pubmed.numbering import is_invented
+from biohicl.pubmed.invented import is_invented
 from biohicl.pubmed.quarantine import quarantined
 from biohicl.report.columns import Table
 from biohicl.report.corpus_drawings import corpus_drawings

@@ -21,7 +21,7 @@ from biohicl.encoder.vectors import fingerprint
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say, track
 from biohicl.pubmed.current import read_current
-from biohicl.pubmed.numbering import is_invented
+from biohicl.pubmed.invented import is_invented
 from biohicl.search.postings import Postings, hash_of
 from biohicl.search.shards import Shard
 from biohicl.search.tensors import TensorFile, allow_open_files, write_tensors
