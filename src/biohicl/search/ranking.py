@@ -35,9 +35,11 @@ def best_by_vector(index: Contents, query: Vector, count: int, mask: Mask, pool:
     ``count``, are scored again by 8 bits a number."""
     is_binary = index.about["storage"] == "binary"
     wanted = max(count, rescored_of(len(mask))) if is_binary else count
+    # Of one file never so many that all files together are most of the index: the best are not all in one.
+    of_each = max(count, min(wanted, FEWEST_RESCORED))
 
     def of_file(file: FileParts) -> Ranked:
-        rows, scores = file.vectors.best(query, wanted, _part(mask, file))
+        rows, scores = file.vectors.best(query, of_each, _part(mask, file))
         return rows + file.first, scores
 
     rows, scores = _merged(_each(index, of_file, pool), wanted)
