@@ -130,6 +130,10 @@ def test_onnx_goes_along_where_it_is_of_this_model(hub, push, model, tmp_path):
     assert hub.sent == []
     digest = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
     (onnx / "onnx.json").write_text(json.dumps({"made_from": {"model.safetensors": digest}}))
+    (onnx / "notes.txt").symlink_to("/etc/hostname")
+    assert "notes.txt: is a link, and what it leads to would be published" in push("--onnx", onnx).stderr
+    assert hub.sent == []
+    (onnx / "notes.txt").unlink()
     (onnx / "model.onnx").write_bytes(b"graph")
     assert push("--onnx", onnx, "--private").returncode == 0
     assert hub.files("me/one")["onnx/model.onnx"] == b"graph"

@@ -73,8 +73,7 @@ def _files(folder: Path, onnx: Path | None, snapshots: bool) -> dict[str, Path]:
     if not (folder / "config.json").is_file():
         what = "is no model: it has no config.json" if folder.is_dir() else "no such folder"
         raise BioHiCLError(f"{folder}: {what}; models are in results/models/")
-    if links := [path for path in sorted(folder.rglob("*")) if path.is_symlink()]:
-        raise BioHiCLError(f"{links[0]}: is a link, and what it leads to would be published; put the file itself there")
+    _refuse_links(folder)
     card = f"results/model_cards/{folder.name}.md"
     again = f"describe it again: snakemake --cores 1 {card} --forcerun describe_node (and your overlays)"
     if not (folder / CARD).is_file() or not (folder / CHECKSUMS).is_file():
@@ -88,12 +87,18 @@ def _files(folder: Path, onnx: Path | None, snapshots: bool) -> dict[str, Path]:
 
 
 def _files_of_onnx(onnx: Path, folder: Path) -> list[str]:
+    _refuse_links(onnx)
     if not (onnx / "onnx.json").is_file():
         raise BioHiCLError(f"{onnx}: has no onnx.json; make it with biohicl export-onnx {folder} --output {onnx}")
     weights = {file.name: sha256_of(file) for file in sorted(folder.glob("*.safetensors"))}
     if read_json(onnx / "onnx.json").get("made_from") != weights:
         raise BioHiCLError(f"{onnx}: is made from other weights than those of {folder}; export it again")
     return files_of(onnx)
+
+
+def _refuse_links(folder: Path) -> None:
+    if links := [path for path in sorted(folder.rglob("*")) if path.is_symlink()]:
+        raise BioHiCLError(f"{links[0]}: is a link, and what it leads to would be published; put the file itself there")
 
 
 def _token() -> str:
