@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
 from biohicl.cli.arguments import Subcommands, command, settings
@@ -57,20 +58,8 @@ def _add_describe(commands: Subcommands) -> None:
         from biohicl.publishing.card import describe as write
         from biohicl.publishing.facts import Sources
 
-        names = (
-            "about",
-            "nodes",
-            "backbone",
-            "release",
-            "selections",
-            "excluded",
-            "overlaps",
-            "summary",
-            "times",
-            "logs",
-        )
-        given = {name: getattr(options, name) for name in names}
-        write(Sources(options.model, **given, lock=options.lock), options.output)
+        given = {field.name: getattr(options, field.name) for field in fields(Sources) if field.name != "folder"}
+        write(Sources(options.model, **given), options.output)
 
     parser = command(
         commands,

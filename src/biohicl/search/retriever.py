@@ -90,8 +90,8 @@ class Retriever:
         if self.index.is_outdated:
             say(f"{self.index.file}: the corpus has changed since; what is new is found after: {REBUILD}")
         self.headings = Headings(self.index.root / "results/mesh")
-        self._models = Path(model) if model is not None else self.index.root / "results/models"
-        self.model = self._model_folder(Path(model) if model is not None else None)
+        self._places = [Path(model)] if model is not None else self._usual_places()
+        self.model = self._model_folder()
         self._device = device
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._encoder: Encoder | None = None
@@ -211,8 +211,8 @@ class Retriever:
 
             if self.model is None:
                 raise BioHiCLError(
-                    f"the model that made this index, {self.index.about['model']}, is not in {self._models}: name its "
-                    "folder (--model), or search by words, which needs none (--mode bm25)"
+                    f"the model that made this index, {self.index.about['model']}, is not in {self._places[0]}: name "
+                    "its folder (--model), or search by words, which needs none (--mode bm25)"
                 )
             self._encoder = Encoder(self.model, self._device)
         encoder = self._encoder
@@ -246,14 +246,13 @@ class Retriever:
             retracted=bool(record["retracted"]),
         )
 
-    def _model_folder(self, given: Path | None) -> Path | None:
-        name = self.index.about["model"]
-        places = (
-            [given]
-            if given
-            else [self.index.root / where / name for where in ("results/models", "resources/backbones")]
-        )
-        folder = next((place for place in places if (place / "config.json").is_file()), None)
+    def _usual_places(self) -> list[Path]:
+        return [
+            self.index.root / where / self.index.about["model"] for where in ("results/models", "resources/backbones")
+        ]
+
+    def _model_folder(self) -> Path | None:
+        folder = next((place for place in self._places if (place / "config.json").is_file()), None)
         if folder is not None and fingerprint(folder) != self.index.about["encoder"]:
             raise BioHiCLError(
                 f"{self.index.file}: was made by another model than the one in {folder} (or before that was trained "
