@@ -194,7 +194,13 @@ def print_json(value: Any) -> None:
 
 
 def limit_threads(threads: int | None) -> None:
-    """Before the libraries are loaded, since they read these once. Polars ignores OMP_NUM_THREADS."""
+    """Before the libraries are loaded, since they read these once. Polars ignores OMP_NUM_THREADS.
+
+    None keeps to OMP_NUM_THREADS where it is set: Snakemake gives it to its jobs.
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if threads is None and given.isdigit():
+        threads = int(given) or None
     if threads is not None:
         for variable in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ[variable] = str(threads)

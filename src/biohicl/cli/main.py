@@ -27,6 +27,7 @@ from biohicl.cli import (
 )
 from biohicl.cli.arguments import Parser, limit_threads, positive
 from biohicl.errors import BioHiCLError
+from biohicl.machine import take_gpus
 
 
 def run() -> None:
@@ -44,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.of_commands[options.command].refuse(unknown)
     limit_threads(options.threads)
+    if getattr(options, "device", "cpu") in ("auto", "cuda") and "LOCAL_RANK" not in os.environ:
+        # Processes that torchrun started share the GPUs that on-gpus took for them.
+        take_gpus(1)
     # A terminated stage cleans up like an interrupted one: temporary files go.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:

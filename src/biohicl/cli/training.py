@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from biohicl.cli.arguments import (
 )
 from biohicl.configuration.derived import VIEWS
 from biohicl.encoder.folder import PRECISIONS
+from biohicl.errors import BioHiCLError
 
 
 def add_commands(commands: Subcommands) -> None:
@@ -26,6 +28,7 @@ def add_commands(commands: Subcommands) -> None:
     _add_other_selections(commands)
     _add_queries(commands)
     _add_train(commands)
+    _add_on_gpus(commands)
     _add_similarities(commands)
     _add_average(commands)
     _add_encode(commands)
@@ -287,6 +290,30 @@ def _add_train(commands: Subcommands) -> None:
         help="what the model computes in; weights, pooling and losses are float32 (default: bfloat16 on a GPU)",
     )
     device_option(parser)
+
+
+def _add_on_gpus(commands: Subcommands) -> None:
+    def on_gpus(options: argparse.Namespace) -> None:
+        from biohicl.machine import take_gpus
+
+        if not options.words:
+            raise BioHiCLError("names no command; as in: biohicl on-gpus 2 torchrun --nproc-per-node 2 ...")
+        take_gpus(options.count)
+        try:
+            os.execvp(options.words[0], options.words)
+        except FileNotFoundError:
+            raise BioHiCLError(f"{options.words[0]}: no such command") from None
+
+    parser = command(
+        commands,
+        "on-gpus",
+        on_gpus,
+        "Run a command that sees so many GPUs, which no other command of this package works on",
+        "Where one GPU is visible, or none, the command is run as it is. Commands of this package that use one GPU "
+        "take a free one by themselves.",
+    )
+    parser.add_argument("count", type=positive, metavar="N")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="with its own options")
 
 
 def _add_similarities(commands: Subcommands) -> None:

@@ -5,6 +5,7 @@ Goes in: an encoder folder and texts. Comes out: float32 vectors (n, d); between
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,7 @@ from biohicl.encoder.folder import (
     read_settings,
 )
 from biohicl.errors import BioHiCLError
-from biohicl.progress import track
+from biohicl.progress import say, track
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +45,14 @@ def pick_device(wanted: str = "auto") -> torch.device:
     import torch
 
     if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if given := os.environ.get("CUDA_VISIBLE_DEVICES", ""):
+            say(
+                f"warning: CUDA_VISIBLE_DEVICES gives this job GPU {given}, but torch {torch.__version__} sees none, "
+                "and the CPU computes. Does nvidia-smi see it, and is this torch built for CUDA?"
+            )
+        return torch.device("cpu")
     if wanted.startswith("cuda") and not torch.cuda.is_available():
         raise BioHiCLError("a CUDA device was asked for, but torch sees none; use --device cpu or auto")
     try:

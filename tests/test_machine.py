@@ -1,0 +1,157 @@
+"""Memory of a machine and of a control group, and GPUs shared out between processes; the driver is a stand-in."""
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from biohicl import machine
+from conftest import ROOT
+
+# What nvidia-ml-py tells of four cards; the third one is in use by somebody who takes no locks.
+DRIVER = """
+from types import SimpleNamespace
+USED = [10, 20, 70_000_000_000, 5]
+nvmlInit = lambda: None
+nvmlDeviceGetCount = lambda: len(USED)
+def nvmlDeviceGetHandleByIndex(number):
+    return range(len(USED))[number]
+def nvmlDeviceGetHandleByUUID(name):
+    return int(name.removeprefix("GPU-"))
+nvmlDeviceGetUUID = lambda card: f"GPU-{card}"
+nvmlDeviceGetMemoryInfo = lambda card: SimpleNamespace(used=USED[card])
+"""
+# Takes GPUs, tells which, and keeps them until its input ends.
+TAKES = "import os, sys; from biohicl.machine import take_gpus; take_gpus(int(sys.argv[1])); "
+TELLS = "print(os.environ.get('CUDA_VISIBLE_DEVICES'), flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def driver(tmp_path):
+    (tmp_path / "pynvml.py").write_text(DRIVER)
+    (tmp_path / "tmp").mkdir()
+    return tmp_path
+
+
+def environment(driver, visible=None):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CUDA", "LOCAL_RANK"))}
+    paths = [str(driver), str(ROOT / "src")]
+    kept |= {"PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(driver / "tmp")}
+    return kept | ({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
+
+
+@contextmanager
+def holding(driver, count, visible=None, code=TAKES + TELLS):
+    """What a process sees that took so many GPUs, while it has them."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(count)],
+        env=environment(driver, visible),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.stdin.close()
+        process.wait(timeout=20)
+
+
+def test_each_job_sees_a_gpu_of_its_own(driver):
+    with holding(driver, 1) as first, holding(driver, 1) as second, holding(driver, 2) as pair:
+        # The least used first; in the order of their numbers, if several.
+        assert (first, second, pair) == ("3", "0", "1,2")
+        done = on_gpus(driver, 2)
+        assert done.returncode == 2
+        assert "2 GPUs are wanted, and of 4 here other jobs left 0" in done.stderr
+    with holding(driver, 1) as again:
+        assert again == "3"
+
+
+def test_where_all_are_taken_one_is_shared_and_that_is_said(driver):
+    with holding(driver, 4):
+        done = subprocess.run(
+            [sys.executable, "-c", TAKES + TELLS, "1"],
+            env=environment(driver),
+            input="",
+            capture_output=True,
+            text=True,
+        )
+    assert done.stdout.strip() == "3"
+    assert "all 4 GPUs are taken by other jobs; shares GPU 3" in done.stderr
+
+
+@pytest.mark.parametrize(("visible", "seen"), [("2", "2"), ("", ""), ("GPU-1,GPU-2", "GPU-1"), ("1,0", "0")])
+def test_what_a_batch_system_allots_is_kept_to(driver, visible, seen):
+    with holding(driver, 1, visible) as found:
+        assert found == seen
+
+
+def test_a_gpu_is_taken_until_all_that_uses_it_has_ended(driver):
+    """A workflow that is killed leaves its jobs; their GPU is not free."""
+    starts_another = (
+        "import os, subprocess, sys; from biohicl.machine import take_gpus; take_gpus(1); "
+        "child = subprocess.Popen(['sleep', '60'], close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); print(child.pid, flush=True); os._exit(1)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", starts_another], env=environment(driver), capture_output=True, text=True
+    )
+    child = int(process.stdout)
+    try:
+        with holding(driver, 1) as other:
+            assert other == "0"
+    finally:
+        os.kill(child, 9)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with holding(driver, 1) as freed:
+            if freed == "3":
+                return
+    raise AssertionError("the lock outlived all that had it")
+
+
+def on_gpus(driver, count, *words):
+    words = words or (sys.executable, "-c", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])")
+    command = [sys.executable, "-m", "biohicl", "on-gpus", str(count), *words]
+    return subprocess.run(command, env=environment(driver), capture_output=True, text=True, timeout=60)
+
+
+def test_torchruns_processes_see_what_was_taken_for_them(driver):
+    assert on_gpus(driver, 2).stdout.split() == ["0,3"]
+    done = on_gpus(driver, 2, sys.executable, "-c", "import sys; print(sys.argv[1:])", "--start", "x")
+    assert done.stdout.strip() == "['--start', 'x']"
+    done = on_gpus(driver, 1, "nonesuch")
+    assert (done.returncode, done.stderr) == (2, "biohicl on-gpus: error: nonesuch: no such command\n")
+
+
+def test_a_command_takes_a_gpu_before_cuda_starts(driver, monkeypatch):
+    """The command line does, once for each command that computes on one; torchrun's processes do not."""
+    (driver / "driver_first.py").write_text("")
+    code = (
+        "import os, sys; from biohicl.cli.main import main; "
+        "status = main(['encode', 'nowhere', 'nothing', '--output', 'x', *sys.argv[1:]]); "
+        "print(os.environ.get('CUDA_VISIBLE_DEVICES'), 'torch' in sys.modules)"
+    )
+    for words, rank, seen in (([], None, "3"), (["--device", "cpu"], None, "None"), ([], "0", "None")):
+        given = environment(driver) | ({} if rank is None else {"LOCAL_RANK": rank})
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], env=given, capture_output=True, text=True, cwd=driver
+        )
+        assert done.stdout.split()[0] == seen, done.stderr
+
+
+def test_memory_is_what_the_control_group_leaves(tmp_path, monkeypatch):
+    whole = machine.memory_mb()
+    assert 500 < whole < 100_000_000
+    limits = tmp_path / "v2", tmp_path / "v1", tmp_path / "none"
+    limits[0].write_text("max\n")
+    limits[1].write_text("2000000000\n")
+    monkeypatch.setattr(machine, "CGROUP_LIMITS", [str(path) for path in limits])
+    assert machine.memory_mb() == min(whole, 2000)
+    # Version 1 says so where there is no limit.
+    limits[1].write_text("9223372036854771712\n")
+    monkeypatch.setattr(machine, "CGROUP_LIMITS", [str(path) for path in limits])
+    assert machine.memory_mb() >= whole
