@@ -25,6 +25,7 @@ from biohicl.errors import BioHiCLError
 from biohicl.evaluation.benchmarks import splits_of
 from biohicl.evaluation.sources import files_of
 from biohicl.fetch.attempts import next_attempt
+from biohicl.machine import memory_mb
 from biohicl.mesh.schema import SCHEMA_VERSION as MESH_SCHEMA, TABLES as MESH_TABLES
 from biohicl.pubmed.invented import refuse_mixture
 from biohicl.pubmed.schema import SCHEMA_VERSION as PUBMED_SCHEMA
@@ -47,18 +48,26 @@ except BioHiCLError as error:
 
 
 def all_cores(wildcards):
-    """The threads of a job that nothing else runs beside. A dry run and --unlock need no --cores."""
+    """The threads of a job that nothing else runs beside. A dry run, --unlock and a cluster need no --cores."""
     try:
         return workflow.cores
     except WorkflowError:
-        return 1
+        return MODEL_THREADS
 
 
-# A GPU limits nothing by default; the command line (--resources gpu=2) overrides this.
+def memory(mb):
+    """mem_mb of a rule: what its jobs take at the size of all of PubMed; twice that at the second try, and so on."""
+    return lambda wildcards, attempt: mb * attempt
+
+
+# GPUs and memory limit nothing by default; the command line (--resources gpu=2 mem_mb=32000) overrides these.
 workflow.global_resources.setdefault("gpu", CONFIG["training"]["gpus"])
 workflow.global_resources.setdefault("downloads", 4)
+# A tenth is left to the system. With --jobs, and in what it submits, memory is the cluster's affair.
+if workflow.is_main_process and workflow.global_resources["_nodes"].value is None:
+    workflow.global_resources.setdefault("mem_mb", memory_mb() * 9 // 10)
 
-HAS_GPU = shutil.which("nvidia-smi") is not None
+HAS_GPU = shutil.which("nvidia-smi") is not None if CONFIG["gpu"] == "auto" else CONFIG["gpu"] == "always"
 GPUS_OF_A_JOB = 1 if HAS_GPU else 0
 GPUS_OF_TRAINING = CONFIG["training"]["gpus"] if HAS_GPU else 0
 MODEL_THREADS = CONFIG["training"]["threads"]
@@ -83,7 +92,9 @@ def one_of(names):
 
 def training_launcher(gpus):
     """What stands before `biohicl`. Without the dashes torchrun takes --start for an option of its own."""
-    return f"torchrun --standalone --nproc-per-node {gpus} -m --" if gpus > 1 else "python -m"
+    if gpus == 1 or not gpus:
+        return "python -m"
+    return f"python -m biohicl on-gpus {gpus} torchrun --standalone --nproc-per-node {gpus} -m --"
 
 
 def training_options(training):

@@ -21,6 +21,8 @@ rule measure_encoder:
     # All of them: nothing else runs meanwhile.
     threads: all_cores
     resources:
+        mem_mb=memory(16000),
+        runtime=120,
         gpu=lambda wildcards: 1 if wildcards.device == "cuda" else 0,
         batch_size=CONFIG["evaluation"]["batch_size"],
     params:
@@ -47,6 +49,9 @@ rule measure_lexical:
     conda:
         "../envs/models.yaml"
     threads: all_cores
+    resources:
+        mem_mb=memory(8000),
+        runtime=60,
     params:
         counts=efficiency_options(),
         benchmark=lambda wildcards: f"resources/benchmarks/{TIMED_ON}",
@@ -69,5 +74,8 @@ rule efficiency:
         "benchmarks/efficiency.tsv"
     conda:
         "../envs/tables.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=30,
     shell:
         "python -m biohicl efficiency {input} --output {output.table} --text {output.text} > {log} 2>&1"

@@ -23,8 +23,9 @@ rule embed_documents:
         "../envs/models.yaml"
     threads: MODEL_THREADS
     resources:
+        mem_mb=memory(16000),
+        runtime=720,
         gpu=GPUS_OF_A_JOB,
-        mem_mb=16000,
         # How, not what: as a resource it reruns nothing.
         batch_size=CONFIG["evaluation"]["batch_size"],
         others=options_of_candidates,
@@ -101,7 +102,8 @@ rule evaluate_dense:
     conda:
         "../envs/models.yaml"
     resources:
-        mem_mb=8000,
+        mem_mb=memory(8000),
+        runtime=60,
     params:
         options=run_options,
         variant=lambda wildcards: "{}",
@@ -150,7 +152,8 @@ rule evaluate_lexical:
     conda:
         "../envs/models.yaml"
     resources:
-        mem_mb=8000,
+        mem_mb=memory(8000),
+        runtime=60,
     params:
         options=lexical_options,
     shell:
@@ -174,6 +177,9 @@ rule tune_hybrids:
         system=one_of(DENSE),
     conda:
         "../envs/models.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
     params:
         depth=CONFIG["evaluation"]["run_depth"],
     shell:
@@ -203,6 +209,9 @@ rule evaluate_hybrid:
         benchmark=one_of(RETRIEVAL_BENCHMARKS),
     conda:
         "../envs/models.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
     params:
         options=run_options,
         method=lambda wildcards: SYSTEMS[wildcards.system].settings["method"],
@@ -229,6 +238,9 @@ rule evaluate_pairs:
         benchmark=one_of(PAIR_BENCHMARKS),
     conda:
         "../envs/models.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=30,
     params:
         options=run_options,
     shell:
@@ -258,6 +270,9 @@ rule select_node:
         node=one_of(nodes_by("select")),
     conda:
         "../envs/models.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=30,
     params:
         options=choice_options,
     shell:
@@ -277,6 +292,9 @@ rule development:
         "benchmarks/development.tsv"
     conda:
         "../envs/models.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
     params:
         systems=shown_systems(),
         options=f"{development_options()} {known_of_development()}",
@@ -301,6 +319,9 @@ rule overlap:
         selection=one_of(CITATIONS),
     conda:
         "../envs/tables.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
     shell:
         "python -m biohicl --threads {threads} overlap --selection {input.selection} --benchmark {wildcards.benchmark} "
         "--texts {input.texts} --output {output} > {log} 2>&1"
@@ -323,6 +344,9 @@ rule overlap_of_pairs:
         selection=one_of(PAIRS),
     conda:
         "../envs/tables.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
     params:
         scored=lambda wildcards, input: options_of({"--scored": input.scored}),
     shell:
@@ -347,6 +371,9 @@ rule compare_systems:
         "benchmarks/compare_systems/{benchmark}.tsv"
     conda:
         "../envs/models.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=120,
     params:
         systems=lambda wildcards: as_json(systems_on(wildcards.benchmark), sort_keys=False),
         overlaps=lambda wildcards: as_json(overlaps_of(wildcards.benchmark)),
@@ -377,6 +404,9 @@ rule summarize:
         "benchmarks/summarize.tsv"
     conda:
         "../envs/tables.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=30,
     params:
         # A function: its braces are no wildcards.
         about=lambda wildcards: as_json(ABOUT, sort_keys=False),

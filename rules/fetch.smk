@@ -1,4 +1,5 @@
-# What comes from outside: listings of NLM's server, its files, benchmarks, backbones.
+# What comes from outside: listings of NLM's server, its files, benchmarks, backbones. All of it is fetched by the machine
+# that runs Snakemake: a cluster's nodes often have no way out.
 
 
 checkpoint list_pubmed:
@@ -13,6 +14,9 @@ checkpoint list_pubmed:
     localrule: True
     conda:
         "../envs/tables.yaml"
+    resources:
+        mem_mb=memory(500),
+        runtime=60,
     params:
         # A function: what it returns is not searched for wildcards, so that a folder may have braces in its name.
         mirrors=lambda wildcards: CONFIG["pubmed"]["mirrors"],
@@ -32,6 +36,9 @@ checkpoint list_mesh:
     localrule: True
     conda:
         "../envs/tables.yaml"
+    resources:
+        mem_mb=memory(500),
+        runtime=60,
     params:
         mirrors=lambda wildcards: CONFIG["mesh"]["mirrors"],
         wanted=CONFIG["mesh"]["release"],
@@ -47,6 +54,9 @@ rule refresh:
     localrule: True
     conda:
         "../envs/tables.yaml"
+    resources:
+        mem_mb=memory(500),
+        runtime=60,
     params:
         wanted=PUBMED_WANTED,
         mesh=CONFIG["mesh"]["release"],
@@ -67,9 +77,12 @@ rule fetch_pubmed:
         "logs/fetch_pubmed/{kind}/{file}.log",
     benchmark:
         "benchmarks/fetch_pubmed/{kind}/{file}.tsv"
+    localrule: True
     conda:
         "../envs/tables.yaml"
     resources:
+        mem_mb=memory(500),
+        runtime=60,
         downloads=1,
     params:
         md5=md5_of_pubmed,
@@ -88,9 +101,12 @@ rule fetch_mesh:
         "logs/fetch_mesh/{mesh}.log",
     benchmark:
         "benchmarks/fetch_mesh/{mesh}.tsv"
+    localrule: True
     conda:
         "../envs/tables.yaml"
     resources:
+        mem_mb=memory(500),
+        runtime=60,
         downloads=1,
     params:
         issue=issue_of_mesh,
@@ -118,9 +134,12 @@ rule fetch_benchmark:
         benchmark=one_of(name for name in RETRIEVAL_BENCHMARKS if name not in TRAINABLE_BENCHMARKS),
     # Before anything long begins.
     priority: 100
+    localrule: True
     conda:
         "../envs/tables.yaml"
     resources:
+        mem_mb=memory(4000),
+        runtime=120,
         downloads=1,
     params:
         settings=source_of_benchmark,
@@ -166,9 +185,12 @@ rule fetch_backbone:
     benchmark:
         "benchmarks/fetch_backbone/{backbone}.tsv"
     priority: 100
+    localrule: True
     conda:
         "../envs/models.yaml"
     resources:
+        mem_mb=memory(8000),
+        runtime=240,
         downloads=1,
     params:
         settings=source_of_backbone,

@@ -16,7 +16,8 @@ rule parse_mesh:
     conda:
         "../envs/tables.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000),
+        runtime=30,
     params:
         schema=MESH_SCHEMA,
     shell:
@@ -39,7 +40,8 @@ rule hierarchy:
     conda:
         "../envs/tables.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(1000),
+        runtime=30,
     params:
         schema=MESH_SCHEMA,
     shell:

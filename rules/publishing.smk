@@ -38,6 +38,9 @@ rule describe_node:
         node=one_of(name for name in CONFIG["nodes"] if name not in nodes_by("encode")),
     conda:
         "../envs/tables.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=30,
     params:
         # A function: its braces are no wildcards.
         about=lambda wildcards: as_json(about_model(wildcards.node)),
@@ -73,7 +76,8 @@ rule export_onnx:
     conda:
         "../envs/models.yaml"
     resources:
-        mem_mb=16000,
+        mem_mb=memory(16000),
+        runtime=60,
     shell:
         "python -m biohicl --threads {threads} export-onnx {input} --output {output} > {log} 2>&1"
 

@@ -21,7 +21,8 @@ rule parse_pubmed:
     conda:
         "../envs/tables.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
+        runtime=30,
     params:
         schema=PUBMED_SCHEMA,
         # The file may be gone once it is parsed; where another one has its name, it is fetched again.
@@ -47,7 +48,8 @@ rule merge_citations:
     conda:
         "../envs/tables.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
+        runtime=60,
     params:
         schema=PUBMED_SCHEMA,
         sequence=f"{PUBMED_NUMBERS} {STRICT_SEQUENCE}",
@@ -76,7 +78,8 @@ rule describe_corpus:
         "../envs/tables.yaml"
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=memory(4000),
+        runtime=60,
     params:
         schema=PUBMED_SCHEMA,
     shell:

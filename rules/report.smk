@@ -37,6 +37,9 @@ rule write_report:
         "benchmarks/write_report.tsv"
     conda:
         "../envs/tables.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
     params:
         # What was run beside `all`: shown where it is there, made for nobody.
         beside=options_of({f"--{name}": table for name, table in BESIDE.items() if name in ON_THE_PAGE}),
@@ -107,6 +110,9 @@ rule write_catalog:
         "benchmarks/write_catalog.tsv"
     conda:
         "../envs/tables.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=30,
     params:
         names=catalog_names(),
         # What was run beside `all`: shown where it is there, made for nobody.

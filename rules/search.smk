@@ -18,7 +18,8 @@ rule index_texts:
         # bm25s is there.
         "../envs/models.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
+        runtime=30,
     params:
         way=TEXTS_WAY,
     shell:
@@ -42,8 +43,9 @@ rule index_vectors:
         "../envs/models.yaml"
     threads: MODEL_THREADS
     resources:
+        mem_mb=memory(16000),
+        runtime=240,
         gpu=GPUS_OF_A_JOB,
-        mem_mb=16000,
         # How, not what: as a resource it reruns nothing.
         batch_size=CONFIG["evaluation"]["batch_size"],
     params:
@@ -73,7 +75,8 @@ rule write_index:
     conda:
         "../envs/models.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
+        runtime=60,
     params:
         vectors=f"results/index/{INDEXED}/{STORAGE}",
         task=task_option(INDEXED, CONFIG["index"]["task"]),

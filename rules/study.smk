@@ -21,7 +21,8 @@ rule label_study:
         "../envs/tables.yaml"
     threads: 4
     resources:
-        mem_mb=16000,
+        mem_mb=memory(16000),
+        runtime=240,
     params:
         release=lambda wildcards: TRAINING_RELEASE,
         settings=lambda wildcards: as_json({**CONFIG["label_study"], "screening": None}),
@@ -58,6 +59,9 @@ rule ablations:
         "benchmarks/ablations.tsv"
     conda:
         "../envs/tables.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
     params:
         cells=lambda wildcards: as_json(ABLATIONS, sort_keys=False),
         retrieval=CONFIG["development"]["retrieval"],

@@ -27,6 +27,9 @@ if not IS_FROZEN:
             "benchmarks/freeze_release.tsv"
         conda:
             "../envs/tables.yaml"
+        resources:
+            mem_mb=memory(4000),
+            runtime=60,
         params:
             folder=lambda wildcards: TRAINING_RELEASE,
         shell:
@@ -57,7 +60,8 @@ rule select:
         "../envs/tables.yaml"
     threads: 4
     resources:
-        mem_mb=8000,
+        mem_mb=memory(8000),
+        runtime=120,
     params:
         release=lambda wildcards: TRAINING_RELEASE,
         settings=settings_of_citations,
@@ -86,7 +90,8 @@ rule select_concepts:
     conda:
         "../envs/tables.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
+        runtime=30,
     params:
         release=lambda wildcards: TRAINING_RELEASE,
         settings=lambda wildcards: as_json(CONCEPTS[wildcards.selection]),
@@ -115,7 +120,8 @@ rule select_pairs:
     conda:
         "../envs/tables.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
+        runtime=60,
     params:
         settings=lambda wildcards: as_json(PAIRS[wildcards.selection]),
         tasks=tasks_of_benchmarks,
@@ -143,7 +149,8 @@ rule synthesize:
     conda:
         "../envs/tables.yaml"
     resources:
-        mem_mb=8000,
+        mem_mb=memory(8000),
+        runtime=120,
     params:
         release=lambda wildcards: TRAINING_RELEASE,
         task=task_of_selection,
@@ -168,7 +175,8 @@ rule negatives:
         # bm25s is there.
         "../envs/models.yaml"
     resources:
-        mem_mb=8000,
+        mem_mb=memory(8000),
+        runtime=240,
     params:
         tables=tables_of_negatives,
     shell:
@@ -191,7 +199,8 @@ rule labels:
     conda:
         "../envs/tables.yaml"
     resources:
-        mem_mb=8000,
+        mem_mb=memory(8000),
+        runtime=60,
     shell:
         "python -m biohicl --threads {threads} labels --selection {input.selection} --hierarchy {input.hierarchy} "
         "--max-unknown $MAX_UNKNOWN_HEADINGS --output {output.labels} --unknown {output.unknown} > {log} 2>&1"
@@ -212,7 +221,8 @@ rule count_labels:
     conda:
         "../envs/tables.yaml"
     resources:
-        mem_mb=8000,
+        mem_mb=memory(8000),
+        runtime=60,
     params:
         release=lambda wildcards: TRAINING_RELEASE,
     shell:
@@ -237,7 +247,8 @@ rule tokens:
         "../envs/models.yaml"
     threads: 4
     resources:
-        mem_mb=8000,
+        mem_mb=memory(8000),
+        runtime=120,
     shell:
         "python -m biohicl --threads {threads} tokens --selection {input.selection} --encoder {input.encoder} "
         "--max-length {wildcards.length} --output {output} > {log} 2>&1"
@@ -261,7 +272,8 @@ rule tokens_for_task:
         "../envs/models.yaml"
     threads: 4
     resources:
-        mem_mb=8000,
+        mem_mb=memory(8000),
+        runtime=120,
     params:
         task=task_of_selection,
     shell:
@@ -287,7 +299,8 @@ rule query_tokens:
         "../envs/models.yaml"
     threads: 4
     resources:
-        mem_mb=8000,
+        mem_mb=memory(8000),
+        runtime=120,
     params:
         task=task_of_selection,
     shell:
@@ -321,8 +334,9 @@ rule train_node:
         "../envs/models.yaml"
     threads: MODEL_THREADS
     resources:
+        mem_mb=memory(16000),
+        runtime=1440,
         gpu=GPUS_OF_TRAINING,
-        mem_mb=16000,
     params:
         settings=lambda wildcards: as_json(configuration.node_settings(CONFIG["nodes"][wildcards.node])),
         tables=tables_of_training,
@@ -356,8 +370,9 @@ rule similarities_of_node:
         "../envs/models.yaml"
     threads: MODEL_THREADS
     resources:
+        mem_mb=memory(16000),
+        runtime=120,
         gpu=GPUS_OF_A_JOB,
-        mem_mb=16000,
     params:
         settings=lambda wildcards: as_json(configuration.node_settings(CONFIG["nodes"][wildcards.node])),
         tables=tables_of_similarities,
@@ -384,7 +399,8 @@ rule average_node:
     conda:
         "../envs/models.yaml"
     resources:
-        mem_mb=8000,
+        mem_mb=memory(8000),
+        runtime=60,
     params:
         options=average_options,
     shell:
@@ -411,8 +427,9 @@ rule encode_node:
         "../envs/models.yaml"
     threads: MODEL_THREADS
     resources:
+        mem_mb=memory(16000),
+        runtime=1440,
         gpu=GPUS_OF_A_JOB,
-        mem_mb=16000,
         # How, not what: as a resource it reruns nothing.
         batch_size=CONFIG["evaluation"]["batch_size"],
     params:
