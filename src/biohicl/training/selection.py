@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import pyarrow as pa
@@ -92,12 +92,15 @@ def write_selection(
             frame = frame.filter(pl.col("_hash") < last_hash)
         found = texts.find(frame)
         leaked.append(found.join(frame.select("pmid", "_hash"), on="pmid"))
-        kept.append(frame.filter(~pl.col("pmid").is_in(found["pmid"].implode())))
-        if wanted is not None:
-            # Never hold more than are wanted: memory does not grow with the number of files.
-            kept = [pl.concat(kept).sort("_hash", "pmid").head(wanted)]
-            last_hash = kept[0]["_hash"][-1] if kept[0].height == wanted else None
+        kept.append(_compact(frame.filter(~pl.col("pmid").is_in(found["pmid"].implode()))))
+        if wanted is not None and sum(part.height for part in kept) > 2 * wanted:
+            # Never hold more than twice what is wanted: memory does not grow with the number of files.
+            kept = [_compact(pl.concat(kept).sort("_hash", "pmid").head(wanted))]
+            last_hash = kept[0]["_hash"][-1]
     chosen = pl.concat(kept) if kept else pl.DataFrame(schema={"_hash": pl.UInt64})
+    if wanted is not None:
+        chosen = chosen.sort("_hash", "pmid").head(wanted)
+        last_hash = chosen["_hash"][-1] if chosen.height == wanted else None
     left_out = _left_out(leaked, last_hash)
     for said, count in left.items():
         say(f"{count:>12,}  {said}")
@@ -121,6 +124,11 @@ def write_selection(
         write_parquet(left_out, excluded_file, {TEXTS_KEY: texts_hash(files.values()), GIVEN_KEY: given})
     say(f"selection '{output.stem}': {table.height:,} citations")
     return table.height
+
+
+def _compact(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same rows with memory of their own: rows that are chosen of a frame keep the texts of all its others."""
+    return cast(pl.DataFrame, pl.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest())))
 
 
 def texts_hash(files: Iterable[Path]) -> str:
