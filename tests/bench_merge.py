@@ -9,71 +9,18 @@ files, then a quarter of them. The largest result is compared with what DuckDB c
 """
 
 import argparse
-import itertools
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 # Libraries are imported where they are used: a child's peak memory begins with that of its parent.
+from big_corpus import KEYS, UPDATE_ROWS, UPDATES, generate, measured
 
-KEYS = 40_020_000
-UPDATES, UPDATE_ROWS, UPDATE_DELETES = 300, 20_000, 200
 # (baseline files, PMIDs in all)
 SIZES = [(333, KEYS), (667, KEYS), (1334, KEYS), (334, KEYS // 4)]
-
-
-def generate(folder, files, keys):
-    """Baseline files of neighbouring PMIDs, then updates that revise, add versions, delete, and bring new PMIDs."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from biohicl.pubmed.schema import ARTICLES, DELETED, METADATA, QUARANTINE
-
-    draw = np.random.default_rng(1)
-
-    def write(number, pmid, version, deleted):
-        given = {"pmid": pmid, "version": version, "position": np.arange(len(pmid))}
-        columns = [
-            pa.array(given[field.name], field.type) if field.name in given else pa.nulls(len(pmid), field.type)
-            for field in ARTICLES
-        ]
-        tables = {
-            "articles": pa.Table.from_arrays(columns, schema=ARTICLES.with_metadata(METADATA)),
-            "deleted": pa.table(
-                {"pmid": np.sort(deleted), "version": np.ones(len(deleted))}, schema=DELETED.with_metadata(METADATA)
-            ),
-            "quarantine": QUARANTINE.with_metadata(METADATA).empty_table(),
-        }
-        for kind, table in tables.items():
-            path = folder / kind / f"pubmed26n{number:04d}.parquet"
-            path.parent.mkdir(exist_ok=True)
-            pq.write_table(table, path, compression="zstd", row_group_size=10_000)
-
-    # As with NLM, one PMID in twenty does not exist.
-    places = np.linspace(0, keys, files + 1).astype(int)
-    for number, (first, last) in enumerate(itertools.pairwise(places), start=1):
-        pmid = np.arange(first, last) * 20 // 19 + 1
-        moved = draw.choice(len(pmid), 200, replace=False)
-        pmid[moved] = pmid[np.roll(moved, 1)]
-        write(number, pmid, np.ones(len(pmid)), [])
-    for number in range(files + 1, files + 1 + UPDATES):
-        # Half are of the newest PMIDs, a tenth are not in the baseline; some stand there twice.
-        pmid = draw.integers(keys, keys * 20 // 19 * 1.01, UPDATE_ROWS).astype(int)
-        pmid[::2] = draw.integers(1, keys, UPDATE_ROWS // 2)
-        version = np.where(draw.random(UPDATE_ROWS) < 0.01, draw.integers(2, 5, UPDATE_ROWS), 1)
-        deleted = np.concatenate([draw.integers(1, keys, UPDATE_DELETES // 2), draw.choice(pmid, UPDATE_DELETES // 2)])
-        write(number, pmid, version, deleted)
-    record = [
-        {"name": path.stem, "kind": "baseline" if place < files else "updatefiles", "year": 2026, "number": place + 1}
-        for place, path in enumerate(sorted((folder / "articles").iterdir()))
-    ]
-    (folder / "release.json").write_text(json.dumps({"mirror": "generated", "year": 2026, "files": record}))
 
 
 def verify(folder):
@@ -110,17 +57,6 @@ def verify(folder):
         f"compared with DuckDB: {expected:,} rows expected, {found:,} found, {different:,} differ, {sorts} out of order"
     )
     return 1 if different or sorts or not found else 0
-
-
-def measured(command):
-    """Wall seconds, CPU seconds and peak resident MB of a command."""
-    started = time.monotonic()
-    process = subprocess.Popen([sys.executable, *map(str, command)], stderr=subprocess.PIPE, text=True)
-    said = process.stderr.read()
-    _, status, used = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{command}: {said}")
-    return time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 def main():
