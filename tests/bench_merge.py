@@ -16,7 +16,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Libraries are imported where they are used: a child's peak memory begins with that of its parent.
 from big_corpus import KEYS, UPDATE_ROWS, UPDATES, generate, measured
 
 # (baseline files, PMIDs in all)

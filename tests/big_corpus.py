@@ -2,29 +2,25 @@
 
 import itertools
 import json
-import os
 import subprocess
 import sys
-import time
 
-# Libraries are imported where they are used: a child's peak memory begins with that of its parent.
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from biohicl.pubmed.schema import ARTICLES, DELETED, METADATA, QUARANTINE
 
 KEYS = 40_020_000
 UPDATES, UPDATE_ROWS, UPDATE_DELETES = 300, 20_000, 200
 
 
-def generate(folder, files, keys, rows=None):
+def generate(folder, files, keys, rows=None, updates=UPDATES):
     """Baseline files of neighbouring PMIDs, then updates that revise, add versions, delete, and bring new PMIDs.
 
-    ``rows``: an Arrow table whose columns stand in the articles tables, from its beginning again in each; without it
-    all columns but the key are null.
+    ``rows``: an Arrow table whose columns stand in the articles tables, of each file a part; without it all columns but
+    the key are null.
     """
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from biohicl.pubmed.schema import ARTICLES, DELETED, METADATA, QUARANTINE
-
     draw = np.random.default_rng(1)
 
     def write(number, pmid, version, deleted):
@@ -54,7 +50,7 @@ def generate(folder, files, keys, rows=None):
         moved = draw.choice(len(pmid), 200, replace=False)
         pmid[moved] = pmid[np.roll(moved, 1)]
         write(number, pmid, np.ones(len(pmid)), [])
-    for number in range(files + 1, files + 1 + UPDATES):
+    for number in range(files + 1, files + 1 + updates):
         # Half are of the newest PMIDs, a tenth are not in the baseline; some stand there twice.
         pmid = draw.integers(keys, keys * 20 // 19 * 1.01, UPDATE_ROWS).astype(int)
         pmid[::2] = draw.integers(1, keys, UPDATE_ROWS // 2)
@@ -68,14 +64,21 @@ def generate(folder, files, keys, rows=None):
     (folder / "release.json").write_text(json.dumps({"mirror": "generated", "year": 2026, "files": record}))
 
 
+# A process's peak memory begins with that of what started it, so something small starts it.
+STARTER = """
+import json, resource, subprocess, sys, time
+started = time.monotonic()
+done = subprocess.run([sys.executable, *sys.argv[1:]], stdout=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
+sys.exit(done.returncode)
+"""
+
+
 def measured(command, **options):
     """Wall seconds, CPU seconds and peak resident MB of a Python command; its error ends this process."""
-    started = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options
-    )
-    said = process.stderr.read()
-    _, status, used = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{command}: {said}")
-    return time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    words = [sys.executable, "-S", "-c", STARTER, *map(str, command)]
+    done = subprocess.run(words, capture_output=True, text=True, **options)
+    if done.returncode:
+        sys.exit(f"{command}: {done.stderr}")
+    return json.loads(done.stdout)

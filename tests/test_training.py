@@ -9,15 +9,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from big_corpus import generate, measured
 from biohicl import configuration
 from biohicl.errors import BioHiCLError
 from biohicl.mesh.label_counts import read_label_counts
 from biohicl.mesh.nodes import check_tags, read_nodes
+from biohicl.pubmed.schema import ARTICLES
 from biohicl.training.data import read_training_data
 from biohicl.training.draw import pmid_hash
 from biohicl.training.labels import count_labels, labels_of, write_labels
 from biohicl.training.selection import write_selection
 from biohicl.training.tokens import write_tokens
+from recipe_tables import frozen
 from trainings import inputs_of, node, run
 
 # The sample's heading that its MeSH has not.
@@ -42,6 +45,32 @@ def select(made, tmp_path, **over):
     settings = SELECTION | {"exclude_benchmarks": []} | over
     write_selection(*places, settings, folder / "resources/benchmarks", output, tmp_path / "excluded.parquet")
     return pl.read_parquet(output)
+
+
+def test_what_is_drawn_of_many_files_takes_no_more_memory(mesh, tmp_path):
+    """The same number of citations, of 5 files and of 40, with 6 MB of text in each."""
+    draw = np.random.default_rng(1)
+    texts = [draw.bytes(1500).hex() for _ in range(4_000)]
+    headings = [[{"descriptor_ui": "D009369", "major": False, "qualifiers": []}] * 3] * len(texts)
+    given = {"title": texts, "abstract": texts, "languages": [["eng"]] * len(texts), "mesh_headings": headings}
+    rows = pa.table({name: pa.array(values, ARTICLES.field(name).type) for name, values in given.items()})
+    peaks = []
+    for files in (5, 40):
+        folder = tmp_path / str(files)
+        folder.mkdir()
+        generate(folder, files, files * 2_000, rows, updates=0)
+        keys = pl.concat(
+            pl.read_parquet(path, columns=["pmid", "version", "position"]).with_columns(file=pl.lit(path.stem))
+            for path in sorted((folder / "articles").iterdir())
+        )
+        release = frozen(mesh, keys.sort("pmid"), folder / "release")
+        settings = SELECTION | {"citations": 500, "exclude_benchmarks": []}
+        command = ["-m", "biohicl", "--threads", "1", "select", "--release", release, "--pubmed", folder]
+        command += ["--settings", json.dumps(settings), "--benchmarks", folder, "--output", folder / "chosen.parquet"]
+        peaks.append(measured([*command, "--excluded", folder / "excluded.parquet"])[2])
+        hashed = keys.with_columns(place=pl.Series(pmid_hash(keys["pmid"].to_numpy(), 1))).sort("place")
+        assert pl.read_parquet(folder / "chosen.parquet")["pmid"].to_list() == hashed["pmid"][:500].sort().to_list()
+    assert peaks[1] < peaks[0] + 60, peaks
 
 
 def test_a_benchmarks_documents_are_left_out_of_those_drawn_and_listed(made, tmp_path):
