@@ -47,6 +47,12 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _reach_the_disk(path: Path) -> None:
+    """Before its name is final: a power cut soon after could else leave the name without what it stands for."""
+    with open(path, "rb") as stream:
+        os.fsync(stream.fileno())
+
+
 @contextmanager
 def whole_files(*paths: str | os.PathLike[str]) -> Iterator[list[Path]]:
     """Yields one temporary path for each of ``paths``; renames all on success, removes all otherwise.
@@ -62,6 +68,8 @@ def whole_files(*paths: str | os.PathLike[str]) -> Iterator[list[Path]]:
     temporaries = [_temporary_beside(target) for target in targets]
     try:
         yield temporaries
+        for temporary in temporaries:
+            _reach_the_disk(temporary)
         for temporary, target in zip(temporaries, targets, strict=True):
             os.replace(temporary, target)
     finally:
@@ -77,6 +85,9 @@ def whole_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        for file in sorted(temporary.rglob("*")):
+            if file.is_file():
+                _reach_the_disk(file)
         if target.exists():
             # A folder with content cannot be replaced in one step: move the old one aside first.
             aside = _temporary_beside(target)
