@@ -21,6 +21,7 @@ os.environ.update(
 sys.path.insert(0, str(BASE / "src"))
 
 from biohicl import configuration
+from biohicl.damage import refuse_cut_off
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.benchmarks import splits_of
 from biohicl.evaluation.sources import files_of
@@ -45,6 +46,12 @@ try:
 except BioHiCLError as error:
     # Not a WorkflowError: Snakemake would wrap this one line in places of its own code.
     sys.exit(f"Configuration error: {error}")
+
+if workflow.is_main_process:
+    try:
+        refuse_cut_off(Path("results"))
+    except BioHiCLError as error:
+        sys.exit(f"Damaged file: {error}")
 
 
 def all_cores(wildcards):

@@ -148,6 +148,7 @@ def test_lower_rooms_know_nothing_of_higher_ones():
         "errors",
         "storage",
         "progress",
+        "damage",
         "machine",
         "json_lines",
         "ragged",

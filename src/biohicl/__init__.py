@@ -3,6 +3,7 @@
 Rooms of the package, lower ones first; a room imports only from those before it::
 
     errors, storage, progress      what every stage needs
+    damage                         files that were cut off
     machine                        memory and GPUs of this machine
     json_lines, ragged, described  files of JSON lines; lists of different lengths in one array; schemas with words
     lexical, figures               BM25; figures as SVG

@@ -1,0 +1,88 @@
+"""Files of the workflow that were cut off: by a power cut, by a copy that was stopped, by a full disk.
+
+Snakemake looks at the times of files alone, and what was made of one stays as it is. So each run looks at the ends of
+what is there first, and names what is damaged before anything is made of it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from biohicl.errors import BioHiCLError
+from biohicl.storage import read_json, safetensors_header
+
+# What a whole file of a kind begins and ends with.
+ENDS = {".parquet": (b"PAR1", b"PAR1"), ".arrow": (b"ARROW1\0\0", b"ARROW1")}
+# Folders that are one result: the job that makes one makes all of it.
+WHOLE_FOLDERS = ("models", "onnx")
+# A training looks at its checkpoints itself.
+NOT_LOOKED_INTO = "training/checkpoints"
+RELEASES = "training/releases"
+NAMED = 10
+
+
+def is_cut_off(path: Path) -> bool:
+    """Whether a file is no whole one of the kind that its name says: a table, arrays or JSON. Of other kinds: no.
+
+    Reads its ends or its header: what is damaged in between is not seen.
+    """
+    try:
+        if path.suffix in ENDS:
+            return not _has_ends(path, *ENDS[path.suffix])
+        if path.suffix == ".safetensors":
+            with open(path, "rb") as stream:
+                safetensors_header(stream)
+        elif path.suffix == ".npy":
+            import numpy as np
+
+            np.load(path, mmap_mode="r", allow_pickle=False)
+        elif path.suffix == ".json":
+            read_json(path)
+    except FileNotFoundError:
+        # Gone since it was listed.
+        return False
+    except (BioHiCLError, ValueError, EOFError):
+        return True
+    return False
+
+
+def _has_ends(path: Path, first: bytes, last: bytes) -> bool:
+    with open(path, "rb") as stream:
+        if os.fstat(stream.fileno()).st_size < len(first) + len(last):
+            return False
+        begins = stream.read(len(first)) == first
+        stream.seek(-len(last), os.SEEK_END)
+        return begins and stream.read() == last
+
+
+def refuse_cut_off(results: Path) -> None:
+    """Raises BioHiCLError, with what to do, where a file below the folder ``results`` is cut off."""
+    found: list[Path] = []
+    for place, folders, files in os.walk(results):
+        folders[:] = sorted(name for name in folders if Path(place, name) != results / NOT_LOOKED_INTO)
+        # Hidden ones are not finished: somebody writes them, or did when the machine stopped.
+        found += [path for name in files if not name.startswith(".") and is_cut_off(path := Path(place, name))]
+    if not found:
+        return
+    found.sort()
+    more = f" (and {len(found) - 1} others)" if len(found) > 1 else ""
+    units = list(dict.fromkeys(_made_as(path, results) for path in found))
+    listed = " ".join(shlex.quote(str(path)) for path in units[:NAMED]) + (" ..." if len(units) > NAMED else "")
+    words = (
+        f"{found[0]}{more}: cut off, or no file of its kind. Remove it, and the same command makes it anew: "
+        f"rm -r {listed}"
+    )
+    if any(path.is_relative_to(results / RELEASES) for path in found):
+        words += (
+            f"\nWhat lies in {results / RELEASES} is frozen: without it the corpus as it is now is frozen, and all "
+            "models are trained anew. A copy of the file, if you have one, avoids that"
+        )
+    raise BioHiCLError(words)
+
+
+def _made_as(path: Path, results: Path) -> Path:
+    """What the job makes that a file is a part of."""
+    parts = path.relative_to(results).parts
+    return results.joinpath(*parts[:2]) if parts[0] in WHOLE_FOLDERS else path
