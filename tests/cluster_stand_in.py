@@ -106,9 +106,10 @@ class Job:
 
 
 class Cluster:
-    """With ``runs`` false jobs are taken, and reported as failed. ``refusals``: (request, status), each once.
+    """With ``runs`` false jobs are taken, and reported as failed.
 
-    A request is such as "get jobs/status". ``deleted``: of these rules' jobs nothing is known once they were posted.
+    ``refusals``: (request, status), each once, such as ("get jobs/status", 503); with 504 the request is heeded, and its
+    answer lost. ``deleted``: of these rules' jobs nothing is known once they were posted.
     """
 
     def __init__(self, folder, claims=("biohicl",), runs=True, refusals=(), deleted=()):
@@ -134,7 +135,7 @@ class Cluster:
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_GET = do_POST = do_DELETE = answer
+            do_GET = do_POST = do_DELETE = answer  # noqa: N815
 
             def log_message(self, *words): ...
 
@@ -178,7 +179,13 @@ class Cluster:
         for refusal in self.refusals:
             if refusal[0] == f"{verb} {resource}":
                 self.refusals.remove(refusal)
+                if refusal[1] == 504:
+                    assert self.heed(verb, resource, name, query, sent)[0] < 300
                 return failure(refusal[1], "not now")
+        return self.heed(verb, resource, name, query, sent)
+
+    def heed(self, verb, resource, name, query, sent):
+        """Does what is asked; status and content of the answer."""
         match verb, resource:
             case "create", "secrets":
                 self.secrets[sent["metadata"]["name"]] = sent["data"]
@@ -193,7 +200,7 @@ class Cluster:
                 known = name in self.jobs and name not in self.removed
                 return 200, {"kind": "PodList", "items": [self.pod(name)] if known else []}
             case "get", "pods/log":
-                if query.get("previous") == "true" or query.get("previous") == "True":
+                if query.get("previous", "").lower() == "true":
                     return failure(400, f'previous terminated container "snakemake" in pod "{name}" not found')
                 said = self.jobs[name.removesuffix("-abcde")].said
                 return 200, said.read_text() if said else "not run here\n"
@@ -215,6 +222,8 @@ class Cluster:
         if wrong := list(wrong_with(body, self.claims)):
             self.refused += wrong
             return failure(422, "; ".join(wrong))
+        if body["metadata"]["name"] in self.jobs:
+            return failure(409, "already exists")
         job = self.jobs[body["metadata"]["name"]] = Job(body)
         for entry in job.container["env"]:
             secret = entry["valueFrom"]["secretKeyRef"]
