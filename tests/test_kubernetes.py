@@ -106,7 +106,7 @@ def project(sample, tmp_path):
 def declared_memory(file, rule):
     """The bytes that a rule's source says."""
     source = (ROOT / f"rules/{file}.smk").read_text()
-    return int(re.search(rf"^rule {rule}:.*?mem_mb=(\d+)", source, re.DOTALL | re.MULTILINE)[1]) * 10**6
+    return int(re.search(rf"^rule {rule}:.*?mem_mb=memory\((\d+)\)", source, re.DOTALL | re.MULTILINE)[1]) * 10**6
 
 
 def test_the_workflow_ends_with_the_tables_it_would_have_made_here(ran, mesh):
@@ -115,9 +115,9 @@ def test_the_workflow_ends_with_the_tables_it_would_have_made_here(ran, mesh):
         there, here = (pl.read_parquet(folder / f"{table}.parquet") for folder in (project / "results/mesh", mesh))
         assert_frame_equal(there, here)
     assert pl.read_parquet(project / "results/corpus/current.parquet").height > 900
-    # Listings are asked for by the pod that runs snakemake; a job whose answer was lost is there once.
+    # The pod that runs snakemake asks for listings and fetches; a job whose answer was lost is there once.
     rules = sorted(job.rule for job in cluster.jobs.values())
-    assert rules == ["fetch_mesh", "fetch_pubmed", "hierarchy", "merge_citations", "parse_mesh", "parse_pubmed"]
+    assert rules == ["hierarchy", "merge_citations", "parse_mesh", "parse_pubmed"]
     assert not cluster.refused
 
 
@@ -185,7 +185,7 @@ def test_a_job_on_a_gpu_asks_for_it_by_its_makers_name(project, tmp_path):
 
 def test_without_gpus_a_job_asks_for_none_and_limits_follow_where_they_are_wanted(project, tmp_path):
     defaults = [word.replace("scale=1", "scale=0") for word in PROFILE["default-resources"]]
-    words = ("--set-resources", "embed_documents:gpu=0", "--default-resources", *defaults)
+    words = ("--config", "gpu=never", "--default-resources", *defaults)
     with Cluster(tmp_path, runs=False) as cluster:
         posted(
             project, cluster, "embed_documents", "results/vectors/sample-bert/sample-retrieval/documents.npy", *words
@@ -207,7 +207,7 @@ def test_a_failed_container_ends_the_workflow_and_names_the_rule(project, tmp_pa
     with Cluster(tmp_path) as cluster:
         code, said = snakemake(project, cluster, "--", "results/mesh/hierarchy.parquet")
     assert code == 1
-    assert [job.rule for job in cluster.jobs.values()] == ["fetch_mesh", "parse_mesh"]
+    assert [job.rule for job in cluster.jobs.values()] == ["parse_mesh"]
     assert "Error in rule parse_mesh" in said
     # The job's own log, and what the container said.
     assert (project / "logs/parse_mesh.log").read_text().splitlines()[-1] in said
@@ -218,10 +218,10 @@ def test_a_failed_container_ends_the_workflow_and_names_the_rule(project, tmp_pa
 
 
 def test_a_job_that_somebody_deletes_fails(project, tmp_path):
-    with Cluster(tmp_path, deleted=("fetch_mesh",)) as cluster:
+    with Cluster(tmp_path, deleted=("parse_mesh",)) as cluster:
         code, said = snakemake(project, cluster, "--", "results/mesh/hierarchy.parquet", timeout=60)
     assert code == 1
-    assert "Error in rule fetch_mesh" in said
+    assert "Error in rule parse_mesh" in said
     assert "deleted manually" in said
 
 
@@ -263,25 +263,6 @@ def test_without_the_plugin_snakemake_says_what_is_missing(project, tmp_path):
         done = subprocess.run([*command, *words, "mesh"], cwd=project, capture_output=True, text=True, env=environment)
         assert needle in done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr
-
-
-def rules_on_a_gpu():
-    """The rules whose resources have a gpu, of their own or from the rule that they are made from."""
-    found = set()
-    for path in sorted((ROOT / "rules").glob("*.smk")):
-        for block in re.split(r"^(?=(?:use )?rule )", path.read_text(), flags=re.MULTILINE):
-            if head := re.match(r"(?:use rule (\w+) as|rule) (\w+)", block):
-                parent, name = head.groups()
-                if re.search(r"^ +gpu=", block, re.MULTILINE) or (parent in found and "resources:" not in block):
-                    found.add(name)
-    return found
-
-
-def test_the_profile_gives_a_gpu_to_all_rules_that_use_one():
-    # What times encoders times one machine, and does so on its CPU too.
-    rules = rules_on_a_gpu() - {"measure_encoder"}
-    assert {"train_node", "embed_queries"} <= rules
-    assert PROFILE["set-resources"] == [f"{rule}:gpu=1" for rule in sorted(rules)]
 
 
 def test_the_manifests_fit_the_profile_and_allow_what_is_asked_and_no_more(ran):
