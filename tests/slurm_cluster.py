@@ -51,6 +51,8 @@ GresTypes=gpu
 MinJobAge=600
 KillWait=3
 ReturnToService=2
+# What the node is said to have counts, not what it has.
+SlurmdParameters=config_overrides
 SchedulerParameters=sched_interval=2
 NodeName=localhost NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:{gpus}
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
