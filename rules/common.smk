@@ -67,6 +67,20 @@ def memory(mb):
     return lambda wildcards, attempt: mb * attempt
 
 
+def memory_of_model(of_input, mb, copies):
+    """mem_mb of a rule that loads an encoder, the input of this name: so much, and its weights so many times.
+
+    What is not there yet counts as a model of BERT-base's size (440 MB).
+    """
+
+    def megabytes(wildcards, input, attempt):
+        files = Path(str(getattr(input, of_input))).rglob("*.safetensors")
+        weights = sum(file.stat().st_size for file in files) // 1_000_000
+        return (mb + copies * (weights or 440)) * attempt
+
+    return megabytes
+
+
 # GPUs and memory limit nothing by default; the command line (--resources gpu=2 mem_mb=32000) overrides these.
 workflow.global_resources.setdefault("gpu", CONFIG["training"]["gpus"])
 workflow.global_resources.setdefault("downloads", 4)

@@ -21,7 +21,7 @@ rule measure_encoder:
     # All of them: nothing else runs meanwhile.
     threads: all_cores
     resources:
-        mem_mb=memory(16000),
+        mem_mb=memory_of_model("encoder", 4000, copies=2),
         runtime=120,
         gpu=lambda wildcards: 1 if wildcards.device == "cuda" else 0,
         batch_size=CONFIG["evaluation"]["batch_size"],

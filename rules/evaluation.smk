@@ -23,7 +23,7 @@ rule embed_documents:
         "../envs/models.yaml"
     threads: MODEL_THREADS
     resources:
-        mem_mb=memory(16000),
+        mem_mb=memory_of_model("encoder", 4000, copies=2),
         runtime=720,
         gpu=GPUS_OF_A_JOB,
         # How, not what: as a resource it reruns nothing.

@@ -76,7 +76,7 @@ rule export_onnx:
     conda:
         "../envs/models.yaml"
     resources:
-        mem_mb=memory(16000),
+        mem_mb=memory(8000),
         runtime=60,
     shell:
         "python -m biohicl --threads {threads} export-onnx {input} --output {output} > {log} 2>&1"

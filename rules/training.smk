@@ -334,7 +334,7 @@ rule train_node:
         "../envs/models.yaml"
     threads: MODEL_THREADS
     resources:
-        mem_mb=memory(16000),
+        mem_mb=memory_of_model("start", 6000, copies=5),
         runtime=1440,
         gpu=GPUS_OF_TRAINING,
     params:
@@ -370,7 +370,7 @@ rule similarities_of_node:
         "../envs/models.yaml"
     threads: MODEL_THREADS
     resources:
-        mem_mb=memory(16000),
+        mem_mb=memory_of_model("model", 4000, copies=3),
         runtime=120,
         gpu=GPUS_OF_A_JOB,
     params:
@@ -427,7 +427,7 @@ rule encode_node:
         "../envs/models.yaml"
     threads: MODEL_THREADS
     resources:
-        mem_mb=memory(16000),
+        mem_mb=memory_of_model("encoder", 4000, copies=2),
         runtime=1440,
         gpu=GPUS_OF_A_JOB,
         # How, not what: as a resource it reruns nothing.

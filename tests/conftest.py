@@ -132,27 +132,23 @@ class Workflow:
         self.root = root
         self.overlays = [ROOT / "workflow/configs/tests.yaml", *overlays]
 
-    def snakemake(self, *words: str, overlays=(), check=True, timeout=600):
+    def start(self, *words: str, overlays=(), **options):
+        """Snakemake in a session of its own, so that its jobs end with it where a test is stopped or takes too long."""
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.root / "Snakefile"), "--cores", "2"]
         command += ["--profile", str(self.root / "profiles/default"), *words]
         command += ["--configfile", *map(str, [*self.overlays, *overlays])]
-        # In a session of its own, so that its jobs end with it where a test is stopped or takes too long.
-        started = subprocess.Popen(
-            command,
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=clean_environment(),
-            start_new_session=True,
-        )
+        given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": clean_environment()}
+        return subprocess.Popen(command, cwd=self.folder, start_new_session=True, **given | options)
+
+    def snakemake(self, *words: str, overlays=(), check=True, timeout=600, **options):
+        started = self.start(*words, overlays=overlays, **options)
         try:
             said = started.communicate(timeout=timeout)
         except BaseException:
             os.killpg(started.pid, signal.SIGKILL)
             started.communicate()
             raise
-        done = subprocess.CompletedProcess(command, started.returncode, *said)
+        done = subprocess.CompletedProcess(started.args, started.returncode, *said)
         done.output = done.stdout + done.stderr
         if check:
             assert done.returncode == 0, done.output[-6000:]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from biohicl.errors import BioHiCLError
+from biohicl.storage import read_json, write_json
 from biohicl.training.losses import LOSSES
 
 if TYPE_CHECKING:
@@ -95,10 +96,15 @@ class Trainable:
         merged: Any = self.model
         if self.adapted is not None:
             # The adapter names the folder that it was trained on by path; nobody else has that path.
-            self.adapted.peft_config["default"].base_model_name_or_path = start
+            settings = self.adapted.peft_config["default"]
+            settings.base_model_name_or_path = start
             # Whole embedding tables do not belong to an adapter, and peft would ask the hub about them.
             self.adapted.save_pretrained(folder / "adapter", save_embedding_layers=False)
             (folder / "adapter" / "README.md").unlink(missing_ok=True)
+            # Peft holds a set, whose order is another in each process.
+            written = folder / "adapter" / "adapter_config.json"
+            config = read_json(written)
+            write_json(config | {"target_modules": sorted(config["target_modules"])}, written)
             merged = self.adapted.merge_and_unload()
         merged.save_pretrained(folder)
         # Safetensors lets nobody but the owner read; a model is as readable as the files beside it.
