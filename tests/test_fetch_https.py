@@ -488,6 +488,16 @@ def test_checksums_are_read_where_the_page_says_that_a_file_is_new(https, page):
     assert [file["md5"] for file in later["files"]] == [hashlib.md5(OTHER).hexdigest()]
 
 
+def test_a_row_of_very_many_links_is_read_soon(https):
+    links = "".join(f'<td><a href="pubmed26n{number}.xml.gz">x</a></td>' for number in range(30_000))
+    https.put(f"{FOLDER}/", f"<html>Index of x<table><tr>{links}<td>10:00</td></tr></table></html>".encode())
+    started = time.monotonic()
+    found = list_directory(f"{https.url}{FOLDER}")
+    assert time.monotonic() - started < 10
+    assert set(found.values()) == {None}
+    assert len(found) == 30_000
+
+
 def test_a_busy_server_is_not_one_without_checksums(https):
     https.put(f"{FOLDER}/", PAGE.format(date="2026-01-05 10:00").encode())
     https.put(f"{PATH}.md5", b"", always=status(503))
