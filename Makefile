@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 # snakefmt calls shfmt, which lies in the environment too.
 SNAKEFMT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakefmt
 # What is listed here is what `make` offers; each target's comment says what it does.
-.PHONY: help install demo test test-faults test-real bench-parse bench-mesh bench-merge bench-similarity bench-train bench-evaluate bench-search bench-serve lint format clean-demo
+.PHONY: help install demo test test-faults test-real bench-parse bench-mesh bench-merge bench-similarity bench-train bench-evaluate bench-search bench-serve audit lint format clean-demo
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,10 @@ bench-search: $(STAMP)  ## bytes, recall and time of the ways to store a search 
 
 bench-serve: $(STAMP)  ## 50 clients at a time on a server of this project's index (3 minutes; BENCH="--index DIR --seconds 20")
 	$(BIN)/python tests/bench_serve.py $(BENCH)
+
+audit: $(STAMP)  ## ask PyPI or OSV for known holes in the pinned versions (needs the network; error 3: could not ask)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[audit]'
+	$(BIN)/python tests/audit.py
 
 lint: $(STAMP)  ## run the linters and the type checker
 	$(BIN)/ruff check src tests

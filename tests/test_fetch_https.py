@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 import zipfile
+import zlib
 
 import pytest
 import trustme
 
 from biohicl.errors import BioHiCLError
 from biohicl.fetch.download import fetch_benchmark, fetch_mesh_file, fetch_pubmed_file
+from biohicl.fetch.https import is_named
 from biohicl.fetch.partial import Partial
 from biohicl.fetch.places import list_directory
 from biohicl.fetch.release import describe_news, mesh_release, pubmed_release
@@ -216,7 +218,7 @@ FINAL = [
     pytest.param(redirect("file:///etc/passwd"), 1, "redirects to file:///etc/passwd, and only", id="to a file"),
     pytest.param(redirect("ftp://127.0.0.1/x"), 1, "redirects to ftp://127.0.0.1/x, and only https://", id="to ftp"),
     pytest.param(redirect("https://x:y/"), 1, "redirects to what is no address .*Invalid port: 'y'", id="to nonsense"),
-    pytest.param(redirect(f"https://{'a' * 70}.org/"), 1, "a.org/ is no address", id="to a host that cannot be"),
+    pytest.param(redirect("https://localhost/x"), 1, "redirects to localhost, and only the host", id="to another host"),
     pytest.param(redirect(PATH), 1, "redirects in a circle", id="to itself"),
     pytest.param(status(302), 1, r"302 \(Found\)", id="to nowhere"),
 ]
@@ -248,6 +250,26 @@ def test_redirects(https, output):
     https.put("/b", b"", always=redirect("/a"))
     https.put(PATH, b"", always=redirect("/a"))
     fails(https, output, "redirects in a circle, through .*/a; use another mirror")
+
+
+@pytest.mark.parametrize(
+    ("host", "followed"),
+    [
+        ("huggingface.co", True),
+        ("cdn-lfs.huggingface.co", True),
+        ("cas-bridge.xethub.hf.co", True),
+        ("evilhuggingface.co", False),
+        ("huggingface.co.evil.example", False),
+        ("hf.co.evil.example", False),
+        ("raw.githubusercontent.com", False),
+        ("127.0.0.1", False),
+        ("[::1]", False),
+        ("169.254.169.254", False),
+    ],
+)
+def test_only_the_named_host_and_where_it_keeps_its_files_are_asked(host, followed):
+    assert is_named(host, "huggingface.co") is followed
+    assert not is_named(host, "example.org")
 
 
 def test_no_file_is_endless(https, output, monkeypatch):
@@ -466,6 +488,16 @@ def test_checksums_are_read_where_the_page_says_that_a_file_is_new(https, page):
     assert [file["md5"] for file in later["files"]] == [hashlib.md5(OTHER).hexdigest()]
 
 
+def test_a_row_of_very_many_links_is_read_soon(https):
+    links = "".join(f'<td><a href="pubmed26n{number}.xml.gz">x</a></td>' for number in range(30_000))
+    https.put(f"{FOLDER}/", f"<html>Index of x<table><tr>{links}<td>10:00</td></tr></table></html>".encode())
+    started = time.monotonic()
+    found = list_directory(f"{https.url}{FOLDER}")
+    assert time.monotonic() - started < 10
+    assert set(found.values()) == {None}
+    assert len(found) == 30_000
+
+
 def test_a_busy_server_is_not_one_without_checksums(https):
     https.put(f"{FOLDER}/", PAGE.format(date="2026-01-05 10:00").encode())
     https.put(f"{PATH}.md5", b"", always=status(503))
@@ -497,6 +529,40 @@ def test_an_endless_directory_page(https, monkeypatch):
     https.put(f"{FOLDER}/", INDEX.encode(), always=endless)
     with pytest.raises(BioHiCLError, match="baseline/: longer than 1,000,000 bytes, which no such page is"):
         list_directory(f"{https.url}{FOLDER}")
+
+
+def test_a_page_may_come_packed_and_is_no_bomb(https, monkeypatch):
+    page = INDEX.encode()
+    https.put(f"{FOLDER}/", page, always=instead(gzip.compress(page), Content_Encoding="gzip"))
+    assert len(list_directory(f"{https.url}{FOLDER}")) == 5
+    bomb = gzip.compress(bytes(200_000_000))
+    https.put(f"{FOLDER}/", page, always=instead(bomb, Content_Encoding="gzip"))
+    monkeypatch.setattr("biohicl.fetch.places.LARGEST_PAGE_BYTES", 1_000_000)
+    unpacked = []
+    unpack = zlib.decompressobj
+    monkeypatch.setattr("zlib.decompressobj", lambda wbits: Counted(unpack(wbits=wbits), unpacked))
+    with pytest.raises(BioHiCLError, match="longer than 1,000,000 bytes, which no such page is"):
+        list_directory(f"{https.url}{FOLDER}")
+    assert sum(unpacked) < 2_000_000
+    https.put(f"{FOLDER}/", page, always=instead(gzip.compress(bomb), Content_Encoding="gzip, gzip"))
+    with pytest.raises(BioHiCLError, match="comes as 'gzip, gzip', which was not asked for"):
+        list_directory(f"{https.url}{FOLDER}")
+    https.put(f"{FOLDER}/", page, always=instead(b"no gzip", Content_Encoding="gzip"))
+    monkeypatch.setattr("biohicl.fetch.https.TRIES", 1)
+    with pytest.raises(BioHiCLError, match="what came is no whole page"):
+        list_directory(f"{https.url}{FOLDER}")
+
+
+class Counted:
+    """A decompressor, and how much each of its calls gave."""
+
+    def __init__(self, inner, counts):
+        self.inner, self.counts = inner, counts
+
+    def decompress(self, *words):
+        piece = self.inner.decompress(*words)
+        self.counts.append(len(piece))
+        return piece
 
 
 def test_a_listing_asks_the_next_mirror(https, sample, capsys):

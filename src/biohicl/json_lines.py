@@ -12,13 +12,16 @@ from typing import Any
 
 from biohicl.errors import BioHiCLError
 
+# A document has some kilobytes; without a limit a line that never ends would fill the memory.
+LONGEST_LINE_BYTES = 64 << 20
+
 
 def records_of(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The JSON objects of a file of one a line, with the line's number; as :func:`lines_of`."""
     for number, line in lines_of(file):
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise BioHiCLError(f"{file}, line {number}: not valid JSON: {error}") from None
         if not isinstance(record, dict):
             raise BioHiCLError(f"{file}, line {number}: a JSON object is needed")
@@ -30,7 +33,9 @@ def lines_of(file: Path) -> Iterator[tuple[int, str]]:
     if not file.is_file():
         raise BioHiCLError(f"{file}: no such file")
     with file.open("rb") as stream:
-        for number, raw in enumerate(stream, start=1):
+        for number, raw in enumerate(iter(lambda: stream.readline(LONGEST_LINE_BYTES + 1), b""), start=1):
+            if len(raw) > LONGEST_LINE_BYTES:
+                raise BioHiCLError(f"{file}, line {number}: longer than {LONGEST_LINE_BYTES:,} bytes")
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:

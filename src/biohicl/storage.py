@@ -113,7 +113,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BioHiCLError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Also of numbers of thousands of digits, and of brackets within brackets.
         raise BioHiCLError(f"{path}: not valid JSON: {error}") from None
 
 

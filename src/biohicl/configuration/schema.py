@@ -83,13 +83,13 @@ _BOUNDS = {
 # As many names as an error lists.
 NAMES_SHOWN = 12
 _PATTERNS = {
-    "^https://.+\\.(zip|tar\\.gz|json|jsonl\\.gz)$": (
+    "^https://.+\\.(zip|tar\\.gz|json|jsonl\\.gz)\\Z": (
         "an https:// address of a .zip, .tar.gz, .json or .jsonl.gz file is needed"
     ),
-    "^[0-9a-f]{64}$": "a SHA-256 of 64 hexadecimal digits is needed",
-    "^[a-z0-9][a-z0-9.-]*$": "a licence's short name in lower case, such as apache-2.0, is needed",
-    "^[a-z]{3}$": "a three-letter language code such as eng is needed",
-    "^[A-Za-z0-9][A-Za-z0-9._-]*$": "a name of letters, digits, '.', '_' and '-' is needed",
+    "^[0-9a-f]{64}\\Z": "a SHA-256 of 64 hexadecimal digits is needed",
+    "^[a-z0-9][a-z0-9.-]*\\Z": "a licence's short name in lower case, such as apache-2.0, is needed",
+    "^[a-z]{3}\\Z": "a three-letter language code such as eng is needed",
+    "^[A-Za-z0-9][A-Za-z0-9._-]*\\Z": "a name of letters, digits, '.', '_' and '-' is needed",
 }
 
 

@@ -42,6 +42,9 @@ CHOICES = {"similarity": get_args(Measure), "document_form": get_args(DocumentFo
 _MODULES = "sentence_transformers.models."
 # Position 0 of these families' tables lies after the padding index, so fewer positions serve than are stored.
 OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet"}
+INDEX = "model.safetensors.index.json"
+# Of attention. Any other name may be that of a kernel, which transformers would fetch from the hub, and run.
+IMPLEMENTATIONS = (None, "eager", "sdpa")
 
 
 @dataclass(frozen=True)
@@ -226,11 +229,10 @@ def load_model(folder: Path, dtype: Dtype = "float32") -> PreTrainedModel:
     """
     _quiet_transformers()
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModel
 
-    if not (folder / "model.safetensors").is_file() and not (folder / "model.safetensors.index.json").is_file():
-        raise BioHiCLError(f"{folder}: has no model.safetensors; weights in other formats are not read")
+    _check_weights(folder)
+    _check_implementation(_model_config(folder), folder)
     try:
         model, info = AutoModel.from_pretrained(
             folder,
@@ -240,7 +242,8 @@ def load_model(folder: Path, dtype: Dtype = "float32") -> PreTrainedModel:
             dtype=getattr(torch, dtype),
             output_loading_info=True,
         )
-    except (ValueError, OSError, KeyError, RuntimeError, SafetensorError) as error:
+    except Exception as error:
+        # Whatever a config.json of somebody else's makes transformers do.
         raise BioHiCLError(f"{folder}: cannot be loaded as a text encoder: {_first_line(error)}") from None
     missing = sorted(info["missing_keys"])
     lacking = [key for key in missing if "pooler" not in key]
@@ -294,13 +297,49 @@ def _model_config(folder: Path) -> dict[str, Any]:
         raise BioHiCLError(f"{folder}: no such folder")
     if not (folder / "config.json").is_file():
         raise BioHiCLError(f"{folder}: has no config.json, so it is no model folder")
-    config: dict[str, Any] = read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict):
+        raise BioHiCLError(f"{folder / 'config.json'}: a JSON object is needed")
     return config
 
 
-def _modules(file: Path) -> dict[str, str]:
-    """The path of each module by its kind."""
-    found = {module["type"].rpartition(".")[2]: module["path"] for module in read_json(file)}
+def _check_weights(folder: Path) -> None:
+    """An error unless all weights are safetensors in the folder itself: what an index names, transformers reads, and
+    that might be a pickle, or lie anywhere."""
+    if (folder / INDEX).is_file():
+        try:
+            shards = {str(name) for name in read_json(folder / INDEX)["weight_map"].values()}
+        except (KeyError, TypeError, AttributeError):
+            raise BioHiCLError(f"{folder / INDEX}: names no weights") from None
+        others = [name for name in sorted(shards) if "/" in name or "\\" in name or not name.endswith(".safetensors")]
+        if others:
+            raise BioHiCLError(f"{folder / INDEX}: names {others[0]!r}; only safetensors beside it are read")
+    elif not (folder / "model.safetensors").is_file():
+        raise BioHiCLError(f"{folder}: has no model.safetensors; weights in other formats are not read")
+    # Transformers would load it too, as peft does, which imports modules that its settings name.
+    if (folder / "adapter_config.json").exists():
+        raise BioHiCLError(f"{folder}: has an adapter beside its weights, which is not read; merge the two")
+
+
+def _check_implementation(config: Any, folder: Path) -> None:
+    """An error where a config, or one inside of it, names an implementation of attention that is not torch's own."""
+    if not isinstance(config, dict):
+        return
+    for key, value in config.items():
+        if key.removesuffix("_internal").endswith("attn_implementation") and value not in IMPLEMENTATIONS:
+            raise BioHiCLError(f"{folder / 'config.json'}: {key} is {value!r}, and none but eager and sdpa is run")
+        _check_implementation(value, folder)
+
+
+def _modules(file: Path) -> dict[str, Path]:
+    """The path of each module by its kind. The modules themselves are never imported."""
+    try:
+        found = {module["type"].rpartition(".")[2]: Path(module["path"]) for module in read_json(file)}
+    except (KeyError, TypeError, AttributeError):
+        raise BioHiCLError(f"{file}: a list of modules, each with type and path, is needed") from None
+    outside = [str(path) for path in found.values() if path.is_absolute() or ".." in path.parts]
+    if outside:
+        raise BioHiCLError(f"{file}: names {outside[0]}, which is not in its folder")
     others = found.keys() - {"Transformer", "Pooling", "Normalize"}
     if others:
         raise BioHiCLError(

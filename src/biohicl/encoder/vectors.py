@@ -58,7 +58,7 @@ class Vectors:
     def array(self) -> npt.NDArray[np.float32]:
         """(n, d), mapped into memory."""
         try:
-            found: npt.NDArray[np.float32] = np.load(self.file, mmap_mode="r")
+            found = _mapped(self.file)
         except ValueError as error:
             raise BioHiCLError(
                 f"{self.file}: not a whole file of vectors ({error}); remove it and embed again"
@@ -436,22 +436,32 @@ def _save(vectors: npt.NDArray[np.float32], file: Path) -> None:
         os.fsync(stream.fileno())
 
 
+def _mapped(file: Path) -> npt.NDArray[np.float32]:
+    """The array of a file; ValueError where it is none of float32 with two axes. Nothing in it is unpickled."""
+    # Not np.load, which reads an archive of arrays, too.
+    found: npt.NDArray[np.float32] = np.lib.format.open_memmap(file, mode="r")
+    if found.dtype != np.float32 or found.ndim != 2:
+        raise ValueError(f"it holds {found.dtype} of shape {found.shape}")
+    return found
+
+
 def _is_whole(file: Path) -> bool:
     try:
-        return np.load(file, mmap_mode="r").dtype == np.float32
+        _mapped(file)
     except (OSError, ValueError):
         return False
+    return True
 
 
 def _gather(shards: Sequence[Path], output: Path, to_unit: bool) -> tuple[int, int]:
     """One file of all shards' rows, and its shape; some rows at a time are in memory."""
-    shapes = [np.load(file, mmap_mode="r").shape for file in shards]
+    shapes = [_mapped(file).shape for file in shards]
     shape = (sum(rows for rows, _ in shapes), shapes[0][1] if shapes else 0)
     with output.open("wb") as stream:
         header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_2_0(stream, header)
         for file in shards:
-            rows = np.load(file, mmap_mode="r")
+            rows = _mapped(file)
             for start in range(0, len(rows), TEXTS_OF_A_SHARD):
                 block = rows[start : start + TEXTS_OF_A_SHARD]
                 stream.write((of_unit_length(block) if to_unit else block).tobytes())

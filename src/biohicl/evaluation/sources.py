@@ -43,6 +43,8 @@ DOCUMENTS = pa.schema(
 PUBMED_URL = re.compile(r"(?:ncbi\.nlm\.nih\.gov/(?:m/)?pubmed|pubmed\.ncbi\.nlm\.nih\.gov)/(\d{1,8})\b")
 DOI = re.compile(r"\b(10\.\d{4,9}/\S+)")
 Qrels = dict[str, dict[str, int]]
+# Of a file that is read whole; PubMedQA's has 3 MB.
+LARGEST_JSON_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def read_pubmedqa(folder: Path, split: str, with_conclusion: bool) -> Collection
     file = folder / "ori_pqal.json"
     try:
         content = json.loads(_whole_text(file))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise BioHiCLError(f"{file}: not valid JSON: {error}") from None
     if not isinstance(content, dict) or not content:
         raise BioHiCLError(f"{file}: a JSON object from PMIDs to questions is needed")
@@ -293,6 +295,8 @@ def _read_qrels(file: Path, notes: list[str]) -> Qrels:
 
 
 def _whole_text(file: Path) -> str:
+    if file.is_file() and file.stat().st_size > LARGEST_JSON_BYTES:
+        raise BioHiCLError(f"{file}: longer than {LARGEST_JSON_BYTES:,} bytes, which no such file is")
     return "\n".join(line for _, line in lines_of(file))
 
 

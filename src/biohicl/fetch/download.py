@@ -8,17 +8,16 @@ from __future__ import annotations
 import gzip
 import hashlib
 import shutil
-import tarfile
-import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from fnmatch import fnmatch
+from pathlib import Path
 
 from biohicl.errors import BioHiCLError
 from biohicl.fetch.checksums import md5_beside
 from biohicl.fetch.partial import Partial
-from biohicl.fetch.places import JSON_MAGIC, ZIP_MAGIC, bring, first_that_serves, joined, local_path
+from biohicl.fetch.places import bring, first_that_serves, joined, local_path
+from biohicl.fetch.unpacking import ARCHIVES, LARGEST_ARCHIVE_BYTES, most_unpacked
 from biohicl.progress import say
 from biohicl.storage import GZIP_MAGIC, sha256_of, whole_files
 
@@ -27,7 +26,10 @@ Fault = Callable[[Partial], str | None]
 
 # A PubMed file has some 50 MB, MeSH 20 MB.
 LARGEST_FILE_BYTES = 2 << 30
-LARGEST_ARCHIVE_BYTES = 20 << 30
+# What is taken of a model, in its subfolders too: no pickles, and no code.
+MODEL_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
+# The same model for others' runtimes.
+OTHER_FORMS = ("onnx", "openvino")
 
 
 def fetch_pubmed_file(mirrors: Sequence[str], kind: str, name: str, output: Path) -> None:
@@ -104,7 +106,7 @@ def fetch_backbone(hub: str | None, path: str | None, revision: str | None, outp
                 f"{folder}: has no {missing}. A backbone's folder holds config.json, model.safetensors and a "
                 "tokenizer; weights in .bin (pickle) are not read: transformers' save_pretrained writes safetensors"
             )
-        shutil.copytree(folder, output, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        _copy_model(folder, output)
         return None
     assert hub is not None
     # Asked first, and then fetched by the commit: what is recorded is what came.
@@ -114,17 +116,27 @@ def fetch_backbone(hub: str | None, path: str | None, revision: str | None, outp
     return commit
 
 
+def _copy_model(folder: Path, output: Path) -> None:
+    """The files of ``folder`` that belong to a model, and what it says of itself."""
+    for file in sorted(folder.rglob("*")):
+        place = file.relative_to(folder)
+        named = any(fnmatch(file.name, pattern) for pattern in (*MODEL_FILES, "README.md"))
+        # No pipe either, which would hang.
+        if named and file.is_file() and place.parts[0] not in OTHER_FORMS:
+            (output / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, output / place)
+
+
 def hub_snapshot(hub: str, revision: str | None = None, folder: Path | None = None) -> Path:
     """A model's files from the hub, in ``folder`` or else in the hub client's own cache; returns where they are."""
     from huggingface_hub import snapshot_download
 
-    wanted = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json"]
-    others = ["onnx/*", "openvino/*"]
+    others = [f"{form}/*" for form in OTHER_FORMS]
     return Path(
         _from_hub(
             hub,
             lambda: snapshot_download(
-                hub, revision=revision, local_dir=folder, allow_patterns=wanted, ignore_patterns=others
+                hub, revision=revision, local_dir=folder, allow_patterns=list(MODEL_FILES), ignore_patterns=others
             ),
         )
     )
@@ -180,9 +192,11 @@ def _md5_fault(part: Partial) -> str | None:
 def _gzip_fault(part: Partial) -> str | None:
     """Where nobody publishes a checksum, gzip's own at the end tells a whole file from one cut off."""
     try:
+        most = most_unpacked(part.size)
         with gzip.open(part.path) as stream:
             while stream.read(1 << 20):
-                pass
+                if stream.tell() > most:
+                    return f"unpacks to more than {most:,} bytes, which no such file does"
     except (OSError, EOFError, zlib.error) as error:
         return f"not a whole gzip file ({error})"
     return None
@@ -196,70 +210,3 @@ def _check_benchmark_folder(folder: Path, files: Sequence[str]) -> None:
         here = sorted(str(entry.relative_to(folder)) for entry in folder.rglob("*") if entry.is_file())
         holds = f"it holds {', '.join(here[:6])}" if here else "it is empty"
         raise BioHiCLError(f"{folder}: has no {', '.join(missing)}; {holds}. Check `kind`, `path` and `split`")
-
-
-def _unpack_zip(archive: Path, url: str, files: Sequence[str], output: Path) -> None:
-    try:
-        bundle = zipfile.ZipFile(archive)
-    except zipfile.BadZipFile:
-        raise BioHiCLError(f"{url}: what came is not a zip archive") from None
-    with bundle:
-        sizes = {info.filename: info.file_size for info in bundle.infolist()}
-        _write_members(sizes, bundle.open, url, files, output)
-
-
-def _unpack_tar(archive: Path, url: str, files: Sequence[str], output: Path) -> None:
-    try:
-        with tarfile.open(archive, "r:gz") as bundle:
-            sizes = {member.name: member.size for member in bundle.getmembers() if member.isfile()}
-            _write_members(sizes, lambda name: cast(IO[bytes], bundle.extractfile(name)), url, files, output)
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error):
-        raise BioHiCLError(f"{url}: what came is not a whole tar archive; run again") from None
-
-
-def _unpack_gzip(archive: Path, url: str, files: Sequence[str], output: Path) -> None:
-    try:
-        with whole_files(output / files[0]) as (temporary,), gzip.open(archive) as source, temporary.open("wb") as sink:
-            shutil.copyfileobj(source, sink)
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise BioHiCLError(f"{url}: what came is not a whole gzip file; run again") from None
-
-
-def _take_file(file: Path, url: str, files: Sequence[str], output: Path) -> None:
-    with whole_files(output / files[0]) as (temporary,):
-        shutil.copyfile(file, temporary)
-
-
-def _write_members(
-    sizes: dict[str, int], opened: Callable[[str], IO[bytes]], url: str, files: Sequence[str], output: Path
-) -> None:
-    """Only members that are asked for are read, each to a path of our own making: an archive cannot write anywhere
-    else."""
-    members: dict[str, str] = {}
-    for name in sizes:
-        parts = PurePosixPath(name).parts
-        for depth in (0, 1):
-            inner = "/".join(parts[depth:])
-            if inner in files and inner not in members:
-                members[inner] = name
-    missing = [file for file in files if file not in members]
-    if missing:
-        raise BioHiCLError(f"{url}: the archive has no {', '.join(missing)}; check `kind`, `layout` and `split`")
-    if sum(sizes[name] for name in members.values()) > LARGEST_ARCHIVE_BYTES:
-        raise BioHiCLError(f"{url}: unpacks to more than {LARGEST_ARCHIVE_BYTES >> 30} GB; not unpacked")
-    with whole_files(*(output / file for file in files)) as temporaries:
-        for file, temporary in zip(files, temporaries, strict=True):
-            try:
-                with opened(members[file]) as source, temporary.open("wb") as sink:
-                    shutil.copyfileobj(source, sink)
-            except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError):
-                raise BioHiCLError(f"{url}: {file} in the archive is damaged; run again") from None
-
-
-# How a benchmark's address ends: how such a file begins, and how it is unpacked.
-ARCHIVES = {
-    ".zip": (ZIP_MAGIC, _unpack_zip),
-    ".tar.gz": (GZIP_MAGIC, _unpack_tar),
-    ".jsonl.gz": (GZIP_MAGIC, _unpack_gzip),
-    ".json": (JSON_MAGIC, _take_file),
-}

@@ -1,8 +1,9 @@
 """One cautious request to an https:// server, and patience with what may pass.
 
 Goes in: an address. Comes out: a response whose body is read in pieces. No server is trusted to be well-behaved:
-redirects lead to https:// only and not in circles, nothing may hang or trickle without end, and each failure is a
-:class:`BioHiCLError` that says which address, what happened, and what to do.
+redirects lead to https:// only, to the host that is named or where that keeps its files, and not in circles; nothing
+may hang or trickle without end, and each failure is a :class:`BioHiCLError` that says which address, what happened,
+and what to do.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import email.utils
 import http
 import socket
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,6 +43,8 @@ STALL_SECONDS = 60.0
 SLOWEST_BYTES_PER_SECOND = 1024
 
 MOST_REDIRECTS = 5
+# The hosts that keep a named host's files for it, by how they end.
+STORES = {"huggingface.co": (".huggingface.co", ".hf.co"), "github.com": (".github.com", ".githubusercontent.com")}
 PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -108,10 +112,17 @@ class Reply:
 
     def text(self, limit: int) -> str:
         """The whole body as text, of at most ``limit`` bytes."""
+        coding = self.headers.get("Content-Encoding", "identity").strip().lower()
+        if coding not in ("identity", "gzip"):
+            raise BioHiCLError(f"{self.url}: comes as {coding[:60]!r}, which was not asked for; use another mirror")
+        # Not httpx's way, which unpacks all that a piece holds, and again where it was packed again.
+        unpack = zlib.decompressobj(wbits=31) if coding == "gzip" else None
         body = bytearray()
-        for piece in self._response.iter_bytes():
-            self._watchdog.received += len(piece)
-            body += piece
+        for piece in self.pieces():
+            try:
+                body += unpack.decompress(piece, limit + 1) if unpack else piece
+            except zlib.error as error:
+                raise PassingError(f"{self.url}: what came is no whole page ({error}); run again later") from None
             if len(body) > limit:
                 raise BioHiCLError(
                     f"{self.url}: longer than {limit:,} bytes, which no such page is; check `mirrors` in config.yaml"
@@ -175,11 +186,21 @@ def _redirected(url: str, seen: list[httpx.URL], location: str) -> httpx.URL:
     target = seen[-1].join(location)
     if target.scheme != "https":
         raise BioHiCLError(f"{url}: redirects to {location[:200]}, and only https:// is followed; use another mirror")
+    if not is_named(target.host, seen[0].host):
+        raise BioHiCLError(
+            f"{url}: redirects to {target.host[:200]}, and only the host that is named is asked; if that one is meant, "
+            f"name it in config.yaml: {str(target)[:200]}"
+        )
     if target in seen:
         raise BioHiCLError(f"{url}: redirects in a circle, through {target}; use another mirror")
     if len(seen) > MOST_REDIRECTS:
         raise BioHiCLError(f"{url}: redirects more than {MOST_REDIRECTS} times; use another mirror")
     return target
+
+
+def is_named(host: str, named: str) -> bool:
+    """Whether ``host`` is the one that config.yaml names, or keeps that one's files."""
+    return host == named or host.endswith(STORES.get(named, ()))
 
 
 def _check_status(url: str, response: httpx.Response, range_asked: bool) -> None:

@@ -30,6 +30,7 @@ KINDS = {GZIP_MAGIC: "a gzip file", ZIP_MAGIC: "a zip archive", JSON_MAGIC: "a J
 CHUNK_BYTES = 1 << 20
 LARGEST_PAGE_BYTES = 16 << 20
 LARGEST_TEXT_BYTES = 64 << 10
+MOST_LINKS_OF_A_ROW = 10
 # A transfer that got this much further is patient anew when it breaks off.
 PROGRESS_BYTES = 1 << 20
 
@@ -111,6 +112,7 @@ def _files_in_index(reply: Reply, page: str) -> dict[str, str | None]:
     here = urllib.parse.urlsplit(reply.url)
     folder = here.path.rsplit("/", 1)[0] + "/"
     files: dict[str, str | None] = {}
+    rows: dict[Any, str] = {}
     for link in links:
         try:
             there = urllib.parse.urlsplit(urllib.parse.urljoin(reply.url, link.get("href").strip()))
@@ -120,7 +122,7 @@ def _files_in_index(reply: Reply, page: str) -> dict[str, str | None]:
         same_folder = there.path.startswith(folder) and (there.scheme, there.netloc) == (here.scheme, here.netloc)
         name = urllib.parse.unquote(there.path.removeprefix(folder))
         if same_folder and not there.query and _is_plain(name):
-            files[name] = files.get(name) or _beside(link)
+            files[name] = files.get(name) or _beside(link, rows)
     # A busy server's page must not pass for an empty directory: files would seem to be gone.
     is_index = "index of" in page.lower() or "directory listing" in page.lower()
     if not is_index and not any(name.endswith(".gz") for name in files):
@@ -132,10 +134,19 @@ def _files_in_index(reply: Reply, page: str) -> dict[str, str | None]:
     return dict(sorted(files.items()))
 
 
-def _beside(link: Any) -> str | None:
-    """The text behind a link, or else in its table's row; None where it tells no time: a size alone may stay."""
-    row = link.xpath("string(ancestor::tr[1])").replace(link.xpath("string()"), "", 1)
-    for text in (link.tail or "", row):
+def _beside(link: Any, rows: dict[Any, str]) -> str | None:
+    """The text behind a link, or else in its table's row; None where it tells no time: a size alone may stay.
+
+    ``rows``: the texts of those that were read before. One of very many links, each of which would read it whole, tells
+    nothing of any.
+    """
+    inside = ""
+    for row in link.iterancestors("tr"):
+        if row not in rows:
+            rows[row] = row.xpath("string()") if row.xpath("count(.//a)") <= MOST_LINKS_OF_A_ROW else ""
+        inside = rows[row].replace(link.xpath("string()"), "", 1)
+        break
+    for text in (link.tail or "", inside):
         if re.search(r"\d:\d\d", text):
             return " ".join(text.split())
     return None

@@ -10,6 +10,7 @@ were prepared.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def card_text(sources: Sources) -> str:
         # As Python and YAML read it, too. jinja's own tojson writes an emoji as two halves, which Python takes for two.
         "quoted": lambda value: json.dumps(value, ensure_ascii=False),
         "cell": lambda text: str(text).replace("|", "\\|").replace("\n", " "),
+        "code": _code,
     }
     facts = facts_of(sources)
     return environment.get_template("card.md.j2").render(head=_head(facts), **facts)
@@ -77,6 +79,15 @@ def _head(facts: dict[str, Any]) -> str:
         "tags": TAGS,
     }
     return yaml.safe_dump(head, sort_keys=False).strip()
+
+
+def _code(text: str) -> str:
+    """As code within a line, of whatever it is: prompts and licences may be a stranger's words."""
+    line = text.replace("\r", " ").replace("\n", " ")
+    fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    # A space that Markdown takes away again.
+    space = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{space}{line}{space}{fence}"
 
 
 def _energy(joules: float) -> str:

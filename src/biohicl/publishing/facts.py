@@ -141,7 +141,8 @@ def _licence_in(folder: Path | None) -> str | None:
     head = (folder / "README.md").read_text("utf-8", errors="replace").split("---\n")
     try:
         content = yaml.safe_load(head[1]) if len(head) > 2 and not head[0].strip() else None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
+        # Also of dates that are none, and of lists within lists.
         return None
     found = content.get("license") if isinstance(content, dict) else None
     return str(found) if found else None

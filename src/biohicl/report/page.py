@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -35,6 +35,9 @@ from biohicl.report.training_tables import similarities, trainings, untrained
 from biohicl.storage import whole_directory, whole_files
 from biohicl.study.ablations import ablation_figure, ablation_rows
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 ANOMALIES_SHOWN = 20
 # The rule that makes the page.
 RULE = "write_report"
@@ -42,17 +45,8 @@ RULE = "write_report"
 
 def write_report(sources: Sources, output: Path, scores: Path | None = None, figures: Path | None = None) -> None:
     """Writes the page; ``scores``: for the score table as CSV; ``figures``: a folder for the figures as SVG."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     if not sources.nodes:
         raise BioHiCLError("no models to report on")
-    environment = Environment(
-        loader=PackageLoader("biohicl.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     drawn: dict[str, Drawing] = {}
     content = {
         **_scores(sources, drawn),
@@ -65,7 +59,7 @@ def write_report(sources: Sources, output: Path, scores: Path | None = None, fig
         "sources": sources,
         "version": biohicl.__version__,
     }
-    html = environment.get_template("report.html.j2").render(**content, drawn=drawn)
+    html = templates().get_template("report.html.j2").render(**content, drawn=drawn)
     table: Table = content["scores"]
     if figures is not None:
         with whole_directory(figures) as folder:
@@ -78,6 +72,19 @@ def write_report(sources: Sources, output: Path, scores: Path | None = None, fig
             with file.open("w", encoding="utf-8", newline="") as stream:
                 csv.writer(stream, lineterminator="\n").writerows([table.header, *table.rows])
     say(f"{output}: written, with {len(drawn)} figures")
+
+
+def templates() -> Environment:
+    """The page's templates. Whatever is put into them is text: names and notes are of benchmarks and files, too."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("biohicl.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _keep(drawn: dict[str, Drawing], *made: Drawing) -> None:
