@@ -26,6 +26,10 @@ def pytest_addoption(parser):
         "--seeds", default="0:40", help="which faults and drawn citations the tests marked `faults` try, such as 0:40"
     )
 
+    parser.addoption(
+        "--tries", type=int, default=2, help="at how many moments each fault of the workflow is tried (marked `faults`)"
+    )
+
 
 def pytest_collection_modifyitems(items):
     # Short ones first, so that a limit on the time leaves out as few as possible.

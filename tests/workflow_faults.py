@@ -1,9 +1,10 @@
 """What may happen to a run of the workflow, done on purpose; and what has to be there afterwards.
 
-A fault takes the :class:`conftest.Workflow` of a folder and a ``random.Random``, and does its harm; when it returns nothing
-of it runs any more, orphans of a killed Snakemake aside. ``recover`` then does what the README says, and no more.
+A fault takes a :class:`Trial` and a ``random.Random``, and does its harm; when it returns nothing of the workflow runs any
+more, orphans of a killed Snakemake aside. ``recover`` then does what the README says, and no more.
 """
 
+import json
 import os
 import re
 import resource
@@ -13,37 +14,64 @@ import signal
 import subprocess
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-# One model and one benchmark, as short as can be, and an index.
+from conftest import Workflow
+
+# One model and one benchmark, as short as can be.
 SHORT = {
     "models": ["default"],
     "nodes": {"default": {"schedule": {"epochs": 1}, "development": {"citations": 50}}},
-    "evaluation": {"benchmarks": ["sample-retrieval"], "draws": 200},
+    "evaluation": {"benchmarks": ["sample-retrieval"], "draws": 200, "hybrids": {"rrf": None}},
 }
-TARGETS = ("all", "index")
-# A run of it takes about so many seconds on two cores: moments are drawn from these.
-RUNS_SECONDS = 75
-ENDS_SECONDS = 400
+ENDS_SECONDS = 500
+# No results: what a training keeps until it has ended, and what Snakemake does for itself.
+NOT_COMPARED = re.compile(r"results/training/checkpoints/|/\.snakemake_timestamp$|resources/sample/")
+# Said in records and not the same twice: when, how fast, by what.
+TIMES = ("seconds", "commit", "resumed")
 
-# What tells when and how fast something was made, or is no result.
-DIFFERENT = re.compile(
-    r"""
-    results/training/checkpoints/ | results/biohicl\.duckdb$ | /\.snakemake_timestamp$
-    """,
-    re.VERBOSE,
-)
+
+@dataclass
+class Trial:
+    """A workflow in a folder of its own, what is asked of it, and how long that takes where nothing is there."""
+
+    workflow: Workflow
+    targets: tuple[str, ...]
+    seconds: float
+
+    @property
+    def folder(self):
+        return self.workflow.folder
 
 
 def results(folder):
-    """The bytes of each file that the workflow has made, by name."""
+    """The bytes of each file that the workflow has made, by name; of records without times."""
     found = {}
     for top in ("results", "resources"):
         for path in sorted((folder / top).rglob("*")):
             name = path.relative_to(folder).as_posix()
-            if path.is_file() and not name.startswith("resources/sample/") and not DIFFERENT.search(name):
-                found[name] = path.read_bytes()
+            if path.is_file() and not NOT_COMPARED.search(name):
+                found[name] = comparable(name, path.read_bytes())
     return found
+
+
+def comparable(name, content):
+    """The content without what may differ: times in JSON records; the commit on a card, and so the card's checksum."""
+    if name.endswith(".json"):
+        with suppress(ValueError):
+            return timeless(json.loads(content))
+    if name.endswith(".md"):
+        return re.sub(rb"(?m)^\| (made by|trained in|energy) \|.*$", b"", content)
+    if name.endswith("checksums.sha256"):
+        return re.sub(rb"(?m)^.* (README\.md|manifest\.json)$", b"", content)
+    return content
+
+
+def timeless(value):
+    if isinstance(value, dict):
+        return {key: timeless(part) for key, part in value.items() if key not in TIMES}
+    return [timeless(part) for part in value] if isinstance(value, list) else value
 
 
 def processes(folder):
@@ -53,33 +81,33 @@ def processes(folder):
         with suppress(OSError):
             if entry.name.isdigit() and (entry / "cwd").readlink() == folder:
                 found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-    return found
+    return {pid: words for pid, words in found.items() if words}
 
 
 def wait_for_orphans(folder):
     until = time.monotonic() + ENDS_SECONDS
-    while processes(folder):
-        assert time.monotonic() < until, f"still there: {processes(folder)}"
+    while left := processes(folder):
+        assert time.monotonic() < until, f"still there: {left}"
         time.sleep(0.2)
 
 
-def recover(workflow):
+def recover(trial):
     """`snakemake --unlock`, then the same command; once more where that said what to do first, and this did it."""
-    workflow.snakemake("--unlock")
-    done = workflow.snakemake(*TARGETS, check=False)
+    trial.workflow.snakemake("--unlock", check=False)
+    done = trial.workflow.snakemake(*trial.targets, check=False)
     if done.returncode:
-        follow(done.output, workflow.folder)
-        workflow.snakemake("--unlock")
-        done = workflow.snakemake(*TARGETS)
+        follow(done.output, trial.folder)
+        trial.workflow.snakemake("--unlock")
+        done = trial.workflow.snakemake(*trial.targets)
     return done.output
 
 
 def follow(said, folder):
-    """Does what an error says that names what to do; nothing else is allowed."""
+    """Does what an error says that names what to do; anything else is a failure."""
     assert "Traceback" not in said, said[-4000:]
     if removes := re.search(r"makes it anew: (rm -r .+)", said):
         subprocess.run(shlex.split(removes[1]), cwd=folder, check=True)
-    elif "another training" in said:
+    elif "another training is at work there; wait for it" in said:
         wait_for_orphans(folder)
     else:
         raise AssertionError(said[-6000:])
@@ -88,56 +116,52 @@ def follow(said, folder):
 # ---- at some moment of a run
 
 
-def running(workflow, draw):
+def running(trial, draw):
     """A run, some time after its beginning."""
-    started = workflow.start(*TARGETS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    started = trial.workflow.start(*trial.targets, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with suppress(subprocess.TimeoutExpired):
-        started.wait(timeout=draw.uniform(0.5, RUNS_SECONDS))
+        started.wait(timeout=draw.uniform(0.5, trial.seconds))
     return started
 
 
-def ended(started):
+def kill_all(trial, draw):
+    """kill -9 of the workflow and all of its jobs, as by a power cut."""
+    started = running(trial, draw)
+    with suppress(ProcessLookupError):
+        os.killpg(started.pid, signal.SIGKILL)
     started.wait(timeout=ENDS_SECONDS)
 
 
-def kill_all(workflow, draw):
-    """kill -9 of the workflow and all of its jobs, as by a power cut."""
-    started = running(workflow, draw)
-    with suppress(ProcessLookupError):
-        os.killpg(started.pid, signal.SIGKILL)
-    ended(started)
-
-
-def kill_snakemake(workflow, draw):
+def kill_snakemake(trial, draw):
     """kill -9 of Snakemake alone: its jobs go on, and write, while the same command is given again."""
-    started = running(workflow, draw)
+    started = running(trial, draw)
     started.kill()
-    ended(started)
+    started.wait(timeout=ENDS_SECONDS)
 
 
-def kill_jobs(workflow, draw):
-    """kill -9 of what runs at that moment; the workflow ends by itself."""
-    started = running(workflow, draw)
-    jobs = [pid for pid, words in processes(workflow.folder).items() if " biohicl " in words and pid != started.pid]
-    for pid in jobs:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    ended(started)
+def kill_jobs(trial, draw):
+    """kill -9 of the jobs that run at that moment; the workflow ends by itself."""
+    started = running(trial, draw)
+    for pid, words in processes(trial.folder).items():
+        if " biohicl " in words and pid != started.pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    started.wait(timeout=ENDS_SECONDS)
 
 
-def interrupt(workflow, draw):
+def interrupt(trial, draw):
     """Ctrl-C, which reaches all processes of a terminal."""
-    started = running(workflow, draw)
+    started = running(trial, draw)
     with suppress(ProcessLookupError):
         os.killpg(started.pid, signal.SIGINT)
-    ended(started)
+    started.wait(timeout=ENDS_SECONDS)
 
 
-def terminate(workflow, draw):
+def terminate(trial, draw):
     """SIGTERM to Snakemake, as a batch system or a shutdown sends it."""
-    started = running(workflow, draw)
+    started = running(trial, draw)
     started.terminate()
-    ended(started)
+    started.wait(timeout=ENDS_SECONDS)
 
 
 MOMENTS = (kill_all, kill_snakemake, kill_jobs, interrupt, terminate)
@@ -148,38 +172,39 @@ MOMENTS = (kill_all, kill_snakemake, kill_jobs, interrupt, terminate)
 
 def made_files(folder, suffixes=None):
     """Files that the workflow has made, those of checkpoints aside."""
-    names = [Path(name) for name in results(folder)]
-    return [folder / name for name in names if suffixes is None or name.suffix in suffixes]
+    names = [name for name in results(folder) if suffixes is None or name.endswith(suffixes)]
+    return [folder / name for name in names]
 
 
-def move_times(workflow, draw):
-    """os.utime: some files seem old, others new."""
+def move_times(trial, draw):
+    """os.utime: some files seem older than they are, others newer."""
     now = time.time()
-    for path in draw.sample(made_files(workflow.folder), 15):
+    for path in draw.sample(made_files(trial.folder), 15):
         moved = now + draw.choice([-1e6, -100, 100, 1e6])
         os.utime(path, (moved, moved))
 
 
-def delete(workflow, draw):
-    """Some files are gone, models and what was fetched among them; of a folder that one job makes, the folder."""
-    for path in draw.sample(made_files(workflow.folder), 8):
-        parts = path.relative_to(workflow.folder).parts
-        if parts[:2] in (("results", "models"), ("resources", "backbones"), ("results", "figures")):
-            shutil.rmtree(workflow.folder.joinpath(*parts[:3]) if parts[1] != "figures" else path.parent, True)
+# What is made as a folder, and has no parts that could be made alone.
+FOLDERS = (("results", "models"), ("resources", "backbones"), ("results", "figures"))
+
+
+def delete(trial, draw):
+    """Some files are gone, models and what was fetched among them; of a folder that one job makes, the whole folder."""
+    for path in draw.sample(made_files(trial.folder), 8):
+        parts = path.relative_to(trial.folder).parts
+        if parts[:2] in FOLDERS:
+            shutil.rmtree(trial.folder.joinpath(*parts[: 2 if parts[1] == "figures" else 3]), ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
 
 
-KINDS_LOOKED_AT = (".parquet", ".safetensors", ".npy", ".arrow", ".json")
-
-
-def truncate(workflow, draw):
+def truncate(trial, draw):
     """Some tables and arrays are cut off, some of them to nothing, and their times tell nothing of it."""
-    for path in draw.sample(made_files(workflow.folder, KINDS_LOOKED_AT), 4):
+    kinds = (".parquet", ".safetensors", ".npy", ".arrow")
+    for path in draw.sample([path for path in made_files(trial.folder, kinds) if "results" in path.parts], 4):
         before = path.stat()
-        if path.name != "release.json" or "training" not in path.parts:
-            os.truncate(path, draw.choice([0, before.st_size // 2, before.st_size - 1]))
-            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        os.truncate(path, draw.choice([0, before.st_size // 2, before.st_size - 1]))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 HARMS = (move_times, delete, truncate)
@@ -189,9 +214,8 @@ HARMS = (move_times, delete, truncate)
 
 
 @contextmanager
-def small_disk(folder, megabytes):
-    """results/ on a file system of this size; grows when the context asks."""
-    place = folder / "results"
+def small_disk(place, megabytes):
+    """A file system of this size at ``place``; what it yields makes it larger."""
     place.mkdir()
 
     def mount(*options):
@@ -202,6 +226,23 @@ def small_disk(folder, megabytes):
         yield lambda more: mount("-o", f"remount,size={more}m")
     finally:
         subprocess.run(["umount", "--lazy", str(place)], check=False)
+
+
+@contextmanager
+def read_only(place):
+    """A folder that nobody can write into; root would not be kept from it by its mode."""
+    if os.getuid():
+        place.chmod(0o555)
+    else:
+        subprocess.run(["mount", "--bind", place, place], check=True)
+        subprocess.run(["mount", "-o", "remount,ro,bind", place], check=True)
+    try:
+        yield
+    finally:
+        if os.getuid():
+            place.chmod(0o755)
+        else:
+            subprocess.run(["umount", place], check=True)
 
 
 def limits(**given):
