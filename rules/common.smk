@@ -20,7 +20,7 @@ os.environ.update(
 )
 sys.path.insert(0, str(BASE / "src"))
 
-from biohicl import configuration
+from biohicl import configuration, estimate
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.benchmarks import splits_of
 from biohicl.evaluation.sources import files_of
