@@ -76,18 +76,44 @@ def snakemake(folder, *words):
 # --- jobs -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("overlays", "targets"), [([], ["all", "index"]), (["recipes.yaml"], ["all"])])
-def test_the_jobs_are_those_that_snakemake_plans(tmp_path, overlays, targets):
+# What is fetched for something else than a model's start, and phases that nothing else has.
+UNUSUAL = {
+    "models": ["biohicl-large", "chosen", "best-2"],
+    "nodes": {"chosen": {"step": "select", "of": ["best-1", "default"]}},
+    "development": {"similarity": ["own"], "retrieval": ["scidocs-again"]},
+    "benchmarks": {
+        "own": {"kind": "similarity", "path": "own"},
+        "scidocs-again": {"kind": "retrieval", "path": "again", "development": "dev"},
+    },
+    "evaluation": {"peers": ["medcpt"], "hybrids": {"rrf": {"of": ["medcpt"]}}, "variants": {"bf16": None}},
+    "index": {"model": "best-2"},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "targets"),
+    [
+        ({}, ["all", "index"]),
+        (None, ["all"]),
+        (UNUSUAL, ["all", "index"]),
+        # Its tokens are another backbone's.
+        ({"models": ["biohicl-large"]}, ["all"]),
+    ],
+)
+def test_the_jobs_are_those_that_snakemake_plans(tmp_path, change, targets):
     folder = recorded(tmp_path)
-    over = ["--configfile", *(CONFIGS / name for name in overlays)] if overlays else []
-    said = snakemake(folder, "--dry-run", *targets, *over).stdout
+    change = yaml.safe_load((CONFIGS / "recipes.yaml").read_text()) if change is None else change
+    (tmp_path / "over.yaml").write_text(yaml.safe_dump(change))
+    done = snakemake(folder, "--dry-run", *targets, "--configfile", "over.yaml")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
     table = re.search(r"^Job stats:\n(.*?)^total ", said, flags=re.DOTALL | re.MULTILINE)[1]
     planned = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)}
     for target in targets:
         planned.pop(target)
     kinds = ("fetch_benchmark", "fetch_pairs", "fetch_trainable_benchmark")
     planned["fetch_benchmark"] = sum(planned.pop(kind, 0) for kind in kinds)
-    counted = jobs_of(estimated(configured(*overlays), folder=folder, with_index="index" in targets))
+    counted = jobs_of(estimated(configured(**change), folder=folder, with_index="index" in targets))
     # Here they have been asked.
     assert (counted.pop("list_pubmed"), counted.pop("list_mesh")) == (1, 1)
     assert counted == planned
@@ -195,9 +221,10 @@ def test_what_a_training_reads_is_what_it_costs():
 
 def test_a_gpu_of_half_the_speed_takes_twice_as_long():
     assert training_seconds(Machine(gpu_speed=0.5)) == pytest.approx(2 * training_seconds(Machine()), rel=0.05)
-    fast, slow = (estimated(configured(), Machine(gpu_speed=speed), with_index=True)["total"] for speed in (1.0, 0.3))
-    assert fast["core_hours"] == slow["core_hours"]
-    assert fast["gpu_hours"] < slow["gpu_hours"] < fast["gpu_hours"] / 0.3
+    fast, slow = (stages(estimated(configured(), Machine(gpu_speed=speed), with_index=True)) for speed in (1.0, 0.3))
+    for name in ("train default", "encode, evaluate", "index"):
+        assert fast[name]["core_hours"] == slow[name]["core_hours"]
+        assert fast[name]["gpu_hours"] < slow[name]["gpu_hours"] < fast[name]["gpu_hours"] / 0.3
 
 
 def test_without_a_gpu_its_hours_are_core_hours():
@@ -403,6 +430,7 @@ def test_assumptions_are_said():
     said = plan_text(make_plan(configured(), Path("/nowhere"), read_rates()), Prices())
     said = " ".join(said.split())
     assert "1,334 baseline and 300 update files are assumed" in said
+    assert "46.3 million records, 40.0 million citations are current" in said
     assert "BAAI/bge-base-en-v1.5 has BERT-base's shape" in said
     assert "provisional, 2-core x86-64 server" in said
     own = {"backbones": {"mine": {"hub": "someone/something"}}, "nodes": {"default": {"start": "mine"}}}
@@ -458,8 +486,12 @@ def test_the_start_of_a_run_says_the_same(tmp_path):
     """announce_cost, before the first job; here that is a listing of a server that is not there."""
     if shutil.which("nvidia-smi"):
         pytest.skip("there is a GPU here, so nothing is said")
+    nowhere = [str(tmp_path / "nowhere")]
+    change = {"pubmed": {"mirrors": nowhere}, "mesh": {"mirrors": nowhere}}
+    change["backbones"] = {"bge-base": {"hub": None, "path": nowhere[0]}}
+    change["training"] = {"selections": {"abstracts": {"exclude_benchmarks": []}}}
     overlay = tmp_path / "nowhere.yaml"
-    overlay.write_text(yaml.safe_dump({"pubmed": {"mirrors": [str(tmp_path / "nowhere")]}}))
+    overlay.write_text(yaml.safe_dump(change))
     said = snakemake(tmp_path, "train", "--configfile", overlay).stderr
     assert "No GPU here: biohicl-base, default will be trained on the CPU." in said
     part = Nodes(configured(), tmp_path, read_rates(), WITHOUT_GPU).training("default")

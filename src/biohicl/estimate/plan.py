@@ -116,7 +116,9 @@ def make_plan(
     ]
     if with_index:
         stages.append(_one("index", _index(nodes), machine))
-    nodes.assumed[f"PubMed: {nodes.files.source}"] = None
+    files = nodes.files
+    records, current = (f"{count / MILLION:,.1f} million" for count in (files.records, files.current))
+    nodes.assumed[f"PubMed: {files.source}; {records} records, {current} citations are current"] = None
     return Plan(tuple(stages), machine, tuple(rates.used.values()), tuple(nodes.assumed))
 
 

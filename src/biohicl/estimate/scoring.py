@@ -55,7 +55,8 @@ def scoring(nodes: Nodes) -> list[Part]:
     parts += [Part(rule, jobs, jobs * rates["score"]) for rule, jobs in scored.items()]
     bases = {system.of for system in systems.values() if system.role == "hybrid"}
     small = {
-        "evaluate_pairs": len(dense) * len(pairs) + len(pairs_of_development),
+        "evaluate_pairs": len(dense) * len(pairs),
+        "evaluate_development_pairs": len(pairs_of_development),
         "tune_hybrids": len(bases),
         "summarize": 1,
     }

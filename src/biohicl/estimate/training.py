@@ -63,13 +63,10 @@ class Nodes:
         ]
 
     def backbones(self) -> list[str]:
-        """What is fetched: backbones, those that models are mixed with, those whose tokens are shared, and peers."""
+        """What is fetched: backbones, those whose tokens they share, and peers."""
         ends = [chain_of(self.config, name)[-1] for name in (*self.config["models"], *self.ancestry)]
-        nodes = (self.config["nodes"][name] for name in self.ancestry)
-        named = [node[key] for node in nodes for key in ("with", "against") if node.get(key)]
-        owners = [self.config["backbones"][name]["tokens_of"] for name in ends if name in self.config["backbones"]]
-        names = [*ends, *named, *filter(None, owners), *self.config["evaluation"]["peers"]]
-        return list(dict.fromkeys(name for name in names if name not in self.config["nodes"]))
+        owners = [self.config["backbones"][name]["tokens_of"] for name in ends]
+        return list(dict.fromkeys([*ends, *filter(None, owners), *self.config["evaluation"]["peers"]]))
 
     def size(self, name: str) -> Size:
         """Of a node, a backbone or a peer."""
