@@ -11,8 +11,10 @@ from biohicl.estimate.rates import Rate
 
 WIDTH = 120
 NOT_COUNTED = (
-    "Not counted: Snakemake's own time between jobs, what is done again after a failure, and the cores beside a GPU. "
-    "A model larger than MiniLM takes less of a GPU's time than is said: rates are by MiniLM, which leaves it idle."
+    "Not counted: Snakemake's own time between jobs, what is done again after a failure, and the cores beside a GPU."
+)
+OF_GPUS = (
+    " A model larger than MiniLM takes less of a GPU's time than is said: rates are by MiniLM, which leaves it idle."
 )
 
 
@@ -37,7 +39,7 @@ def plan_text(plan: Plan, prices: Prices) -> str:
     lines += ["", "Taken for granted"]
     for sentence in plan.assumed:
         lines += textwrap.wrap(sentence, WIDTH, initial_indent="  ", subsequent_indent="    ")
-    return "\n".join([*lines, "", *textwrap.wrap(NOT_COUNTED, WIDTH)])
+    return "\n".join([*lines, "", *textwrap.wrap(NOT_COUNTED + (OF_GPUS if machine.gpus else ""), WIDTH)])
 
 
 def plan_json(plan: Plan, prices: Prices) -> dict[str, Any]:
