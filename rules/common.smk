@@ -20,7 +20,7 @@ os.environ.update(
 )
 sys.path.insert(0, str(BASE / "src"))
 
-from biohicl import configuration
+from biohicl import configuration, estimate
 from biohicl.damage import refuse_cut_off
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation.benchmarks import splits_of
@@ -211,9 +211,8 @@ def nodes_by(*steps):
 
 
 def judged_for(node):
-    """What a choice (a node with step select) is between, and last whose average precision it may not lose."""
-    block = CONFIG["nodes"][node]
-    return [*block["of"], block["against"] or configuration.chain_of(CONFIG, node)[-1]]
+    """What a choice is between, and last whose average precision it may not lose."""
+    return configuration.judged_for(CONFIG, node)
 
 
 # The models of `all`, with every node that they are made from, each after those that it is made from itself.
@@ -293,18 +292,8 @@ def evaluations(kind):
     return [f"{system}/{benchmark}" for benchmark in of_kind for system in systems_of_benchmark(benchmark)]
 
 
-def developed():
-    """system/benchmark of the development splits that `all` scores: what hybrids are tuned on, and models chosen by."""
-    tuned = {SYSTEMS[name].of for name in HYBRIDS}
-    scored = [(name, benchmark) for name in sorted(tuned) for benchmark in configuration.tuned_on(CONFIG, name)]
-    scored += [(configuration.LEXICAL, benchmark) for _, benchmark in scored]
-    sets = [*CONFIG["development"]["retrieval"], *CONFIG["development"]["similarity"]]
-    chosen = [node for node in NODES if node in nodes_by("select")]
-    scored += [(name, benchmark) for node in chosen for name in judged_for(node) for benchmark in sets]
-    return [f"{system}/{benchmark}" for system, benchmark in dict.fromkeys(scored)]
-
-
-DEVELOPED = developed()
+# system/benchmark of the development splits that `all` scores.
+DEVELOPED = [f"{system}/{benchmark}" for system, benchmark in configuration.developed(CONFIG)]
 EVALUATIONS = evaluations("retrieval") + evaluations("similarity")
 
 # What the summary has to know of the configuration, in the order of its tables.

@@ -209,17 +209,22 @@ def announce_cost():
     if HAS_GPU or not planned:
         return
     print(f"No GPU here: {', '.join(sorted(planned))} will be trained on the CPU.", file=sys.stderr)
+    machine = estimate.Machine(cores=all_cores(None), gpus=0)
+    nodes = estimate.Nodes(CONFIG, Path(), estimate.read_rates(), machine)
     for node in sorted(planned):
         block = CONFIG["nodes"][node]
-        # How many texts concepts and pairs have is not known before they are made.
+        # How many texts the others have is not known before they are made.
         count = CITATIONS.get(block["selection"], {}).get("citations")
         if isinstance(count, int):
-            # LoRA on all-MiniLM-L6-v2 took 18 titles with abstracts of 128 tokens a second on 2 cores.
-            minutes = count * block["schedule"]["epochs"] * block["max_length"] / 128 / 18 / 60
+            minutes = nodes.training(node).seconds(machine) / 60
             time = f"{minutes:.0f} minutes" if minutes < 100 else f"{minutes / 60:,.0f} hours"
             print(
                 f"  {node}: up to {count:,} citations of {block['max_length']} tokens, {block['schedule']['epochs']} times: "
-                f"about {time} for a model of MiniLM's size (22 M weights) on 2 cores, 10 times that for BERT-base.",
+                f"about {time} on {min(MODEL_THREADS, machine.cores)} cores ({nodes.size(node).weights / 1e6:,.0f} M weights "
+                "without embeddings).",
                 file=sys.stderr,
             )
-    print("  Smaller: training.selections.*.citations and nodes.*.max_length in config.yaml.", file=sys.stderr)
+    print(
+        "  Smaller: training.selections.*.citations and nodes.*.max_length in config.yaml. All of a run: biohicl estimate.",
+        file=sys.stderr,
+    )

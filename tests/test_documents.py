@@ -157,6 +157,7 @@ def test_lower_rooms_know_nothing_of_higher_ones():
         "figures",
         "configuration",
         "nlm_xml",
+        "estimate",
         "fetch",
         "pubmed",
         "mesh",

@@ -8,6 +8,7 @@ Rooms of the package, lower ones first; a room imports only from those before it
     json_lines, ragged, described  files of JSON lines; lists of different lengths in one array; schemas with words
     lexical, figures               BM25; figures as SVG
     configuration, nlm_xml         config.yaml and its schema; NLM's XML, in blocks of whole records
+    estimate                       what a full run will cost
     fetch                          listings and downloads, verified
     pubmed, mesh                   XML to tables; latest citations; the hierarchy, and what it says of label sets
     leakage                        which citations are a benchmark's documents

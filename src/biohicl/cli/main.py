@@ -13,6 +13,7 @@ from pathlib import Path
 import biohicl
 from biohicl.cli import (
     catalog,
+    estimate,
     evaluation,
     fetching,
     labels,
@@ -100,15 +101,16 @@ def _device_error(error: Exception) -> str:
 def _parser() -> Parser:
     parser = Parser(
         prog="biohicl",
-        description="Dense biomedical retrieval trained from MeSH labels. To look at what is there: search, serve, "
-        "sql, scores, mesh, evaluate; to give it to others: export-onnx, push. The other commands are the workflow's "
-        "stages, which snakemake calls.",
+        description="Dense biomedical retrieval trained from MeSH labels. What a run will cost: estimate. To look at "
+        "what is there: search, serve, sql, scores, mesh, evaluate; to give it to others: export-onnx, push. The other "
+        "commands are the workflow's stages, which snakemake calls.",
     )
     parser.add_argument("--version", action="version", version=f"biohicl {biohicl.__version__}")
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads to use (default: all cores)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (
         sample.add_commands,
+        estimate.add_commands,
         fetching.add_listing,
         fetching.add_fetching,
         tables.add_commands,

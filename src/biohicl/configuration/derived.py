@@ -96,6 +96,12 @@ def tuned_on(config: Mapping[str, Any], system: str) -> list[str]:
     return [name for name in config["evaluation"]["tuned_on"] if name not in trained]
 
 
+def judged_for(config: Mapping[str, Any], node: str) -> list[str]:
+    """What a choice (a node with step select) is between, and last whose average precision it may not lose."""
+    block = config["nodes"][node]
+    return [*block["of"], block["against"] or chain_of(config, node)[-1]]
+
+
 def with_mixtures(config: Mapping[str, Any]) -> dict[str, Any]:
     """``config`` with each average of several shares written out: an average a share, and the choice among them."""
     nodes: dict[str, Any] = {}

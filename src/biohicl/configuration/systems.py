@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from biohicl.configuration.derived import PARENTS, ancestry_of, chain_of, parents_of
+from biohicl.configuration.derived import PARENTS, ancestry_of, chain_of, judged_for, parents_of, tuned_on
 
 LEXICAL = "bm25"
 # What a benchmark of each kind is measured by; the first is the score table's where a benchmark names none.
@@ -53,6 +53,18 @@ def systems_of(config: Mapping[str, Any]) -> dict[str, System]:
             for base in block["of"] if block["of"] is not None else config["models"]:
                 systems.append(System(f"{base}.{name}", role, base, of_models.get(base, backbones[0]), base, block))
     return {system.name: system for system in systems}
+
+
+def developed(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(system, benchmark) of the development splits that all of a run scores: what hybrids are tuned on, and models
+    chosen by."""
+    tuned = {str(system.of) for system in systems_of(config).values() if system.role == "hybrid"}
+    scored = [(name, benchmark) for name in sorted(tuned) for benchmark in tuned_on(config, name)]
+    scored += [(LEXICAL, benchmark) for _, benchmark in scored]
+    sets = [*config["development"]["retrieval"], *config["development"]["similarity"]]
+    chosen = [node for node in ancestry_of(config, *config["models"]) if config["nodes"][node]["step"] == "select"]
+    scored += [(name, benchmark) for node in chosen for name in judged_for(config, node) for benchmark in sets]
+    return list(dict.fromkeys(scored))
 
 
 def seed_groups(config: Mapping[str, Any]) -> dict[str, list[str]]:
