@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+# What people read: the README, then docs/ by name.
+DOCUMENTS = "\n".join(path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
 STARTED = time.monotonic()
 # What the workflow on the sample takes: the first test that reads it waits for that.
 WORKFLOW_SECONDS = 150

@@ -8,7 +8,7 @@ import yaml
 
 from biohicl import configuration
 from biohicl.errors import BioHiCLError
-from conftest import ROOT
+from conftest import DOCUMENTS, ROOT
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 OVERLAYS = sorted((ROOT / "workflow/configs").glob("*.yaml"))
@@ -29,7 +29,7 @@ def test_the_shipped_configurations_are_valid(overlay):
     assert configuration.chain_of(config, config["models"][0])[-1] in config["backbones"]
 
 
-EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", DOCUMENTS, flags=re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("text", EXAMPLES, ids=[text.split("\n", 1)[0] for text in EXAMPLES])

@@ -1,4 +1,4 @@
-"""What is written down for people: the README's queries, the environments, the modules' own words."""
+"""What is written down for people: the queries of README and docs/, the environments, the modules' own words."""
 
 import ast
 import re
@@ -9,9 +9,7 @@ import tomllib
 import pytest
 import yaml
 
-from conftest import ROOT
-
-README = (ROOT / "README.md").read_text()
+from conftest import DOCUMENTS, ROOT
 
 
 def pins():
@@ -96,14 +94,16 @@ def test_rules_all_have_log_benchmark_and_environment():
             if "shell:" not in block:
                 continue
             # Snakemake takes a benchmark file for an output: with one, refresh would ask the server only once.
-            for directive in ("log:", "conda:", *(["benchmark:"] if name != "refresh" else [])):
+            wanted = ["log:", "conda:", "mem_mb=", "runtime=", *(["benchmark:"] if name != "refresh" else [])]
+            for directive in wanted:
                 assert directive in block, f"{file.name}: {name} has no {directive}"
 
 
-def test_readme_queries_give_what_the_readme_shows(finished, run_biohicl):
+def test_queries_give_what_the_documents_show(finished, run_biohicl):
     """Each `biohicl sql` block, and the answer below it, on the demonstration's sample; of a model's scores the form."""
-    blocks = re.findall(r'```console\n\$ biohicl sql --csv "(.*?)"\n(.*?)```', README, flags=re.DOTALL)
-    assert len(blocks) == 10
+    blocks = re.findall(r'```console\n\$ biohicl sql --csv "(.*?)"\n(.*?)```', DOCUMENTS, flags=re.DOTALL)
+    # One of them stands in the README too.
+    assert len(blocks) == 11
     of_models = 0
     for sql, shown in blocks:
         done = run_biohicl("sql", "--csv", sql, cwd=finished.folder)
@@ -119,8 +119,8 @@ def test_readme_queries_give_what_the_readme_shows(finished, run_biohicl):
     assert of_models == 1
 
 
-def test_readme_recipe_for_polars_runs_and_agrees_with_duckdb(finished, run_biohicl):
-    (code,) = re.findall(r"```python\n(import polars.*?)```", README, flags=re.DOTALL)
+def test_the_recipe_for_polars_runs_and_agrees_with_duckdb(finished, run_biohicl):
+    (code,) = re.findall(r"```python\n(import polars.*?)```", DOCUMENTS, flags=re.DOTALL)
     done = subprocess.run([sys.executable, "-c", code], cwd=finished.folder, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == code.strip().splitlines()[-1].removeprefix("# ")
@@ -129,16 +129,16 @@ def test_readme_recipe_for_polars_runs_and_agrees_with_duckdb(finished, run_bioh
     assert [f"{decade},{count}" for decade, count in ast.literal_eval(done.stdout)] == asked
 
 
-def test_readme_shows_a_descriptor_as_it_is_shown(finished, run_biohicl):
+def test_a_descriptor_is_shown_as_it_is_printed(finished, run_biohicl):
     (shown,) = re.findall(
-        r'```console\n\$ biohicl mesh show "atrial fibrillation" --relatives 3\n(.*?)```', README, re.DOTALL
+        r'```console\n\$ biohicl mesh show "atrial fibrillation" --relatives 3\n(.*?)```', DOCUMENTS, re.DOTALL
     )
     done = run_biohicl("mesh", "show", "atrial fibrillation", "--relatives", "3", cwd=finished.folder)
     assert done.stdout == shown
 
 
-def test_readme_names_files_that_exist():
-    for path in re.findall(r"`((?:workflow|rules|src|tests|envs|profiles)/[\w./-]+)`", README):
+def test_documents_name_files_that_exist():
+    for path in re.findall(r"`((?:workflow|rules|src|tests|envs|profiles)/[\w./-]+)`", DOCUMENTS):
         assert (ROOT / path).exists(), path
 
 

@@ -155,3 +155,30 @@ def test_memory_is_what_the_control_group_leaves(tmp_path, monkeypatch):
     limits[1].write_text("9223372036854771712\n")
     monkeypatch.setattr(machine, "CGROUP_LIMITS", [str(path) for path in limits])
     assert machine.memory_mb() >= whole
+
+
+def test_polars_keeps_to_the_threads_that_snakemake_gives():
+    """Snakemake sets OMP_NUM_THREADS for its jobs, which polars does not read; --threads goes before it."""
+    code = (
+        "import sys; from biohicl.cli.arguments import limit_threads; "
+        "limit_threads(int(sys.argv[1]) if sys.argv[1:] else None); import polars; print(polars.thread_pool_size())"
+    )
+    given = {name: value for name, value in os.environ.items() if "THREADS" not in name} | {"OMP_NUM_THREADS": "3"}
+    for words, threads in (([], 3), (["2"], 2)):
+        done = subprocess.run([sys.executable, "-c", code, *words], env=given, capture_output=True, text=True)
+        assert int(done.stdout) == threads, done.stderr
+
+
+def test_an_allotted_gpu_that_torch_lacks_is_said(monkeypatch, capsys):
+    import torch
+
+    from biohicl.encoder.embed import pick_device
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    for given, said in (("0,1", "gives this job GPU 0,1, but torch"), ("", "")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+        assert pick_device().type == "cpu"
+        found = capsys.readouterr().err
+        assert said in found
+        assert bool(found) == bool(said)

@@ -18,7 +18,7 @@ from biohicl.search import retriever as retriever_module
 from biohicl.search.filters import mask_of
 from biohicl.search.ranking import best_by_terms, best_by_vector, rescored_of
 from biohicl.search.retriever import LONGEST_QUERY, MASKS_KEPT, Retriever
-from conftest import ROOT, clean_environment
+from conftest import DOCUMENTS, clean_environment
 from nlm_records import NOTED, slice_of
 from search_index import BM25, Project, citation, small_project
 
@@ -301,10 +301,10 @@ def test_search_as_a_command(of_sample, run_biohicl):
     assert hits[0]["pmid"] not in [hit["pmid"] for hit in near]
 
 
-def test_the_readmes_lines_of_python(of_sample, monkeypatch, capsys):
-    (lines,) = re.findall(r"```python\n(from biohicl import Retriever\n.*?)```", (ROOT / "README.md").read_text(), re.S)
+def test_the_documents_lines_of_python(of_sample, monkeypatch, capsys):
+    (lines,) = re.findall(r"```python\n(from biohicl import Retriever\n.*?)```", DOCUMENTS, re.S)
     monkeypatch.chdir(of_sample.root)
-    exec(compile(lines, "README.md", "exec"), {})
+    exec(compile(lines, "docs/search.md", "exec"), {})
     shown = capsys.readouterr().out.splitlines()
     assert len(shown) == 5
     assert all(re.match(r"9900\d+ 20(1[5-9]|2\d) \S", line) for line in shown)

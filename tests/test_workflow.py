@@ -17,13 +17,13 @@ from biohicl.sample.citations import FIRST_PMID, Citation, citation_set_xml
 from biohicl.sample.world import World
 from conftest import ROOT, Workflow, biohicl, clean_environment, overlay
 
-# The README's table of what runs again: its rows, and what the test that asserts each says of it.
+# The table of what runs again in docs/updates.md: its rows, and what the test that asserts each says of it.
 ROWS = {}
-README = (ROOT / "README.md").read_text()
+UPDATES = (ROOT / "docs/updates.md").read_text()
 
 
-def readme_row(change, runs_again):
-    """Marks the test that asserts a row of the README's table; the words are the row's own."""
+def table_row(change, runs_again):
+    """Marks the test that asserts a row of that table; the words are the row's own."""
 
     def mark(test):
         assert change not in ROWS, f"two tests assert the same row: {change}"
@@ -33,9 +33,9 @@ def readme_row(change, runs_again):
     return mark
 
 
-def test_every_row_of_the_readme_is_asserted():
+def test_every_row_of_the_table_is_asserted():
     """Whoever changes the table changes a test, and the other way round."""
-    section = README.split("## What runs again, and what does not\n")[1].split("\n## ")[0]
+    section = UPDATES.split("## What runs again, and what does not\n")[1].split("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
     assert dict(cells) == ROWS
@@ -95,7 +95,7 @@ def test_it_runs_and_leaves_no_scraps(finished):
     ]
 
 
-@readme_row("nothing", "nothing")
+@table_row("nothing", "nothing")
 def test_a_second_run_does_nothing(finished):
     assert finished.jobs("all") == {}
 
@@ -193,14 +193,14 @@ def test_no_network_is_an_error_that_says_what_to_do(tmp_path):
 # --- updates -----------------------------------------------------------------------------------------------
 
 
-@readme_row("new files at NLM", "nothing, until `snakemake refresh`")
-@readme_row(
+@table_row("new files at NLM", "nothing, until `snakemake refresh`")
+@table_row(
     "then, one new update file",
     "six jobs: `fetch_pubmed` and `parse_pubmed` of that file, `merge_citations`, `describe_corpus`, `write_report`, "
     "`write_catalog`; no training, no evaluation",
 )
 def test_an_update_parses_one_file_and_neither_trains_nor_evaluates(mirrored):
-    """The README's daily recipe."""
+    """The daily recipe."""
     results = mirrored.folder / "results"
     kept = [times(results / part) for part in ("models", "training", "evaluation", "mesh")]
     publish(mirrored.mirror, "updatefiles", "pubmed99n0004")
@@ -214,7 +214,7 @@ def test_an_update_parses_one_file_and_neither_trains_nor_evaluates(mirrored):
     assert "nothing new" in mirrored.snakemake("refresh").output
 
 
-@readme_row(
+@table_row(
     "the same, and `snakemake index`",
     "beside the fetching, parsing and merging `index_texts` and `index_vectors` of that file, and `write_index`",
 )
@@ -256,7 +256,7 @@ def test_an_update_indexes_one_file(mirrored):
     assert f"PMID {sample[6]} is not among the current citations" in done.stderr
 
 
-@readme_row(
+@table_row(
     "a PubMed file that NLM has issued again, once `snakemake refresh` has seen it",
     "`fetch_pubmed` and `parse_pubmed` of that file; the merge, report and catalog",
 )
@@ -297,7 +297,7 @@ def test_a_lost_table_is_made_again(copied):
 
 @pytest.mark.long(40)
 def test_a_new_year_replaces_the_corpus_and_leaves_the_models(mirrored):
-    """The README's yearly recipe. 99 is the last year that two digits have, so 98 plays the one after it."""
+    """The yearly recipe. 99 is the last year that two digits have, so 98 plays the one after it."""
     results, mirror = mirrored.folder / "results", mirrored.mirror
     kept = [times(results / part) for part in ("models", "training", "evaluation")]
     for kind, number in (("baseline", 1), ("baseline", 2), ("updatefiles", 3)):
@@ -331,7 +331,7 @@ def test_a_new_year_replaces_the_corpus_and_leaves_the_models(mirrored):
     assert models == times(results / "models/default")
 
 
-@readme_row(
+@table_row(
     "a MeSH that NLM has issued again, once `snakemake refresh` has seen it",
     "`fetch_mesh`, `parse_mesh`, `hierarchy`, `describe_corpus`, report and catalog; no training, no evaluation",
 )
@@ -364,7 +364,7 @@ def test_mesh_issued_again_is_parsed_again_and_neither_trains_nor_evaluates(copi
     assert "Tumours" in set(pl.read_parquet(copied.folder / "results/mesh/descriptors.parquet")["name"])
 
 
-@readme_row("`pubmed.strict_sequence`", "the listing is asked again; the merge, report and catalog")
+@table_row("`pubmed.strict_sequence`", "the listing is asked again; the merge, report and catalog")
 @pytest.mark.long(16)
 def test_a_gap_is_one_warning_and_strictly_an_error(mirrored):
     publish(mirrored.mirror, "updatefiles", "pubmed99n0006")
@@ -383,14 +383,14 @@ def test_a_gap_is_one_warning_and_strictly_an_error(mirrored):
     assert (mirrored.folder / "resources/pubmed/release.json").is_file(), "the last listing is lost"
 
 
-@readme_row("`pubmed.skip_bad_citations`", "the merge, report and catalog")
+@table_row("`pubmed.skip_bad_citations`", "the merge, report and catalog")
 def test_leaving_out_bad_citations_parses_nothing_again(finished, tmp_path):
     """A file that was parsed without it has none."""
     skip = overlay(tmp_path, {"pubmed": {"skip_bad_citations": True}})
     assert finished.jobs("all", overlays=[skip]) == MERGED
 
 
-@readme_row(
+@table_row(
     "the schema of the PubMed tables (`SCHEMA_VERSION`)", "every file is parsed again; the merge, report and catalog"
 )
 def test_another_schema_parses_again_and_does_not_train(copied, tmp_path_factory):
@@ -408,7 +408,7 @@ def test_another_schema_parses_again_and_does_not_train(copied, tmp_path_factory
     assert copied.jobs("all") == {"parse_pubmed": 3} | MERGED
 
 
-@readme_row("other mirrors, or other file numbers", "the listing is asked again; then as above")
+@table_row("other mirrors, or other file numbers", "the listing is asked again; then as above")
 def test_other_mirrors_with_other_content_never_touch_what_is_frozen(copied):
     """Both listings are asked anew within the run: what a checkpoint brings must not reach training."""
     for section in ("pubmed", "mesh"):
@@ -424,7 +424,7 @@ def test_other_mirrors_with_other_content_never_touch_what_is_frozen(copied):
     assert "pubmed99n0005" in set(pl.read_parquet(copied.folder / "results/corpus/current.parquet")["file"])
 
 
-@readme_row(
+@table_row(
     "files that NLM lists no more (a new year)",
     "the merge, report and catalog; the frozen release keeps referring to the old tables",
 )
@@ -449,9 +449,7 @@ def test_files_that_leave_the_listing_leave_the_corpus_and_stay_frozen(copied):
     assert "pubmed99n0003.parquet: no such file, but the training release refers to it" in done.output
 
 
-@readme_row(
-    "`training.release` gets a new name", "the corpus is frozen anew, everything is trained and evaluated on it"
-)
+@table_row("`training.release` gets a new name", "the corpus is frozen anew, everything is trained and evaluated on it")
 def test_a_new_training_release_trains_anew(copied):
     renamed = overlay(copied.folder, {"training": {"release": "later"}})
     assert copied.jobs("all", overlays=[renamed]) == {
@@ -471,7 +469,7 @@ def test_a_new_training_release_trains_anew(copied):
 # --- nodes and benchmarks ----------------------------------------------------------------------------------
 
 
-@readme_row(
+@table_row(
     "a node is added",
     "that node and its evaluations; comparisons, summary, model cards, report and catalog; `count_labels` where it is the first to "
     "weigh labels by the corpus",
@@ -510,7 +508,7 @@ def test_mixing_what_is_trained_trains_nothing(copied):
         }
 
 
-@readme_row(
+@table_row(
     "a node's settings",
     "that node, what starts from it, and their evaluations; comparisons, summary, model cards, report and catalog; `count_labels` where "
     "it is the first to weigh labels by the corpus",
@@ -579,7 +577,7 @@ def test_how_a_benchmark_is_cut_and_fetched_trains_nothing(copied):
     assert {"select", "train_node"} <= copied.jobs("train").keys()
 
 
-@readme_row("a benchmark is added", "its evaluations and comparison; summary, model cards, report and catalog")
+@table_row("a benchmark is added", "its evaluations and comparison; summary, model cards, report and catalog")
 def test_benchmarks_come_and_go_without_training(copied):
     fewer = overlay(copied.folder, {"evaluation": {"benchmarks": ["sample-pairs"]}}, "fewer.yaml")
     assert copied.jobs("all", overlays=[fewer]) == SUMMARIZED | SHOWN
@@ -594,7 +592,7 @@ def test_benchmarks_come_and_go_without_training(copied):
     }
 
 
-@readme_row(
+@table_row(
     "files in the folder of a benchmark of your own",
     "it is read again; its evaluations and comparison, summary, model cards, report and catalog; where its documents changed, the next "
     "run makes selections that exclude it anew, and trains on them",
@@ -628,7 +626,7 @@ def test_a_benchmark_whose_files_change_is_read_again(copied):
     assert copied.jobs(f"{read}/documents.parquet") == {}
 
 
-@readme_row(
+@table_row(
     "a peer, a hybrid or a variant is added", "its evaluations; comparisons, summary, model cards, report and catalog"
 )
 def test_systems_come_and_go_without_training(copied):
@@ -648,13 +646,13 @@ def test_systems_come_and_go_without_training(copied):
     assert copied.jobs("all", overlays=[without]) == {"compare_systems": 1} | SUMMARIZED | SHOWN
 
 
-@readme_row("`evaluation.draws` or `seed`", "comparisons, summary, model cards, report and catalog")
+@table_row("`evaluation.draws` or `seed`", "comparisons, summary, model cards, report and catalog")
 def test_other_draws_compare_again(copied):
     changed = overlay(copied.folder, {"evaluation": {"draws": 200}})
     assert copied.jobs("all", overlays=[changed]) == COMPARED | SHOWN
 
 
-@readme_row(
+@table_row(
     "`evaluation.precision`",
     "every text is encoded again; evaluations, comparisons, summary, model cards, report and catalog; what learns from an encoder's "
     "vectors is trained again",
@@ -667,7 +665,7 @@ def test_another_precision_encodes_again(copied):
     assert not {"train_node", "fetch_benchmark", "evaluate_lexical"} & planned.keys()
 
 
-@readme_row(
+@table_row(
     "`development.retrieval`, `similarity` or `max_loss`",
     "where a model is chosen, or made from one that is: the choice, what starts from it, and their evaluations; "
     "comparisons, summary, model cards, report and catalog",
@@ -692,7 +690,7 @@ def test_what_chooses_is_a_reason_to_choose_again(copied):
     assert planned == {"select_node": 1, "train_node": 1}
 
 
-@readme_row(
+@table_row(
     "`ablations`, `efficiency`, `development` or `label_study` has been run",
     "report and catalog, which then show it (`label_study`: the catalog)",
 )
@@ -715,7 +713,7 @@ def test_what_is_run_beside_all_is_shown_and_never_made(copied):
     assert copied.jobs("all") == SHOWN
 
 
-@readme_row("`exclude_benchmarks` of a selection", "the selection, and what is trained on it")
+@table_row("`exclude_benchmarks` of a selection", "the selection, and what is trained on it")
 def test_only_benchmarks_that_a_selection_excludes_are_its_inputs(copied):
     content = {"training": {"selections": {"abstracts": {"exclude_benchmarks": []}}}}
     planned = copied.jobs("all", overlays=[overlay(copied.folder, content)])
@@ -895,7 +893,7 @@ def test_what_cannot_be_had_is_named_first_left_out_and_blocks_nothing(copied):
     assert pl.read_parquet(copied.folder / "results/comparisons/lost-pairs/estimates.parquet").height
 
 
-@readme_row(
+@table_row(
     "thread counts, GPUs and how else a training runs (`training.chunk_tokens`, `compile`, `deterministic`, `precision`, "
     "`checkpoint_minutes`), batch size of evaluation, licence texts of benchmarks, `training.max_unknown_headings`",
     "nothing",
@@ -913,7 +911,7 @@ def test_words_and_how_to_compute_rerun_nothing(copied):
     assert copied.jobs("all", overlays=[changed]) == {}
 
 
-@readme_row("`publishing.licence`, or the `licence` of a backbone", "the model cards")
+@table_row("`publishing.licence`, or the `licence` of a backbone", "the model cards")
 def test_another_licence_writes_cards_and_nothing_else(copied):
     for content in ({"publishing": {"licence": "mit"}}, {"backbones": {"sample-bert": {"licence": "mit"}}}):
         assert copied.jobs("all", overlays=[overlay(copied.folder, content)]) == {"describe_node": 2}
@@ -941,12 +939,14 @@ def test_a_model_that_is_made_again_is_described_again(copied):
 # --- one GPU, a few downloads ---------------------------------------------------------------------------------
 
 
-def test_gpus_and_downloads_are_limited_by_default(tmp_path):
+@pytest.mark.parametrize(("limit", "takes"), [("gpu", "gpu=1"), ("mem_mb", "mem_mb=lambda w, attempt: 600 * attempt")])
+def test_gpus_memory_and_downloads_are_limited_by_default(tmp_path, limit, takes):
     """workflow.global_resources is not documented: this guards that the limits hold."""
     (tmp_path / "Snakefile").write_text(
-        'workflow.global_resources.setdefault("gpu", 1)\n'
+        f'workflow.global_resources.setdefault("{limit}", {1 if limit == "gpu" else 1000})\n'
         'rule all:\n    input: expand("{n}", n=["a", "b", "c"])\n'
-        'rule one:\n    output: "{n}"\n    wildcard_constraints: n="[abc]"\n    resources: gpu=1\n'
+        'rule one:\n    output: "{n}"\n    wildcard_constraints: n="[abc]"\n'
+        f"    resources: {takes}\n"
         '    shell: "date +%s.%N > {output}; sleep 1; date +%s.%N >> {output}"\n'
     )
     command = [sys.executable, "-m", "snakemake", "--cores", "4", "--quiet"]
@@ -956,6 +956,7 @@ def test_gpus_and_downloads_are_limited_by_default(tmp_path):
     text = (ROOT / "rules/common.smk").read_text()
     assert 'workflow.global_resources.setdefault("gpu", CONFIG["training"]["gpus"])' in text
     assert 'workflow.global_resources.setdefault("downloads", 4)' in text
+    assert 'workflow.global_resources.setdefault("mem_mb", memory_mb() * 9 // 10)' in text
 
 
 # --- what is said and written -----------------------------------------------------------------------------

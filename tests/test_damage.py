@@ -1,0 +1,73 @@
+"""Files that were cut off are found before anything is made of them, and nothing else is."""
+
+import os
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from safetensors.numpy import save_file
+
+from biohicl.damage import is_cut_off, refuse_cut_off
+from biohicl.errors import BioHiCLError
+
+
+def write(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        pl.DataFrame({"a": range(1000)}).write_parquet(path)
+    elif path.suffix == ".arrow":
+        table = pa.table({"a": list(range(1000))})
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+    elif path.suffix == ".safetensors":
+        save_file({"a": np.arange(1000), "none": np.zeros((0, 3))}, path)
+    elif path.suffix == ".npy":
+        np.save(path, np.arange(1000, dtype=np.float32).reshape(10, 100))
+    else:
+        path.write_text('{"a": [1, 2]}\n')
+    return path
+
+
+KINDS = ["a.parquet", "a.arrow", "a.safetensors", "a.npy", "a.json"]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_length_but_the_whole_one_is_cut_off(tmp_path, name):
+    path = write(tmp_path / name)
+    assert not is_cut_off(path)
+    whole = path.read_bytes()
+    lengths = {0, 1, 7, 8, 9, len(whole) // 3, len(whole) // 2, len(whole) - 9, len(whole) - 2}
+    for length in lengths:
+        path.write_bytes(whole[:length])
+        # A line break at the end of JSON is none that matters.
+        assert is_cut_off(path), length
+    # As a power cut may leave it: the length is right, and the content is not there.
+    path.write_bytes(bytes(len(whole)))
+    assert is_cut_off(path)
+
+
+def test_a_table_of_no_rows_and_an_array_of_none_are_whole(tmp_path):
+    pl.DataFrame({"a": []}).write_parquet(tmp_path / "a.parquet")
+    np.save(tmp_path / "a.npy", np.zeros((0, 384), dtype=np.float32))
+    refuse_cut_off(tmp_path)
+
+
+def test_what_is_damaged_is_named_with_what_to_remove(tmp_path):
+    results = tmp_path / "res ults"
+    refuse_cut_off(results)
+    for name in ("corpus/current.parquet", "models/my node/model.safetensors", "pubmed/articles/x.parquet"):
+        os.truncate(write(results / name), 100)
+    # Not finished, not ours to judge, or looked at by the training itself.
+    for name in ("pubmed/.x.parquet.1-2.tmp", "pubmed/.hidden.parquet", "training/checkpoints/default/a.json"):
+        os.truncate(write(results / name), 3)
+    (results / "notes.txt").write_text("")
+    with pytest.raises(BioHiCLError) as stop:
+        refuse_cut_off(results)
+    said = str(stop.value)
+    assert said.startswith(f"{results}/corpus/current.parquet (and 2 others): cut off")
+    listed = f"'{results}/corpus/current.parquet' '{results}/models/my node' '{results}/pubmed/articles/x.parquet'"
+    assert said.endswith(f"rm -r {listed}")
+    os.truncate(write(results / "training/releases/2026/citations.parquet"), 3)
+    with pytest.raises(BioHiCLError, match="is frozen: without it the corpus as it is now is frozen, and all models"):
+        refuse_cut_off(results)
