@@ -7,7 +7,7 @@ STAMP := $(VENV)/installed
 # snakefmt calls shfmt, which lies in the environment too.
 SNAKEFMT := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakefmt
 # What is listed here is what `make` offers; each target's comment says what it does.
-.PHONY: help install demo test test-faults test-real bench-parse bench-mesh bench-merge bench-similarity bench-train bench-evaluate bench-search bench-serve audit lint format clean-demo
+.PHONY: help install demo test test-faults test-real bench-parse bench-mesh bench-merge bench-similarity bench-train bench-evaluate bench-search bench-serve bench-corpus bench-workflow audit lint format clean-demo
 
 help:  ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -45,7 +45,7 @@ demo: $(STAMP)  ## run the whole workflow on the built-in sample, and show the s
 test: $(STAMP)  ## run the tests (some 20 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not real and not long and not faults" $(PYTEST)
 
-test-faults: $(STAMP)  ## run the PubMed parser on thousands of broken and drawn files (PYTEST="--seeds 0:40" names which)
+test-faults: $(STAMP)  ## the workflow killed, starved and damaged, the parser on thousands of broken files (an hour; PYTEST="--tries 5 --seeds 0:40")
 	$(BIN)/python -m pytest -m faults $(PYTEST)
 
 test-real: $(STAMP)  ## run the tests that need all of the real data beside the project, and the longest of the others
@@ -76,6 +76,12 @@ bench-search: $(STAMP)  ## bytes, recall and time of the ways to store a search 
 
 bench-serve: $(STAMP)  ## 50 clients at a time on a server of this project's index (3 minutes; BENCH="--index DIR --seconds 20")
 	$(BIN)/python tests/bench_serve.py $(BENCH)
+
+bench-corpus: $(STAMP)  ## what reads all of PubMed's tables, at their size: 46 million records (an hour, 20 GB of disk; BENCH=--quick)
+	$(BIN)/python tests/bench_corpus.py $(BENCH)
+
+bench-workflow: $(STAMP)  ## plan, run, no-op and update of a workflow of 1,334 files (20 minutes)
+	$(BIN)/python tests/bench_workflow.py $(BENCH)
 
 audit: $(STAMP)  ## ask PyPI or OSV for known holes in the pinned versions (needs the network; error 3: could not ask)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[audit]'
