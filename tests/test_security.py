@@ -360,13 +360,16 @@ def test_links_and_devices_in_an_archive_are_no_files(tmp_path, kind):
 
 def test_names_and_folders_that_lead_out_of_a_tar_lead_nowhere(tmp_path):
     (tmp_path / "elsewhere").mkdir()
-    away = [("qrels", (tarfile.SYMTYPE, str(tmp_path / "elsewhere"))), ("../../outside", b"x"), ("/tmp/outside", b"x")]
+    away = [
+        ("qrels", (tarfile.SYMTYPE, str(tmp_path / "elsewhere"))),
+        ("../../outside", b"x"),
+        (str(tmp_path / "outside"), b"x"),
+    ]
     path = tar_of(tmp_path / "x.tar.gz", *away, *sound())
     fetch_benchmark(path.as_uri(), None, None, FILES, tmp_path / "out/x")
     files = [str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()]
     assert sorted(files) == sorted(["x.tar.gz", *(f"out/x/{file}" for file in FILES)])
     assert not (tmp_path / "out/x/qrels").is_symlink()
-    assert not Path("/tmp/outside").exists()
 
 
 ZEROS = bytes(8 << 20)

@@ -116,52 +116,46 @@ def follow(said, folder):
 # ---- at some moment of a run
 
 
-def running(trial, draw):
-    """A run, some time after its beginning."""
+def stopped(trial, draw, stop):
+    """A run that ``stop`` is called on some time after its beginning; it may have ended before."""
     started = trial.workflow.start(*trial.targets, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with suppress(subprocess.TimeoutExpired):
         started.wait(timeout=draw.uniform(0.5, trial.seconds))
-    return started
+    with suppress(ProcessLookupError):
+        stop(started.pid)
+    started.wait(timeout=ENDS_SECONDS)
 
 
 def kill_all(trial, draw):
     """kill -9 of the workflow and all of its jobs, as by a power cut."""
-    started = running(trial, draw)
-    with suppress(ProcessLookupError):
-        os.killpg(started.pid, signal.SIGKILL)
-    started.wait(timeout=ENDS_SECONDS)
+    stopped(trial, draw, lambda pid: os.killpg(pid, signal.SIGKILL))
 
 
 def kill_snakemake(trial, draw):
     """kill -9 of Snakemake alone: its jobs go on, and write, while the same command is given again."""
-    started = running(trial, draw)
-    started.kill()
-    started.wait(timeout=ENDS_SECONDS)
+    stopped(trial, draw, lambda pid: os.kill(pid, signal.SIGKILL))
 
 
 def kill_jobs(trial, draw):
     """kill -9 of the jobs that run at that moment; the workflow ends by itself."""
-    started = running(trial, draw)
-    for pid, words in processes(trial.folder).items():
-        if " biohicl " in words and pid != started.pid:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-    started.wait(timeout=ENDS_SECONDS)
+
+    def of_workflow(pid):
+        for job, words in processes(trial.folder).items():
+            if " biohicl " in words and job != pid:
+                with suppress(ProcessLookupError):
+                    os.kill(job, signal.SIGKILL)
+
+    stopped(trial, draw, of_workflow)
 
 
 def interrupt(trial, draw):
     """Ctrl-C, which reaches all processes of a terminal."""
-    started = running(trial, draw)
-    with suppress(ProcessLookupError):
-        os.killpg(started.pid, signal.SIGINT)
-    started.wait(timeout=ENDS_SECONDS)
+    stopped(trial, draw, lambda pid: os.killpg(pid, signal.SIGINT))
 
 
 def terminate(trial, draw):
     """SIGTERM to Snakemake, as a batch system or a shutdown sends it."""
-    started = running(trial, draw)
-    started.terminate()
-    started.wait(timeout=ENDS_SECONDS)
+    stopped(trial, draw, lambda pid: os.kill(pid, signal.SIGTERM))
 
 
 MOMENTS = (kill_all, kill_snakemake, kill_jobs, interrupt, terminate)

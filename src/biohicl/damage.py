@@ -37,7 +37,7 @@ def is_cut_off(path: Path) -> bool:
         elif path.suffix == ".npy":
             import numpy as np
 
-            np.load(path, mmap_mode="r", allow_pickle=False)
+            np.lib.format.open_memmap(path, mode="r")
         elif path.suffix == ".json":
             read_json(path)
     except FileNotFoundError:
