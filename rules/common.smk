@@ -1,6 +1,7 @@
 # What the other files share: the checked configuration, and functions from it to file names.
 
 import functools
+import gc
 import json
 import os
 import re
@@ -11,6 +12,10 @@ import time
 from pathlib import Path
 
 BASE = Path(workflow.basedir)
+
+# Of a plan of thousands of jobs nearly nothing is ever freed, and a quarter of its time went into looking for what may be.
+gc.freeze()
+gc.set_threshold(1_000_000)
 
 # Jobs run `python -m biohicl` with the Python that runs Snakemake, activated or not. With --sdm conda each
 # job's own environment comes first, and finds the package, which is not installed there, in src/.
@@ -179,10 +184,10 @@ def as_json(value, sort_keys=True):
     return json.dumps(value, ensure_ascii=False, sort_keys=sort_keys)
 
 
-def release_files(wildcards):
-    """The PubMed files of the recorded release; asks the server through the checkpoint where nothing is recorded."""
+def release_files():
+    """The PubMed files of the recorded release, by name; asks the server through the checkpoint where there is none."""
     record = Path(checkpoints.list_pubmed.get().output[0])
-    return files_recorded(record, record.stat().st_mtime_ns).values()
+    return files_recorded(record, record.stat().st_mtime_ns)
 
 
 @functools.cache
@@ -191,11 +196,22 @@ def files_recorded(record, written):
     return {file["name"]: file for file in json.loads(record.read_text())["files"]}
 
 
+def raw_file(wildcards):
+    """The file that a PubMed file's tables are made of."""
+    file = release_files().get(wildcards.file)
+    if file is None:
+        sys.exit(
+            f"Configuration error: {wildcards.file} is not among the files that resources/pubmed/release.json lists; "
+            "`snakemake refresh` asks NLM again"
+        )
+    return f"resources/pubmed/{file['kind']}/{file['name']}.xml.gz"
+
+
 def tables(*kinds):
     """An input function: these tables of every file of the release."""
 
     def of_release(wildcards):
-        return [f"results/pubmed/{kind}/{file['name']}.parquet" for file in release_files(wildcards) for kind in kinds]
+        return [f"results/pubmed/{kind}/{name}.parquet" for name in release_files() for kind in kinds]
 
     return of_release
 

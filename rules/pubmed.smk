@@ -4,11 +4,7 @@
 rule parse_pubmed:
     """One PubMed file to its tables."""
     input:
-        lambda wildcards: next(
-            f"resources/pubmed/{file['kind']}/{file['name']}.xml.gz"
-            for file in release_files(wildcards)
-            if file["name"] == wildcards.file
-        ),
+        raw_file,
     output:
         articles="results/pubmed/articles/{file}.parquet",
         mesh_headings="results/pubmed/mesh_headings/{file}.parquet",
@@ -65,7 +61,7 @@ rule merge_citations:
 rule describe_corpus:
     """What the corpus is: citations by year, language, number of headings and category of the tree."""
     input:
-        tables("articles"),
+        # Made of the articles, which therefore are there: asked for once more, 1,600 files would be looked up again.
         current="results/corpus/current.parquet",
         hierarchy="results/mesh/hierarchy.parquet",
     output:
@@ -90,7 +86,8 @@ rule describe_corpus:
 rule corpus:
     """PubMed as tables: articles, headings, deletes, and the current record of each citation."""
     input:
-        tables("articles", "mesh_headings", "deleted", "quarantine"),
+        # The others are inputs of the merge.
+        tables("mesh_headings"),
         "results/corpus/current.parquet",
         "results/corpus/anomalies.parquet",
     localrule: True

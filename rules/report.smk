@@ -4,7 +4,6 @@
 rule write_report:
     """The report page, its figures, and the score table as CSV."""
     input:
-        tables("quarantine"),
         summary="results/summary.parquet",
         beside=expand("results/{table}.parquet", table=["variants", "seeds", "left_out"]),
         excluded=expand("results/training/excluded/{selection}.parquet", selection=COMPARED_SELECTIONS),
@@ -62,7 +61,6 @@ rule report:
 rule write_catalog:
     """The DuckDB catalog: a view for every table, over explicit lists of files."""
     input:
-        tables("articles", "mesh_headings", "deleted", "quarantine"),
         expand(
             "results/mesh/{table}.parquet",
             table=[*MESH_TABLES, "hierarchy", "anomalies"],

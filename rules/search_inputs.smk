@@ -6,4 +6,4 @@ STORAGE = CONFIG["index"]["storage"]
 
 def indexed(pattern):
     """An input function: a part of the index for each file of the release."""
-    return lambda wildcards: [pattern.format(file=file["name"]) for file in release_files(wildcards)]
+    return lambda wildcards: [pattern.format(file=name) for name in release_files()]
