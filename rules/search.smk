@@ -18,7 +18,7 @@ rule index_texts:
         # bm25s is there.
         "../envs/models.yaml"
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(1000),
         runtime=30,
     params:
         way=TEXTS_WAY,

@@ -91,7 +91,11 @@ def recovers(trial, reference):
 # ---- a slice: the tables, which take seconds
 
 
-@pytest.mark.parametrize("fault", [kill_snakemake, kill_jobs, interrupt], ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize(
+    "fault",
+    [kill_snakemake, *(pytest.param(fault, marks=pytest.mark.long(40)) for fault in (kill_jobs, interrupt))],
+    ids=lambda fault: fault.__name__,
+)
 def test_tables_after_a_run_that_was_stopped(tables, sample, tmp_path, fault):
     trial = again(tables, sample, tmp_path)
     fault(trial, random.Random(1))

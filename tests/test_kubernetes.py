@@ -111,6 +111,7 @@ def declared_memory(file, rule):
     return int(re.search(rf"^rule {rule}:.*?mem_mb=memory\((\d+)\)", source, re.DOTALL | re.MULTILINE)[1]) * 10**6
 
 
+@pytest.mark.long(30)
 def test_the_workflow_ends_with_the_tables_it_would_have_made_here(ran, mesh):
     project, cluster, _ = ran
     for table in ("descriptors", "hierarchy"):
@@ -123,12 +124,14 @@ def test_the_workflow_ends_with_the_tables_it_would_have_made_here(ran, mesh):
     assert not cluster.refused
 
 
+@pytest.mark.long(30)
 def test_nothing_is_left_in_the_cluster(ran):
     _, cluster, _ = ran
     assert not cluster.secrets
     assert sorted(cluster.removed) == sorted(cluster.jobs)
 
 
+@pytest.mark.long(30)
 def test_a_second_run_has_nothing_to_do(ran, tmp_path):
     project, *_ = ran
     with Cluster(tmp_path) as cluster:
@@ -138,6 +141,7 @@ def test_a_second_run_has_nothing_to_do(ran, tmp_path):
     assert not cluster.jobs
 
 
+@pytest.mark.long(30)
 def test_jobs_ask_for_the_threads_and_the_memory_of_their_rules(ran):
     _, cluster, said = ran
     asked = {job.rule: job.container["resources"] for job in cluster.jobs.values()}
@@ -154,6 +158,7 @@ def test_jobs_ask_for_the_threads_and_the_memory_of_their_rules(ran):
     assert quantity(asked["parse_mesh"]["requests"]["memory"]) == declared_memory("mesh", "parse_mesh")
 
 
+@pytest.mark.long(30)
 def test_jobs_have_the_volume_the_image_and_the_environment(ran):
     project, cluster, _ = ran
     for job in cluster.jobs.values():
@@ -201,6 +206,7 @@ def test_without_gpus_a_job_asks_for_none_and_limits_follow_where_they_are_wante
     assert quantity(requests["memory"]) == quantity(limits["memory"]) == OF_UNKNOWN_ENCODER
 
 
+@pytest.mark.long(30)
 def test_a_failed_container_ends_the_workflow_and_names_the_rule(project, tmp_path):
     # Whole for a download, but no XML.
     [mesh] = (project / "resources/sample/mesh").glob("*.gz")
@@ -218,6 +224,7 @@ def test_a_failed_container_ends_the_workflow_and_names_the_rule(project, tmp_pa
     assert not cluster.secrets
 
 
+@pytest.mark.long(30)
 def test_a_job_that_somebody_deletes_fails(project, tmp_path):
     with Cluster(tmp_path, deleted=("parse_mesh",)) as cluster:
         code, said = snakemake(project, cluster, "--", "results/mesh/hierarchy.parquet", timeout=60)
@@ -266,6 +273,7 @@ def test_without_the_plugin_snakemake_says_what_is_missing(project, tmp_path):
         assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.long(30)
 def test_the_manifests_fit_the_profile_and_allow_what_is_asked_and_no_more(ran):
     kinds = {"PersistentVolumeClaim": "V1PersistentVolumeClaim", "RoleBinding": "V1RoleBinding", "Pod": "V1Pod"}
     kinds |= {"ServiceAccount": "V1ServiceAccount", "Role": "V1Role"}

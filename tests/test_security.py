@@ -586,6 +586,7 @@ def test_a_name_is_no_command_and_no_path(tmp_path, place, name):
         configuration.load([ROOT / "config.yaml", file], ROOT / "workflow/schemas/config.schema.yaml")
 
 
+@pytest.mark.long(20)
 def test_words_of_the_configuration_are_no_commands(tmp_path, sample):
     """Paths, mirrors and instructions may be any text, and reach the shell lines of jobs."""
     words = "x'\"; touch attacked; $(touch attacked) `touch attacked` {input} #"
