@@ -372,8 +372,7 @@ def test_whatever_is_wrong_inside_is_a_reason_and_no_crash(tmp_path, fault):
     if layout == "scifact-sentences":
         lines(source / "corpus.jsonl", [{"doc_id": 7, "abstract": ["First.", "Second."]}])
     (source / name).write_text(content)
-    kind = "similarity" if layout == "scifact-sentences" else "retrieval"
-    block = BLOCK | {"kind": kind, "layout": layout, "path": str(source)}
+    block = BLOCK | {"kind": LAYOUTS[layout].kind, "layout": layout, "path": str(source)}
     record = bring_benchmark("x", block, tmp_path / "x", tmp_path / "lock.json")
     assert re.search(said, record["reason"]), record["reason"]
 
