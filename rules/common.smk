@@ -73,7 +73,7 @@ def memory(mb):
 
 
 def memory_of_model(of_input, mb, copies):
-    """mem_mb of a rule that loads an encoder, the input of this name: so much, and its weights so many times.
+    """mem_mb of rules that load an encoder, the input of this name: so much, and its weights so many times.
 
     What is not there yet counts as a model of BERT-base's size (440 MB).
     """

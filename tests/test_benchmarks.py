@@ -9,12 +9,15 @@ import tarfile
 
 import polars as pl
 import pytest
+import yaml
 
 from benchmark_folders import BLOCK, beir_folder, lines, simple_folder
+from biohicl.configuration import systems
 from biohicl.errors import BioHiCLError
 from biohicl.evaluation import benchmarks
 from biohicl.evaluation.benchmarks import bring_benchmark, read_benchmark
-from biohicl.evaluation.sources import Pairs, read_beir, read_pairs, read_pubmedqa, read_scifact_sentences
+from biohicl.evaluation.sources import LAYOUTS, Pairs, read_beir, read_pairs, read_pubmedqa, read_scifact_sentences
+from conftest import ROOT
 
 
 def small(folder, **changes):
@@ -122,6 +125,17 @@ def test_a_claim_is_paired_with_every_sentence_of_its_evidence_abstracts(tmp_pat
     lines(tmp_path / "claims_dev.jsonl", [claims[0] | {"evidence": {"9": [{"sentences": [0], "label": "SUPPORT"}]}}])
     with pytest.raises(BioHiCLError, match="line 1: names the document 9, which corpus.jsonl lacks"):
         read_scifact_sentences(tmp_path, "dev")
+
+
+def test_the_configuration_knows_every_layout_and_what_it_is_a_benchmark_of():
+    of_schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())["$defs"]["benchmark"]
+    assert {*LAYOUTS, None} == set(of_schema["properties"]["layout"]["enum"])
+    assert {name: layout.kind for name, layout in LAYOUTS.items()} == {
+        name: kind for kind, names in systems.LAYOUTS.items() for name in names
+    }
+    for name in LAYOUTS:
+        assert f"{name} = " in of_schema["properties"]["layout"]["description"], name
+        assert name in re.search(r"# How its files are laid out: (.*)", (ROOT / "config.yaml").read_text())[1]
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -358,8 +372,7 @@ def test_whatever_is_wrong_inside_is_a_reason_and_no_crash(tmp_path, fault):
     if layout == "scifact-sentences":
         lines(source / "corpus.jsonl", [{"doc_id": 7, "abstract": ["First.", "Second."]}])
     (source / name).write_text(content)
-    kind = "similarity" if layout == "scifact-sentences" else "retrieval"
-    block = BLOCK | {"kind": kind, "layout": layout, "path": str(source)}
+    block = BLOCK | {"kind": LAYOUTS[layout].kind, "layout": layout, "path": str(source)}
     record = bring_benchmark("x", block, tmp_path / "x", tmp_path / "lock.json")
     assert re.search(said, record["reason"]), record["reason"]
 

@@ -18,6 +18,8 @@ from biohicl.report.catalog import CATALOG, query, write_catalog
 from biohicl.report.columns import NARROWEST, folded, in_columns
 from biohicl.report.views import views
 from biohicl.storage import write_parquet
+from conftest import Workflow
+from test_workflow import planned_inputs
 
 # What the sample's workflow has nothing of: nothing but citations is trained on, and no study was run.
 ABSENT = {
@@ -39,6 +41,21 @@ def columns_and_words(catalog):
         for view, column, words in connection.execute(sql).fetchall():
             found.setdefault(view, {})[column] = words
     return found
+
+
+def test_the_catalog_reads_what_it_has_views_of(tmp_path, sample):
+    """Each table among its inputs is in a view, and each view of one file is over an input; by a dry run."""
+    (tmp_path / "resources").mkdir()
+    (tmp_path / "resources/sample").symlink_to(sample)
+    (read,) = (inputs for rule, inputs in planned_inputs(Workflow(tmp_path), "catalog") if rule == "write_catalog")
+    # Those of what is run beside `all` are any file that is named.
+    patterns = {view.pattern for view in views().values()} - {"{name}"}
+    patterns = [re.escape(pattern).replace(r"\{name\}", ".+") for pattern in patterns]
+    # Metrics of what is scored are in the summary.
+    tables = [name for name in read if re.fullmatch(r"(?!results/evaluation/.*/metrics\.).*\.parquet", name)]
+    assert [name for name in tables if not any(re.fullmatch(pattern, name) for pattern in patterns)] == []
+    assert {view.pattern for view in views().values() if not view.over} <= set(read)
+    assert len(tables) > 30
 
 
 def test_every_view_gives_rows(finished, monkeypatch):

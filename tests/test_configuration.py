@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from biohicl import configuration
+from biohicl.configuration.derived import PARENTS
 from biohicl.errors import BioHiCLError
 from conftest import DOCUMENTS, ROOT
 
@@ -230,6 +231,16 @@ def test_every_key_of_the_schema_is_described():
     assert list(undescribed(schema, "")) == []
     for name, part in schema["$defs"].items():
         assert list(undescribed(part, name)) == []
+
+
+def test_every_step_of_nodes_has_its_keys_and_says_what_it_is_made_from():
+    known = yaml.safe_load(SCHEMA.read_text())["$defs"]
+    assert set(known["step"]["enum"]) == set(PARENTS)
+    cases = {case["if"]["properties"]["step"]["const"]: case["then"]["$ref"] for case in known["node"]["allOf"]}
+    assert cases == {step: f"#/$defs/{step}" for step in PARENTS}
+    for step, keys in PARENTS.items():
+        assert set(keys) <= set(known[step]["properties"]), step
+        assert f"{step} = " in known["step"]["description"]
 
 
 def test_every_key_of_config_yaml_has_its_comment():

@@ -9,6 +9,7 @@ import tomllib
 import pytest
 import yaml
 
+import biohicl
 from conftest import DOCUMENTS, ROOT
 
 
@@ -137,41 +138,41 @@ def test_a_descriptor_is_shown_as_it_is_printed(finished, run_biohicl):
     assert done.stdout == shown
 
 
-def test_documents_name_files_that_exist():
-    for path in re.findall(r"`((?:workflow|rules|src|tests|envs|profiles)/[\w./-]+)`", DOCUMENTS):
-        assert (ROOT / path).exists(), path
-
-
 def test_lower_rooms_know_nothing_of_higher_ones():
     """The order in biohicl/__init__.py: a module imports only from rooms before its own."""
-    rooms = [
-        "errors",
-        "storage",
-        "progress",
-        "damage",
-        "machine",
-        "json_lines",
-        "ragged",
-        "described",
-        "lexical",
-        "figures",
-        "configuration",
-        "nlm_xml",
-        "estimate",
-        "fetch",
-        "pubmed",
-        "mesh",
-    ]
-    rooms += ["leakage", "encoder", "training", "evaluation", "study", "report", "publishing", "search", "web"]
-    rooms += ["sample", "cli"]
+    rooms = rooms_of_the_house()
     for file in (ROOT / "src/biohicl").rglob("*.py"):
         parts = file.relative_to(ROOT / "src/biohicl").with_suffix("").parts
         if parts[0] in ("__init__", "__main__"):
             continue
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("biohicl."):
-                room = node.module.split(".")[1]
-                assert rooms.index(room) <= rooms.index(parts[0]), f"{file}: imports {node.module}"
+            for name in imported(node):
+                room = name.split(".")[1]
+                assert rooms.index(room) <= rooms.index(parts[0]), f"{file}: imports {name}"
+
+
+def rooms_of_the_house():
+    """The rooms as biohicl/__init__.py lists them, lower ones first: those that there are, each once."""
+    listed = re.findall(r"^    (\w+(?:, \w+)*)  ", biohicl.__doc__, re.MULTILINE)
+    rooms = [room for line in listed for room in line.split(", ")]
+    there = {
+        path.stem
+        for path in (ROOT / "src/biohicl").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    assert sorted(rooms) == sorted(there - {"__init__", "__main__"})
+    return rooms
+
+
+def imported(node):
+    """Of a statement the modules of the package that it imports, by `from` or not; not the package itself."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names if alias.name.startswith("biohicl.")]
+    if isinstance(node, ast.ImportFrom) and node.module == "biohicl":
+        return [f"biohicl.{alias.name}" for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("biohicl."):
+        return [node.module]
+    return []
 
 
 def test_training_needs_nothing_that_a_bare_gpu_image_lacks():
@@ -256,3 +257,80 @@ def test_bad_input_by_hand_is_answered_in_words(run_biohicl, tmp_path, words, sa
     assert said.lower() in done.stderr.lower()
     assert "Traceback" not in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.json", "junk.parquet"]
+
+
+WRITTEN = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "profiles").rglob("*.md")),
+]
+OF_THE_PROJECT = ("src", "rules", "workflow", "tests", "docs", "envs", "profiles")
+
+
+def anchors(text):
+    """Of a document's headings, outside of blocks of code, what a link names them by, as GitHub does."""
+    headings = re.findall(r"^#{1,6} +(.*?)\s*$", re.sub(r"^ *```.*?^ *```", "", text, flags=re.M | re.S), flags=re.M)
+    found = []
+    for heading in headings:
+        words = re.sub(r"\[(.*?)\]\(.*?\)", r"\1", heading).lower()
+        name = re.sub(r"[^\w -]", "", words).replace(" ", "-")
+        found.append(name if name not in found else f"{name}-{sum(other.startswith(name) for other in found)}")
+    return found
+
+
+def wrong_names(text):
+    """The files and folders of the project that a document names in code, and that are not there; and tests."""
+    named = re.findall(rf"`((?:{'|'.join(OF_THE_PROJECT)})/[\w./*-]*)(?:::(\w+))?`", text)
+    for path, test in named:
+        there = [place for place in ROOT.glob(path.rstrip("/")) if place.is_file() or place.is_dir()]
+        if not there or (test and f"def {test}(" not in there[0].read_text()):
+            yield f"{path}::{test}" if test else path
+
+
+def wrong_links(document, text):
+    """The links within the project that lead nowhere: to no file, or to no heading of it."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        file = document.parent / path if path else document
+        if not file.exists() or (anchor and anchor not in anchors(file.read_text())):
+            yield target
+
+
+@pytest.mark.parametrize("document", WRITTEN, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_documents_name_what_is_there_and_links_lead_somewhere(document):
+    text = document.read_text()
+    assert [*wrong_names(text), *wrong_links(document, text)] == []
+
+
+def test_what_leads_nowhere_is_found():
+    text = "`src/biohicl/none.py` `docs/*.md` `tests/test_owners.py::test_none` `rules/mesh.smk` `rules/*.py` `src/`"
+    assert [*wrong_names(text)] == ["src/biohicl/none.py", "tests/test_owners.py::test_none", "rules/*.py"]
+    text = "[a](data.md) [b](none.md) [c](../README.md#two-commands) [d](../README.md#none) [e](https://example.org/#x)"
+    assert [*wrong_links(ROOT / "docs/search.md", text)] == ["none.md", "../README.md#none"]
+    assert anchors("# A `b`: c, d-e!\n```\n# no\n```\n## Twice\n## Twice\n") == ["a-b-c-d-e", "twice", "twice-1"]
+
+
+def test_contributors_are_told_of_what_is_there(tmp_path):
+    """The picture has all rooms and rules, blocks of YAML are valid overlays, and names in code are names of the code."""
+    from biohicl import configuration
+
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    picture = text.split("## The house\n")[1].split("```")[1].split("  src/biohicl  ")[1].split("whole files")[0]
+    floors = re.findall(r"^    (\w+(?:, \w+)*)(?=  |$)", picture, flags=re.MULTILINE)
+    assert [room for floor in reversed(floors) for room in floor.split(", ")] == rooms_of_the_house()
+    rules = {path.name for path in (ROOT / "rules").glob("*.smk") if not path.stem.endswith("_inputs")}
+    assert set(re.findall(r"\w+\.smk", picture)) == rules
+    blocks = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        (tmp_path / "over.yaml").write_text(block)
+        files = [ROOT / "config.yaml", tmp_path / "over.yaml"]
+        configuration.load(files, ROOT / "workflow/schemas/config.schema.yaml")
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    code = "".join((ROOT / name).read_text() for name in files if name.endswith((".py", ".smk", ".yaml", "Snakefile")))
+    words = set(re.findall(r"\w+", code))
+    named = set(re.findall(r"`([A-Za-z]+_\w+|[A-Z]{4,})`", text))
+    assert {name for name in named - words if "journals" not in name} == set()
+    assert {"test_every_stage_has_help", "LABEL_LOSSES", "write_parquet"} <= named

@@ -1,13 +1,17 @@
 """Each loss against plain loops in float64, its gradient, and its limits."""
 
 import math
+import re
 
 import pytest
 import torch
+import yaml
 from torch.nn.functional import normalize
 
 from biohicl import configuration
 from biohicl.training import losses
+from conftest import ROOT
+from trainings import EVERY_LOSS
 
 SIZES = [2, 3, 5, 9]
 
@@ -336,12 +340,18 @@ def test_cosent_counts_pairs_of_equal_targets_for_nothing():
 
 
 def test_the_configuration_knows_every_loss_and_which_read_labels():
-    import yaml
-
-    from conftest import ROOT
-
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
     known = schema["$defs"]["train"]["properties"]["losses"]["properties"]
     assert set(known) == set(losses.LOSSES)
     asking = {name for name, loss in losses.LOSSES.items() if loss.target not in ("masked", "teacher")}
     assert asking == set(configuration.LABEL_LOSSES)
+
+
+def test_every_loss_is_tried_and_told():
+    """By loops and limits here, all together in a training, and in the words of docs/training.md."""
+    # One of a teacher has a test of its own; it and texts' own queries read tables of which the sample's node has none.
+    assert {name.split()[0] for name in EVERY} == set(losses.LOSSES) - {"teacher_vectors"}
+    assert set(EVERY_LOSS) == set(losses.LOSSES) - {"teacher_vectors", "query_text"}
+    table = (ROOT / "docs/training.md").read_text().split("| loss |")[1].split("\n\n")[0]
+    cells = re.findall(r"^\|([^|]*)\|", table, re.MULTILINE)
+    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == set(losses.LOSSES)

@@ -13,6 +13,7 @@ import sys
 import polars as pl
 import pytest
 
+from biohicl.configuration.derived import PARENTS
 from biohicl.sample.citations import FIRST_PMID, Citation, citation_set_xml
 from biohicl.sample.world import World
 from conftest import ROOT, Workflow, biohicl, clean_environment, overlay
@@ -797,6 +798,7 @@ def test_what_trains_and_chooses_sees_nothing_that_scores(unmade):
     jobs = planned_inputs(unmade, "results/models/student", "results/models/chosen")
     counts = {rule: [name for name, _ in jobs].count(rule) for rule in STEPS}
     assert counts == STEPS
+    assert {f"{step}_node" for step in PARENTS} == set(STEPS), "a step that nobody walks"
     read = {name for _, inputs in jobs for name in inputs}
     # It is the choice's way that is walked, to both kinds of development data.
     assert "results/development/mixture.0.25/sample-retrieval/metrics.parquet" in read

@@ -21,7 +21,7 @@ from biohicl.configuration.derived import (
     tuned_on,
 )
 from biohicl.configuration.schema import ConfigKeyError, Key, nearest
-from biohicl.configuration.systems import METRICS, systems_of
+from biohicl.configuration.systems import LAYOUTS, METRICS, systems_of
 
 
 def check_finite(value: Any, key: Key) -> None:
@@ -269,16 +269,15 @@ def _check_pubmed_files(pubmed: Mapping[str, Any]) -> None:
 
 
 def _check_benchmarks(benchmarks: Mapping[str, Any]) -> None:
-    layouts = {"retrieval": ("beir", "pubmedqa"), "similarity": ("pairs", "scifact-sentences")}
     for name, block in benchmarks.items():
         kind = block["kind"]
-        for key, allowed in (("layout", layouts[kind]), ("headline", METRICS[kind])):
+        for key, allowed in (("layout", LAYOUTS[kind]), ("headline", METRICS[kind])):
             if block[key] not in (None, *allowed):
                 raise ConfigKeyError(
                     ("benchmarks", name, key),
                     f"found {block[key]}, but for kind: {kind} allowed are {', '.join(allowed)}",
                 )
-        if block["development"] and (kind == "similarity" or block["layout"] == "pubmedqa"):
+        if block["development"] and (kind == "similarity" or block["layout"] not in (None, "beir")):
             key = "kind" if kind == "similarity" else "layout"
             raise ConfigKeyError(
                 ("benchmarks", name, key),

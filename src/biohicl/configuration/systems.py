@@ -14,6 +14,8 @@ METRICS = {
     "retrieval": ("nDCG@10", "Recall@1", "Recall@100", "MRR@10", "MRR", "MAP"),
     "similarity": ("Spearman", "Pearson", "AP"),
 }
+# How its files may be laid out; the first where it names no layout.
+LAYOUTS = {"retrieval": ("beir", "pubmedqa"), "similarity": ("pairs", "scifact-sentences")}
 SystemRole = Literal["lexical", "backbone", "model", "peer", "hybrid", "variant"]
 
 
@@ -105,7 +107,7 @@ def seed_groups(config: Mapping[str, Any]) -> dict[str, list[str]]:
 
 def benchmark_source(block: Mapping[str, Any]) -> dict[str, Any]:
     """Of a benchmark's block only what determines its tables, its layout named."""
-    layout = block["layout"] or {"retrieval": "beir", "similarity": "pairs"}[block["kind"]]
+    layout = block["layout"] or LAYOUTS[block["kind"]][0]
     keys = ("kind", "url", "path", "sha256", "split", "development", "ids", "conclusions")
     # Only where it is named: it came later than the rest, and tables without it stay as they are.
     named = {"training": block["training"]} if block["training"] else {}

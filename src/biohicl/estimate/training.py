@@ -185,8 +185,7 @@ class Nodes:
             whole = self.tokens(node["selection"], node["max_length"])
             part = self.encoding("encode_node", views, texts * views, whole, size)
             return replace(part, disk=4.0 * texts * views * size.dimensions)
-        rule = {"average": "average_node", "select": "select_node"}[node["step"]]
-        return Part(rule, 1, self.rates["model_job"], disk=4 * size.all_weights)
+        return Part(f"{node['step']}_node", 1, self.rates["model_job"], disk=4 * size.all_weights)
 
     def is_counted(self) -> bool:
         """Whether labels are weighed by the corpus."""

@@ -34,9 +34,8 @@ from biohicl.evaluation.sources import (
     Qrels,
     files_of,
     read_beir,
+    read_layout,
     read_pairs,
-    read_pubmedqa,
-    read_scifact_sentences,
 )
 from biohicl.fetch.attempts import record_attempt
 from biohicl.fetch.download import fetch_benchmark
@@ -105,12 +104,7 @@ def _names_of(splits: Mapping[Role, str]) -> list[str]:
 
 def read_source(block: Mapping[str, Any], folder: Path) -> Collection | Pairs:
     """The files that ``block`` of config.yaml describes, from ``folder``."""
-    layout, splits = block["layout"], splits_of(block)
-    if layout == "beir":
-        return read_beir(folder, _names_of(splits), block["ids"] == "pmid")
-    if layout == "pubmedqa":
-        return read_pubmedqa(folder, block["split"], block["conclusions"])
-    return read_pairs(folder) if layout == "pairs" else read_scifact_sentences(folder, block["split"])
+    return read_layout(folder, block, _names_of(splits_of(block)))
 
 
 def bring_benchmark(

@@ -1,6 +1,6 @@
 """Benchmarks as others publish them, read and checked.
 
-Goes in: a folder in one of four layouts. Comes out: documents, queries and judgements, or sentence pairs.
+Goes in: a folder in one of the :data:`LAYOUTS`. Comes out: documents, queries and judgements, or sentence pairs.
 
 beir: corpus.jsonl (_id, title, text, perhaps metadata), queries.jsonl (_id, text), qrels/<split>.tsv (query-id,
 corpus-id, score, separated by tabs).
@@ -20,11 +20,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -77,13 +77,12 @@ class Pairs:
 
 def files_of(layout: str, splits: Sequence[str]) -> list[str]:
     """The files that are read of a benchmark in this layout, by their path inside its folder."""
-    files = {
-        "beir": ["corpus.jsonl", "queries.jsonl", *(f"qrels/{split}.tsv" for split in splits)],
-        "pairs": ["pairs.jsonl"],
-        "pubmedqa": ["ori_pqal.json"],
-        "scifact-sentences": ["corpus.jsonl", *(f"claims_{split}.jsonl" for split in splits)],
-    }
-    return files[layout]
+    return LAYOUTS[layout].files(splits)
+
+
+def read_layout(folder: Path, block: Mapping[str, Any], splits: Sequence[str]) -> Collection | Pairs:
+    """The files of ``folder`` in the layout that ``block`` of config.yaml names; of these splits, where it has some."""
+    return LAYOUTS[block["layout"]].read(folder, block, splits)
 
 
 def read_beir(folder: Path, splits: Sequence[str], ids_are_pmids: bool = False) -> Collection:
@@ -319,3 +318,35 @@ def _checked(pairs: Pairs, file: Path) -> Pairs:
     if len(set(pairs.scores)) < 2:
         raise BioHiCLError(f"{file}: all pairs have the score {pairs.scores[0]:g}: nothing can be ranked by it")
     return pairs
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a benchmark's files are laid out, and read."""
+
+    # What it is a benchmark of: documents that are ranked, or pairs of sentences.
+    kind: Literal["retrieval", "similarity"]
+    # The files for these splits, by their path inside the folder.
+    files: Callable[[Sequence[str]], list[str]]
+    # Of a folder, the benchmark's block of config.yaml, and the splits.
+    read: Callable[[Path, Mapping[str, Any], Sequence[str]], Collection | Pairs]
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    "beir": Layout(
+        "retrieval",
+        lambda splits: ["corpus.jsonl", "queries.jsonl", *(f"qrels/{split}.tsv" for split in splits)],
+        lambda folder, block, splits: read_beir(folder, splits, block["ids"] == "pmid"),
+    ),
+    "pubmedqa": Layout(
+        "retrieval",
+        lambda splits: ["ori_pqal.json"],
+        lambda folder, block, splits: read_pubmedqa(folder, block["split"], block["conclusions"]),
+    ),
+    "pairs": Layout("similarity", lambda splits: ["pairs.jsonl"], lambda folder, block, splits: read_pairs(folder)),
+    "scifact-sentences": Layout(
+        "similarity",
+        lambda splits: ["corpus.jsonl", *(f"claims_{split}.jsonl" for split in splits)],
+        lambda folder, block, splits: read_scifact_sentences(folder, block["split"]),
+    ),
+}
