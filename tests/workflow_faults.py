@@ -180,15 +180,14 @@ def move_times(trial, draw):
 
 
 # What is made as a folder, and has no parts that could be made alone.
-FOLDERS = (("results", "models"), ("resources", "backbones"), ("results", "figures"))
+FOLDERS = re.compile(r"results/models/[^/]+|results/training/releases/[^/]+|resources/backbones/[^/]+|results/figures")
 
 
 def delete(trial, draw):
     """Some files are gone, models and what was fetched among them; of a folder that one job makes, the whole folder."""
     for path in draw.sample(made_files(trial.folder), 8):
-        parts = path.relative_to(trial.folder).parts
-        if parts[:2] in FOLDERS:
-            shutil.rmtree(trial.folder.joinpath(*parts[: 2 if parts[1] == "figures" else 3]), ignore_errors=True)
+        if whole := FOLDERS.match(path.relative_to(trial.folder).as_posix()):
+            shutil.rmtree(trial.folder / whole[0], ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
 

@@ -15,8 +15,8 @@ from biohicl.storage import read_json, safetensors_header
 
 # What a whole file of a kind begins and ends with.
 ENDS = {".parquet": (b"PAR1", b"PAR1"), ".arrow": (b"ARROW1\0\0", b"ARROW1")}
-# Folders that are one result: the job that makes one makes all of it.
-WHOLE_FOLDERS = ("models", "onnx")
+# Folders of folders that are one result each: the job that makes one makes all of it.
+WHOLE_FOLDERS = ("models", "onnx", "training/releases")
 # A training looks at its checkpoints itself.
 NOT_LOOKED_INTO = "training/checkpoints"
 RELEASES = "training/releases"
@@ -76,13 +76,15 @@ def refuse_cut_off(results: Path) -> None:
     )
     if any(path.is_relative_to(results / RELEASES) for path in found):
         words += (
-            f"\nWhat lies in {results / RELEASES} is frozen: without it the corpus as it is now is frozen, and all "
-            "models are trained anew. A copy of the file, if you have one, avoids that"
+            f"\nWhat lies in {results / RELEASES} is frozen: without it the corpus as it is now is frozen under that "
+            "name, and all models are trained anew. A copy of the damaged file, if you have one, avoids that"
         )
     raise BioHiCLError(words)
 
 
 def _made_as(path: Path, results: Path) -> Path:
     """What the job makes that a file is a part of."""
-    parts = path.relative_to(results).parts
-    return results.joinpath(*parts[:2]) if parts[0] in WHOLE_FOLDERS else path
+    for folder in WHOLE_FOLDERS:
+        if path.is_relative_to(results / folder):
+            return results / folder / path.relative_to(results / folder).parts[0]
+    return path
