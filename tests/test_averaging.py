@@ -1,7 +1,10 @@
 """Averages of weights beside numpy, and teachers' vectors beside an encoder asked directly."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +25,7 @@ from biohicl.training.rows import KEYS, with_key
 from biohicl.training.teacher import keys_of, read_teacher, write_teacher
 from biohicl.training.tokens import write_tokens
 from encoders import letters_tokenizer, save_encoder, small_model
+from workflow_faults import limits
 
 TITLES = [f"effect of {word} on mice" for word in ("aspirin", "heparin", "statin", "insulin", "warfarin")] * 4
 
@@ -371,3 +375,17 @@ def test_a_teacher_that_does_not_fit_is_refused_in_words(teacher, encoder, tmp_p
     with pytest.raises(BioHiCLError, match=r"NaN or infinite vectors, first for query number 1 \(\d+ tokens\)"):
         write_teacher(folder, tokens, ["query"], tmp_path / "not", device="cpu")
     assert not read_settings(folder).normalize
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(encoder, tmp_path):
+    """Weights are written by a library of another language, whose errors are its own."""
+    folder, output = encoder("whole"), tmp_path / "out/mean"
+    size = (folder / "model.safetensors").stat().st_size
+    command = [sys.executable, "-m", "biohicl", "average", "--of", str(folder), "--output", str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limits(FSIZE=size // 2), timeout=120)
+    assert done.returncode == 2
+    assert re.fullmatch(
+        r"biohicl average: error: weights cannot be written or read: .*File too large.*", done.stderr.splitlines()[-1]
+    )
+    assert "Traceback" not in done.stderr
+    assert list(output.parent.iterdir()) == []

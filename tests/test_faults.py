@@ -142,12 +142,13 @@ def test_stopped_again_and_again(whole, sample, tmp_path):
 
 
 @pytest.mark.faults
-def test_a_full_disk(whole, sample, tmp_path):
+@pytest.mark.parametrize("share", [0.15, 0.4, 0.7])
+def test_a_full_disk(whole, sample, tmp_path, share):
     if os.getuid():
         pytest.skip("a small file system can be mounted by root alone")
     trial = again(whole, sample, tmp_path)
     sizes = sum(path.stat().st_size for path in (whole.folder / "results").rglob("*") if path.is_file()) / 1e6
-    with small_disk(tmp_path / "results", round(sizes * 0.4)) as grow:
+    with small_disk(tmp_path / "results", round(sizes * share)) as grow:
         done = trial.workflow.snakemake(*WHOLE, check=False)
         assert done.returncode != 0
         assert "Traceback" not in done.output, done.output[-4000:]

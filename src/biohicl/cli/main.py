@@ -68,11 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _said(options, _device_error(error))
             # Freeing what lies on a GPU that is gone would abort the process, with a dump.
             os._exit(2)
-        # Libraries that read tables raise errors of their own for a file that is damaged or of another kind.
+        # Libraries that read and write files raise errors of their own: tables that are damaged, arrays on a full disk.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if type(error).__name__ == "SafetensorError":
+            return _said(options, f"weights cannot be written or read: {reason}")
         if not type(error).__module__.startswith(("polars", "pyarrow")):
             raise
         given = [str(value) for value in vars(options).values() if isinstance(value, Path) and value.exists()]
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return _said(
             options,
             f"a table cannot be read: {reason}. Is one of these damaged, or of another stage: {', '.join(given)}?",
