@@ -77,13 +77,16 @@ def copied(trial, folder):
     return Trial(Workflow(folder, folder / "overlay.yaml"), trial.targets, trial.seconds)
 
 
-def recovers(trial, reference):
-    """Recovered as documented it has all that the other has, byte by byte, no scraps, and nothing to do."""
+def recovers(trial, reference, but=()):
+    """Recovered as documented it has all that the other has, byte by byte, no scraps, and nothing to do.
+
+    ``but``: files that may differ.
+    """
     recover(trial)
     wait_for_orphans(trial.folder)
     found, wanted = results(trial.folder), results(reference.folder)
     assert sorted(found) == sorted(wanted)
-    assert [name for name, content in found.items() if content != wanted[name]] == []
+    assert [name for name, content in found.items() if content != wanted[name] and name not in but] == []
     assert [path for path in trial.folder.rglob("*.tmp") if ".snakemake" not in path.parts] == []
     assert "Nothing to be done" in trial.workflow.snakemake("--dry-run", *trial.targets).output
 
@@ -175,7 +178,8 @@ def test_a_folder_that_cannot_be_written(whole, sample, tmp_path):
         done = trial.workflow.snakemake(*WHOLE, check=False)
     assert done.returncode != 0
     assert re.search(r"Read-only file system|Permission denied", done.output), done.output[-4000:]
-    recovers(trial, whole)
+    # Snakemake ends at once, and forgets which rule made what it was about to record: the drawing of rules lacks it.
+    recovers(trial, whole, but=("results/report.html", "results/figures/rules.svg"))
 
 
 @pytest.mark.faults
