@@ -206,7 +206,7 @@ def test_two_workflows_at_once(whole, sample, tmp_path):
 @pytest.mark.faults
 def test_a_loss_that_is_no_number(whole, tmp_path):
     trial = copied(whole, tmp_path)
-    wild = overlay(tmp_path, {"nodes": {"default": {"schedule": {"learning_rate": 1.0e30}}}}, "wild.yaml")
+    wild = overlay(tmp_path, {"nodes": {"default": {"losses": {"soft_targets": {"weight": 1.0e39}}}}}, "wild.yaml")
     done = trial.workflow.snakemake(*WHOLE, overlays=[wild], check=False)
     assert done.returncode != 0
     assert re.search(r"the loss is (nan|inf)|gives NaN", done.output), done.output[-4000:]
