@@ -71,14 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Libraries that read and write files raise errors of their own: tables that are damaged, arrays on a full disk.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if type(error).__name__ == "SafetensorError":
-            return _said(options, f"weights cannot be written or read: {reason}")
-        if not type(error).__module__.startswith(("polars", "pyarrow")):
+            words = f"weights cannot be written or read: {reason}"
+        elif type(error).__module__.startswith(("polars", "pyarrow")):
+            given = [str(value) for value in vars(options).values() if isinstance(value, Path) and value.exists()]
+            words = f"a table cannot be read: {reason}. Is one of these damaged, or of another stage: {', '.join(given)}?"
+        else:
             raise
-        given = [str(value) for value in vars(options).values() if isinstance(value, Path) and value.exists()]
-        return _said(
-            options,
-            f"a table cannot be read: {reason}. Is one of these damaged, or of another stage: {', '.join(given)}?",
-        )
+        return _said(options, words)
     except KeyboardInterrupt:
         print(f"biohicl {options.command}: interrupted", file=sys.stderr)
         return 130
