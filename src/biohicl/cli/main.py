@@ -74,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             words = f"weights cannot be written or read: {reason}"
         elif type(error).__module__.startswith(("polars", "pyarrow")):
             given = [str(value) for value in vars(options).values() if isinstance(value, Path) and value.exists()]
-            words = f"a table cannot be read: {reason}. Is one of these damaged, or of another stage: {', '.join(given)}?"
+            asked = f"Is one of these damaged, or of another stage: {', '.join(given)}?"
+            words = f"a table cannot be read: {reason}. {asked}"
         else:
             raise
         return _said(options, words)
