@@ -30,10 +30,11 @@ include: "rules/search.smk"
 
 
 rule all:
-    """Everything: corpus, models, scores, model cards, report, catalog."""
+    """Everything: corpus, MeSH, models, scores, model cards, report, catalog."""
     default_target: True
     input:
         rules.corpus.input,
+        rules.mesh.input,
         rules.train.input,
         rules.evaluate.input,
         rules.model_cards.input,

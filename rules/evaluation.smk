@@ -419,5 +419,15 @@ rule summarize:
 rule evaluate:
     """The score table: models, their backbones, BM25, peers, hybrids and variants on the configured benchmarks."""
     input:
-        "results/summary.parquet",
+        rules.summarize.output,
+        # What people read of each, so that what was lost is made again: Snakemake asks for the inputs of targets alone.
+        expand(
+            "results/evaluation/{evaluation}/{kind}", evaluation=EVALUATIONS, kind=["run.parquet", "metrics.parquet"]
+        ),
+        expand(
+            "results/evaluation/{evaluation}/{kind}",
+            evaluation=evaluations("retrieval"),
+            kind=["run.trec", "per_query.parquet"],
+        ),
+        expand("results/similarities/{node}.parquet", node=LABELLED),
     localrule: True

@@ -86,8 +86,7 @@ rule describe_corpus:
 rule corpus:
     """PubMed as tables: articles, headings, deletes, and the current record of each citation."""
     input:
-        # The others are inputs of the merge.
-        tables("mesh_headings"),
+        tables("articles", "mesh_headings", "deleted", "quarantine"),
         "results/corpus/current.parquet",
         "results/corpus/anomalies.parquet",
     localrule: True

@@ -91,6 +91,10 @@ rule index:
     """results/index/<model>: what biohicl search and biohicl serve look in. Not part of all."""
     input:
         f"results/index/{INDEXED}/index.safetensors",
+        # Its parts, so that what was lost is made again: Snakemake asks for the inputs of targets alone.
+        indexed("results/texts/{file}.records.arrow"),
+        indexed("results/texts/{file}.postings.safetensors"),
+        indexed(f"results/index/{INDEXED}/{STORAGE}/{{file}}.safetensors"),
         "results/mesh/hierarchy.parquet",
         "results/mesh/terms.parquet",
     localrule: True

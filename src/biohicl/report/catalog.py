@@ -8,6 +8,7 @@ relative to the project's root.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -133,7 +134,10 @@ def in_words() -> Iterator[None]:
 def _way_out(said: str) -> str:
     """What to do where a file is at fault, not the question."""
     if "No files found that match" in said:
-        return "\nThe stage that writes these tables has not run, or they were removed: snakemake --cores 2 all"
+        found = re.search(r'"((?:results|resources)/[^"]+)"', said)
+        # What is only on the way to a model is made where it is asked for by name, and not by `all`.
+        target = re.sub(r"^(results/models/[^/]+)/.*", r"\1", found[1]) if found else "all"
+        return f"\nThe stage that writes it has not run, or it was removed: snakemake --cores 2 {target}"
     if "not a valid DuckDB database file" in said or "Corrupt" in said:
         return "\nRemove that file, and make it again: snakemake --cores 2 catalog"
     return ""
