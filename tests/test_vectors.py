@@ -195,6 +195,7 @@ def exit_now():
     raise KeyboardInterrupt
 
 
+@pytest.mark.long(16)
 def test_killed_at_any_moment_it_goes_on(sample, tmp_path):
     table = tmp_path / "documents.parquet"
     import polars as pl

@@ -514,6 +514,7 @@ def test_mixing_what_is_trained_trains_nothing(copied):
     "that node, what starts from it, and their evaluations; comparisons, summary, model cards, report and catalog; `count_labels` where "
     "it is the first to weigh labels by the corpus",
 )
+@pytest.mark.long(20)
 def test_changing_a_node_runs_it_and_what_starts_from_it(copied):
     schedule = {"max_steps": 2, "batch_size": 8}
     block = {
@@ -843,8 +844,9 @@ def test_a_release_without_terms_is_said_of_whatever_needs_them(unmade):
     """As an older version froze it: queries of headings and concepts cannot be made of it."""
     release = unmade.folder / "results/training/releases/tests"
     release.mkdir(parents=True)
-    for name in ("citations.parquet", "hierarchy.parquet", "release.json"):
-        (release / name).touch()
+    for name in ("citations.parquet", "hierarchy.parquet"):
+        pl.DataFrame({"pmid": []}).write_parquet(release / name)
+    (release / "release.json").write_text("{}")
     for target, what in (
         ("results/models/default", "losses.heading_abstract of node default"),
         ("results/training/selections/concepts.parquet", "training.concepts.concepts"),
@@ -919,6 +921,7 @@ def test_another_licence_writes_cards_and_nothing_else(copied):
         assert copied.jobs("all", overlays=[overlay(copied.folder, content)]) == {"describe_node": 2}
 
 
+@pytest.mark.long(15)
 def test_a_model_that_is_made_again_is_described_again(copied):
     """And one that is described is as old as before: nothing that reads it is made again."""
     cards = copied.folder / "results/model_cards"
