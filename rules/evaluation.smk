@@ -429,5 +429,10 @@ rule evaluate:
             evaluation=evaluations("retrieval"),
             kind=["run.trec", "per_query.parquet"],
         ),
+        expand(
+            "results/comparisons/{benchmark}/{table}.parquet",
+            benchmark=BENCHMARKS,
+            table=["estimates", "differences", "rank_changes", "seeds"],
+        ),
         expand("results/similarities/{node}.parquet", node=LABELLED),
     localrule: True

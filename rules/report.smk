@@ -55,6 +55,7 @@ rule report:
     """results/report.html: scores, trainings, studies, corpus, hierarchy, and how all of it was made."""
     input:
         rules.write_report.output,
+        "results/corpus/description.parquet",
     localrule: True
 
 

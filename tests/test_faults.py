@@ -67,7 +67,7 @@ def tables(sample, tmp_path_factory):
 
 
 # What is not part of `all` itself: to make a selection again, say, would train again.
-ON_THE_WAY = re.compile(r"results/(vectors|training)/|resources/(?!lock\.json)")
+ON_THE_WAY = re.compile(r"results/(vectors|training|development)/|resources/(?!lock\.json)")
 
 
 def again(trial, sample, folder):
