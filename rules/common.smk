@@ -118,7 +118,7 @@ def one_of(names):
 
 def training_launcher(gpus):
     """What stands before `biohicl`. Without the dashes torchrun takes --start for an option of its own."""
-    if gpus == 1 or not gpus:
+    if gpus <= 1:
         return "python -m"
     return f"python -m biohicl on-gpus {gpus} torchrun --standalone --nproc-per-node {gpus} -m --"
 

@@ -61,7 +61,7 @@ rule merge_citations:
 rule describe_corpus:
     """What the corpus is: citations by year, language, number of headings and category of the tree."""
     input:
-        # Made of the articles, which therefore are there: asked for once more, 1,600 files would be looked up again.
+        # Newer whenever an article's table is: listed too, 1,600 files would be looked up once more.
         current="results/corpus/current.parquet",
         hierarchy="results/mesh/hierarchy.parquet",
     output:

@@ -302,7 +302,9 @@ def test_the_manifests_fit_the_profile_and_allow_what_is_asked_and_no_more(ran):
 def test_what_the_image_copies_is_there_and_is_sent_to_the_builder():
     lines = (ROOT / "envs/Dockerfile").read_text().replace("\\\n", "").splitlines()
     sources = [word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1]]
-    sent = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    sent = [
+        line[1:] for line in (ROOT / "envs/Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")
+    ]
     assert sorted(sources) == sorted(sent)
     assert all((ROOT / source).exists() for source in sources)
     # What pip reads to install the package is among them.

@@ -15,11 +15,11 @@ from biohicl.storage import read_json, safetensors_header
 
 # What a whole file of a kind begins and ends with.
 ENDS = {".parquet": (b"PAR1", b"PAR1"), ".arrow": (b"ARROW1\0\0", b"ARROW1")}
+RELEASES = "training/releases"
 # Folders of folders that are one result each: the job that makes one makes all of it.
-WHOLE_FOLDERS = ("models", "onnx", "training/releases")
+WHOLE_FOLDERS = ("models", "onnx", RELEASES)
 # A training looks at its checkpoints itself.
 NOT_LOOKED_INTO = "training/checkpoints"
-RELEASES = "training/releases"
 NAMED = 10
 
 
