@@ -1,6 +1,7 @@
 """Files that were cut off are found before anything is made of them, and nothing else is."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ from safetensors.numpy import save_file
 
 from biohicl.damage import is_cut_off, refuse_cut_off
 from biohicl.errors import BioHiCLError
+from biohicl.storage import whole_directory, whole_files
 
 
 def write(path):
@@ -71,3 +73,28 @@ def test_what_is_damaged_is_named_with_what_to_remove(tmp_path):
     os.truncate(write(results / "training/releases/2026/citations.parquet"), 3)
     with pytest.raises(BioHiCLError, match=r"rm -r .*training/releases/2026'(?s:.*)is frozen: without it the corpus"):
         refuse_cut_off(results)
+
+
+def test_bytes_reach_the_disk_before_they_have_their_name(tmp_path, monkeypatch):
+    """Or a power cut leaves the name without them; the order of system calls is all that can be seen of it here."""
+    events = []
+    sync, rename = os.fsync, os.replace
+
+    def synced(descriptor):
+        events.append(Path(f"/proc/self/fd/{descriptor}").readlink().suffix)
+        sync(descriptor)
+
+    def renamed(source, target):
+        events.append(f"to {target.name}")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
+    with whole_files(tmp_path / "a", tmp_path / "b") as temporaries:
+        for path in temporaries:
+            path.write_text("content")
+    with whole_directory(tmp_path / "folder") as folder:
+        (folder / "inner").mkdir()
+        for name in ("one.json", "inner/two.npy"):
+            (folder / name).write_text("content")
+    assert events == [".tmp", ".tmp", "to a", "to b", ".npy", ".json", "to folder"]
