@@ -160,6 +160,23 @@ def test_a_listing_gives_the_files_and_the_sizes_that_it_has(tmp_path):
     assert stages(fewer)["parse"]["disk_gb"] * 1e9 / rates["tables"] == pytest.approx(19 * 2**20)
 
 
+@pytest.mark.parametrize(
+    ("address", "mirrors", "files"),
+    [
+        # `make demo`, then what NLM's files will cost: those of the sample are not NLM's.
+        ("file://{}/sample", ["https://ftp.ncbi.nlm.nih.gov/pubmed"], 1634),
+        ("file://{}/sample", ["https://ftp.ncbi.nlm.nih.gov/pubmed", "sample"], 3),
+        ("file://{}/my%20copy", ["my copy/"], 3),
+        ("https://example.org/pubmed", ["elsewhere", "https://example.org/pubmed/"], 3),
+    ],
+)
+def test_a_listing_counts_where_it_is_of_a_server_that_is_asked(tmp_path, address, mirrors, files):
+    recorded(tmp_path, {**RECORD, "mirror": address.format(tmp_path)})
+    estimate = estimated(configured(pubmed={"mirrors": mirrors}), folder=tmp_path)
+    assert jobs_of(estimate)["parse_pubmed"] == files
+    assert any("lists another server's files" in words for words in estimate["assumed"]) == (files == 1634)
+
+
 @pytest.mark.parametrize("record", ["[]", '{"files": [{"name": "x"}]}', '{"files": 3}'])
 def test_a_listing_that_is_none_is_an_error_in_words(tmp_path, record):
     recorded(tmp_path, None)

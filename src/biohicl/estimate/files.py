@@ -52,16 +52,20 @@ class _Listed:
 
 def pubmed_files(config: Mapping[str, Any], folder: Path, rates: Rates) -> Files:
     """What pubmed.baseline and pubmed.updates take of what is there: see the module."""
-    if (folder / RECORD).is_file():
-        listed, source = _recorded(folder / RECORD), f"{RECORD}"
-    elif found := _in_folders(config["pubmed"]["mirrors"], folder):
+    mirrors = config["pubmed"]["mirrors"]
+    answered, listed = _recorded(folder / RECORD) if (folder / RECORD).is_file() else (None, [])
+    # A listing of another server, as of the sample's after `make demo`, is asked again by the run.
+    if answered in [_address(mirror, folder) for mirror in mirrors]:
+        source = f"{RECORD}"
+    elif found := _in_folders(mirrors, folder):
         listed, source = found
     else:
         first = int(rates["baseline_files"])
         last = first + int(rates["update_files"])
         listed = [_Listed("baseline", 0, number, None) for number in range(1, first + 1)]
         listed += [_Listed("updatefiles", 0, number, None) for number in range(first + 1, last + 1)]
-        source = f"no {RECORD} yet, so {first:,} baseline and {last - first:,} update files are assumed"
+        source = f"{RECORD} lists another server's files" if answered else f"no {RECORD} yet"
+        source += f", so {first:,} baseline and {last - first:,} update files are assumed"
     kept = {kind: _wanted(listed, kind, config["pubmed"][key]) for kind, key in KEYS.items()}
     known = [file.bytes for files in kept.values() for file in files if file.bytes is not None]
     size = sum(known)
@@ -77,15 +81,21 @@ def pubmed_files(config: Mapping[str, Any], folder: Path, rates: Rates) -> Files
     return Files(len(kept["baseline"]), len(kept["updatefiles"]), size, baseline + updated, current, source)
 
 
-def _recorded(record: Path) -> list[_Listed]:
+def _recorded(record: Path) -> tuple[str, list[_Listed]]:
+    """The address that answered, and its files."""
     content = read_json(record)
     try:
-        return [
+        return content["mirror"], [
             _Listed(file["kind"], int(file["year"]), int(file["number"]), _size_in(file.get("listed")))
             for file in content["files"]
         ]
     except (KeyError, TypeError, ValueError):
         raise BioHiCLError(f"{record}: lists no files; it has to be the record that list-pubmed made") from None
+
+
+def _address(mirror: str, folder: Path) -> str:
+    """A mirror as the record names it: a folder by its file:// address."""
+    return mirror.rstrip("/") if "://" in mirror else (folder / Path(mirror).expanduser()).resolve().as_uri()
 
 
 def _size_in(listing: Any) -> float | None:
