@@ -148,7 +148,9 @@ MISTAKES = {
     "pubmed: {release: newest}": "found the text 'newest', but allowed is \"current\" or a whole number from 2002 to 2099",
     "training: {selections: {abstracts: {years: [2020, 2010]}}}": "a range upside down; write [2010, 2020]",
     "training: {selections: {abstracts: {languages: [english]}}}": "a three-letter language code",
-    "training: {release: 2026}": "training.release: found 2026, but text is needed",
+    "training: {release: 2026}": (
+        'training.release: found 2026, but text is needed (YAML reads this as a number; write "2026", in quotes)'
+    ),
     "training: [1, 2]": "training: found a list [1, 2], but a mapping of keys to values is needed",
     "nodes: {default: {schedule: {learning_rate: .nan}}}": "learning_rate: found nan, but a finite number is needed",
     "nodes: {default: {losses: {title_abstract: {weight: .inf}}}}": "found inf, but a finite number is needed",
