@@ -463,6 +463,13 @@ def test_assumptions_are_said():
 # --- the command ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("words", "with_gpu"), [((), False), (("--gpus", "1"), True)])
+def test_gpus_that_are_never_used_are_not_counted(run_biohicl, tmp_path, words, with_gpu):
+    (tmp_path / "never.yaml").write_text("gpu: never\n")
+    done = run_biohicl("estimate", "--json", "--configfile", "never.yaml", *words, cwd=tmp_path)
+    assert (json.loads(done.stdout)["total"]["gpu_hours"] > 0) is with_gpu
+
+
 def test_overlays_come_one_over_the_other(run_biohicl, tmp_path):
     (tmp_path / "few.yaml").write_text("pubmed: {baseline: [1, 2], updates: none}\nmodels: [best]\n")
     (tmp_path / "fewer.yaml").write_text("pubmed: {baseline: [2]}\n")

@@ -16,11 +16,12 @@ def add_commands(commands: Subcommands) -> None:
         from biohicl.estimate import RATES, Machine, Prices, make_plan, plan_json, plan_text, read_rates
 
         prices = Prices(options.core_hour, options.gpu_hour, options.gb_month, options.currency)
-        machine = Machine(options.cores, options.gpus, options.gpu_speed)
         rates = read_rates(options.rates or RATES)
         project = project_path(Path("config.yaml"), "git clone of the project").parent
         files = [project / "config.yaml", *options.configfile]
         config = configuration.load(files, project / "workflow/schemas/config.schema.yaml")
+        gpus = options.gpus if options.gpus is not None else int(config["gpu"] != "never")
+        machine = Machine(options.cores, gpus, options.gpu_speed)
         # Where Snakemake runs, which may be beside the project.
         folder = Path.cwd() if Path("resources").is_dir() else project
         plan = make_plan(config, folder, rates, machine, options.index)
@@ -41,7 +42,9 @@ def add_commands(commands: Subcommands) -> None:
         "--configfile", type=Path, nargs="+", action="extend", default=[], metavar="OVERLAY", help="over config.yaml"
     )
     parser.add_argument("--cores", type=positive, default=32, metavar="N", help="of the machine (default: 32)")
-    parser.add_argument("--gpus", type=_count, default=1, metavar="N", help="0 computes without (default: 1)")
+    parser.add_argument(
+        "--gpus", type=_count, metavar="N", help="0 computes without (default: 1, or 0 with gpu: never in config.yaml)"
+    )
     parser.add_argument(
         "--gpu-speed", type=float, default=1.0, metavar="X", help="of a GPU beside one NVIDIA H200 (default: 1)"
     )
