@@ -182,3 +182,17 @@ def test_an_allotted_gpu_that_torch_lacks_is_said(monkeypatch, capsys):
         found = capsys.readouterr().err
         assert said in found
         assert bool(found) == bool(said)
+
+
+def test_a_gpu_that_torch_cannot_use_is_said(driver):
+    """As where torch is built for CPUs, or for a newer driver: nobody set CUDA_VISIBLE_DEVICES there."""
+    code = (
+        "import torch; torch.cuda.is_available = lambda: False; from biohicl.encoder.embed import pick_device; "
+        "print(pick_device())"
+    )
+    for visible, said in ((None, "warning: the driver has GPU 0, 1, 2, 3, but torch"), ("", "")):
+        given = environment(driver, visible)
+        done = subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True)
+        assert done.stdout == "cpu\n", done.stderr
+        assert said in done.stderr
+        assert bool(done.stderr) == bool(said)

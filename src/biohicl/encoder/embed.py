@@ -26,6 +26,7 @@ from biohicl.encoder.folder import (
     read_settings,
 )
 from biohicl.errors import BioHiCLError
+from biohicl.machine import visible_gpus
 from biohicl.progress import say, track
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ def pick_device(wanted: str = "auto") -> torch.device:
             say(
                 f"warning: CUDA_VISIBLE_DEVICES gives this job GPU {given}, but torch {torch.__version__} sees none, "
                 "and the CPU computes. Does nvidia-smi see it, and is this torch built for CUDA?"
+            )
+        elif there := visible_gpus():
+            names = ", ".join(gpu.name for gpu in there)
+            say(
+                f"warning: the driver has GPU {names}, but torch {torch.__version__} sees none, and the CPU computes. "
+                "Is this torch built for CUDA, and the driver new enough for it?"
             )
         return torch.device("cpu")
     if wanted.startswith("cuda") and not torch.cuda.is_available():
