@@ -196,3 +196,29 @@ def test_a_gpu_that_torch_cannot_use_is_said(driver):
         assert done.stdout == "cpu\n", done.stderr
         assert said in done.stderr
         assert bool(done.stderr) == bool(said)
+
+
+@pytest.mark.long(40)
+def test_gpus_that_are_never_to_be_used_are_hidden_from_jobs(driver, sample):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    (driver / "resources").mkdir()
+    (driver / "resources/sample").symlink_to(sample)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "1"]
+    command += ["results/vectors/sample-bert/sample-pairs/sentences.npy"]
+    command += ["--configfile", ROOT / "workflow/configs/tests.yaml"]
+    log = driver / "logs/embed/sample-bert/sample-pairs/sentences.log"
+    # Nothing in the log but what was encoded: of its four cards this job took none, and missed none.
+    for wanted, taken in (("never", False), ("always", True)):
+        done = subprocess.run(
+            [*command, "--forcerun", "embed_sentences", "--config", f"gpu={wanted}"],
+            env=environment(driver),
+            capture_output=True,
+            text=True,
+            cwd=driver,
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("gives this job GPU 3, but torch" in log.read_text()) is taken
+        assert ("warning" in log.read_text()) is taken
