@@ -151,6 +151,8 @@ MISTAKES = {
     "training: {release: 2026}": (
         'training.release: found 2026, but text is needed (YAML reads this as a number; write "2026", in quotes)'
     ),
+    "label_study: {smoothing: 1e3}": "found the text '1e3', but a number is needed (YAML reads this as text; write 1000, "
+    "without quotes)",
     "training: [1, 2]": "training: found a list [1, 2], but a mapping of keys to values is needed",
     "nodes: {default: {schedule: {learning_rate: .nan}}}": "learning_rate: found nan, but a finite number is needed",
     "nodes: {default: {losses: {title_abstract: {weight: .inf}}}}": "found inf, but a finite number is needed",

@@ -128,8 +128,8 @@ def _wanted_type(error: Any) -> str:
         except ValueError:
             pass
         else:
-            # YAML 1.1 reads 1e-5 as text: the dot is what makes it a number.
-            shown = re.sub(r"^([+-]?\d+)[eE]", r"\1.0e", instance) if number % 1 else instance
+            # YAML 1.1 reads 1e-5 as text: the dot is what makes it a number. 1e3 would need a sign besides.
+            shown = re.sub(r"^([+-]?\d+)[eE]", r"\1.0e", instance) if number % 1 else f"{number:.0f}"
             hint = f" (YAML reads this as text; write {shown}, without quotes)"
     elif "string" in kinds and isinstance(instance, int | float) and not isinstance(instance, bool):
         hint = f' (YAML reads this as a number; write "{instance}", in quotes)'
