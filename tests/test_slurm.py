@@ -72,7 +72,9 @@ def of_jobs(environment):
 def test_a_model_is_trained_by_slurm(cluster, sample, tmp_path, mesh):
     (tmp_path / "resources").mkdir()
     (tmp_path / "resources/sample").symlink_to(sample)
-    started = snakemake(tmp_path, cluster, "results/models/default", "results/corpus/description.parquet")
+    vectors = [f"results/index/default/exact/pubmed99n{number:04d}.safetensors" for number in (1, 2, 3)]
+    targets = ["results/models/default", "results/corpus/description.parquet", *vectors]
+    started = snakemake(tmp_path, cluster, *targets, "--set-threads", "index_vectors=1")
     said, _ = started.communicate(timeout=800)
     assert started.returncode == 0, said[-6000:]
     jobs = of_jobs(cluster)
@@ -84,13 +86,16 @@ def test_a_model_is_trained_by_slurm(cluster, sample, tmp_path, mesh):
     [training] = jobs["rule_train_node"]
     assert training["TresPerJob"] == "gres:gpu:2"
     assert training["NumCPUs"] == "2"
+    # Two cores would let two encode at a time, on a GPU each: one after the other, for as long.
+    [encoding] = jobs["group_vectors_index_vectors"]
+    assert (encoding["NumCPUs"], encoding["TresPerJob"], encoding["TimeLimit"]) == ("1", "gres:gpu:1", "00:45:00")
     # torchrun through the rule: two processes, each told the GPUs that SLURM allotted.
     log = (tmp_path / "logs/train_node/default.log").read_text()
     assert "2 processes" in log, log
     assert "CUDA_VISIBLE_DEVICES gives this job GPU 0,1" in log
     # Nothing else is to do on this machine, without SLURM.
     local = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2", "--dry-run"]
-    local += ["results/models/default", "--configfile", ROOT / "workflow/configs/tests.yaml", tmp_path / "overlay.yaml"]
+    local += [*targets, "--configfile", ROOT / "workflow/configs/tests.yaml", tmp_path / "overlay.yaml"]
     done = subprocess.run(list(map(str, local)), cwd=tmp_path, capture_output=True, text=True)
     assert "Nothing to be done" in done.stdout + done.stderr
 
