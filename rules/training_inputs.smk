@@ -203,12 +203,21 @@ def comparable_cells(wildcards):
     return []
 
 
+def torch_sees_no_gpu():
+    """Whether torch is here and says so; not asked of another environment's, with --sdm conda."""
+    asks = "import sys, torch; sys.exit(0 if torch.cuda.is_available() else 3)"
+    return subprocess.run([sys.executable, "-c", asks], stderr=subprocess.DEVNULL).returncode == 3
+
+
 def announce_cost():
     """Says before the start what training without a GPU will cost."""
     planned = {job.wildcards.node for job in workflow.persistence.dag.needrun_jobs() if job.rule.name == "train_node"}
-    if HAS_GPU or not planned:
+    if not planned or (HAS_GPU and (CONFIG["gpu"] == "always" or not torch_sees_no_gpu())):
         return
-    print(f"No GPU here: {', '.join(sorted(planned))} will be trained on the CPU.", file=sys.stderr)
+    why = "No GPU here"
+    if HAS_GPU:
+        why = "nvidia-smi is here, but torch sees no GPU (is it built for CUDA, and the driver new enough for it?)"
+    print(f"{why}: {', '.join(sorted(planned))} will be trained on the CPU.", file=sys.stderr)
     machine = estimate.Machine(cores=all_cores(None), gpus=0)
     nodes = estimate.Nodes(CONFIG, Path(), estimate.read_rates(), machine)
     for node in sorted(planned):

@@ -1,6 +1,7 @@
 """What a run will cost: jobs as Snakemake plans them, formulas that scale, rates that all count, realities."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -506,10 +507,21 @@ def test_what_is_wrong_is_said_in_one_line(run_biohicl, tmp_path, words, said):
     assert said in done.stderr and len(done.stderr.splitlines()) == 1
 
 
-def test_the_start_of_a_run_says_the_same(tmp_path):
+@pytest.mark.parametrize(
+    ("driver", "why"),
+    [
+        (False, "No GPU here:"),
+        (True, "nvidia-smi is here, but torch sees no GPU (is it built for CUDA, and the driver"),
+    ],
+    ids=["no driver", "a driver that torch cannot use"],
+)
+def test_the_start_of_a_run_says_the_same(tmp_path, monkeypatch, driver, why):
     """announce_cost, before the first job; here that is a listing of a server that is not there."""
     if shutil.which("nvidia-smi"):
         pytest.skip("there is a GPU here, so nothing is said")
+    if driver:
+        (tmp_path / "nvidia-smi").touch(mode=0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     nowhere = [str(tmp_path / "nowhere")]
     change = {"pubmed": {"mirrors": nowhere}, "mesh": {"mirrors": nowhere}}
     change["backbones"] = {"bge-base": {"hub": None, "path": nowhere[0]}}
@@ -517,7 +529,8 @@ def test_the_start_of_a_run_says_the_same(tmp_path):
     overlay = tmp_path / "nowhere.yaml"
     overlay.write_text(yaml.safe_dump(change))
     said = snakemake(tmp_path, "train", "--configfile", overlay).stderr
-    assert "No GPU here: biohicl-base, default will be trained on the CPU." in said
+    assert why in said
+    assert ": biohicl-base, default will be trained on the CPU." in said
     part = Nodes(configured(), tmp_path, read_rates(), WITHOUT_GPU).training("default")
     hours = f"{part.seconds(WITHOUT_GPU) / 3600:,.0f} hours on 2 cores"
     assert f"default: up to 80,000 citations of 512 tokens, 2 times: about {hours} (85 M weights" in said
