@@ -1,6 +1,7 @@
 """Memory of a machine and of a control group, and GPUs shared out between processes; the driver is a stand-in."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -84,6 +85,16 @@ def test_where_all_are_taken_one_is_shared_and_that_is_said(driver):
     assert "all 4 GPUs are taken by other jobs; shares GPU 3" in done.stderr
 
 
+@pytest.mark.parametrize(("count", "seen"), [(1, "3"), (2, "0,3")])
+def test_where_no_lock_can_be_had_the_least_used_are_taken(driver, count, seen):
+    (driver / f"tmp/biohicl-gpus-{os.getuid()}").write_text("somebody's")
+    done = on_gpus(driver, count)
+    assert (done.returncode, done.stdout.strip()) == (0, seen)
+    assert re.search(r"File exists: '.*'; no lock keeps other jobs off", done.stderr)
+    assert "Traceback" not in done.stderr
+    assert on_gpus(driver, 5).returncode == 2
+
+
 @pytest.mark.parametrize(("visible", "seen"), [("2", "2"), ("", ""), ("GPU-1,GPU-2", "GPU-1"), ("1,0", "0")])
 def test_what_a_batch_system_allots_is_kept_to(driver, visible, seen):
     with holding(driver, 1, visible) as found:
@@ -143,18 +154,45 @@ def test_a_command_takes_a_gpu_before_cuda_starts(driver, monkeypatch):
         assert done.stdout.split()[0] == seen, done.stderr
 
 
-def test_memory_is_what_the_control_group_leaves(tmp_path, monkeypatch):
-    whole = machine.memory_mb()
-    assert 500 < whole < 100_000_000
-    limits = tmp_path / "v2", tmp_path / "v1", tmp_path / "none"
-    limits[0].write_text("max\n")
-    limits[1].write_text("2000000000\n")
-    monkeypatch.setattr(machine, "CGROUP_LIMITS", [str(path) for path in limits])
-    assert machine.memory_mb() == min(whole, 2000)
-    # Version 1 says so where there is no limit.
-    limits[1].write_text("9223372036854771712\n")
-    monkeypatch.setattr(machine, "CGROUP_LIMITS", [str(path) for path in limits])
-    assert machine.memory_mb() >= whole
+MACHINE_HAS = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("groups", "limits", "found"),
+    [
+        ("0::/\n", {"memory.max": "2000000000\n"}, 2000),
+        ("0::/\n", {"memory.max": "max\n"}, None),
+        # As SLURM and systemd have it: the group itself says nothing, one that it lies in does.
+        (
+            "0::/system.slice/job_7/step_0/task_0\n",
+            {"system.slice/job_7/step_0/task_0/memory.max": "max\n", "system.slice/job_7/memory.max": "400000000\n"},
+            400,
+        ),
+        # Version 1, whose limit of all memory is a number too; others of its controllers say nothing of memory.
+        (
+            "9:name=systemd:/\n4:cpuset,memory:/batch/7\n2:cpu:/x:y\n0::/\n",
+            {
+                "memory/memory.limit_in_bytes": "9223372036854771712\n",
+                "memory/batch/7/memory.limit_in_bytes": "300000000",
+            },
+            300,
+        ),
+        # A container's name outside, which it has no folder for.
+        ("4:memory:/docker/abc\n", {"memory/memory.limit_in_bytes": "200000000\n"}, 200),
+        ("nonsense\n", {"memory.max": "200000000\n"}, 200),
+        (None, {}, None),
+    ],
+)
+def test_memory_is_what_the_control_groups_leave(tmp_path, monkeypatch, groups, limits, found):
+    assert 100 < machine.memory_mb() <= MACHINE_HAS
+    if groups is not None:
+        (tmp_path / "own").write_text(groups)
+    for name, limit in limits.items():
+        (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "groups" / name).write_text(limit)
+    monkeypatch.setattr(machine, "OWN_CGROUPS", tmp_path / "own")
+    monkeypatch.setattr(machine, "CGROUPS", tmp_path / "groups")
+    assert machine.memory_mb() == (MACHINE_HAS if found is None else found)
 
 
 def test_polars_keeps_to_the_threads_that_snakemake_gives():

@@ -7,14 +7,15 @@ import os
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
 
-# Of control groups, version 2 and 1: what a container or a batch system leaves to its processes.
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+# Control groups, by which a container or a batch system limits its processes, and which of them this one is in.
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
 # Open files whose locks say that a GPU is taken: they end with the process and all that it started, whatever ends it.
 _taken: list[int] = []
 
@@ -32,10 +33,31 @@ class GPU(NamedTuple):
 def memory_mb() -> int:
     """The memory of this machine or, where that is less, of the control group, in MB of 10^6 bytes."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for path in CGROUP_LIMITS:
+    for path in _cgroup_limits():
+        # Version 2 says "max" where there is no limit.
         with suppress(OSError, ValueError):
-            total = min(total, int(Path(path).read_text()))
+            total = min(total, int(path.read_text()))
     return total // 1_000_000
+
+
+def _cgroup_limits() -> list[Path]:
+    """The files with limits of memory of this process's control group and of all that it lies in, which hold as well.
+
+    A container may see its own as the topmost one, whatever its name outside is.
+    """
+    limits = [CGROUPS / "memory.max", CGROUPS / "memory/memory.limit_in_bytes"]
+    with suppress(OSError, ValueError):
+        for line in OWN_CGROUPS.read_text().splitlines():
+            _, controllers, name = line.split(":", 2)
+            if not controllers:
+                top, file = CGROUPS, "memory.max"
+            elif "memory" in controllers.split(","):
+                top, file = CGROUPS / "memory", "memory.limit_in_bytes"
+            else:
+                continue
+            own = PurePosixPath(name.strip("/"))
+            limits += [top / group / file for group in (own, *own.parents)]
+    return limits
 
 
 def visible_gpus() -> list[GPU]:
@@ -64,26 +86,33 @@ def take_gpus(count: int, folder: Path | None = None) -> None:
     To be called before CUDA starts. Locks of files in ``folder`` (None: one of this user's beside other temporary
     files) keep several jobs of a machine apart; of free GPUs those with the least memory in use come first. Where one
     is visible, or none, there is nothing to choose. Raises BioHiCLError where several are wanted and fewer are free;
-    where all are taken and one is wanted, it is shared, and that is said.
+    where all are taken and one is wanted, it is shared, and that is said, as where no lock can be had.
     """
     gpus = visible_gpus()
     if len(gpus) <= 1:
         return
     # Cards are numbered as the driver numbers them, which identities were asked by.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    folder = folder or Path(tempfile.gettempdir()) / f"biohicl-gpus-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    by_use = [gpu.name for gpu in sorted(gpus, key=lambda one: one.used_bytes)]
+    identities = {gpu.name: gpu.identity for gpu in gpus}
     taken: list[str] = []
-    for gpu in sorted(gpus, key=lambda one: one.used_bytes):
-        if len(taken) < count and _locked(folder / gpu.identity):
-            taken.append(gpu.name)
+    try:
+        folder = folder or Path(tempfile.gettempdir()) / f"biohicl-gpus-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for name in by_use:
+            if len(taken) < count and _locked(folder / identities[name]):
+                taken.append(name)
+    except OSError as error:
+        # No reason not to compute.
+        say(f"warning: {error}; no lock keeps other jobs off this one's GPUs")
+        taken = by_use[:count]
     if len(taken) < count:
         if count > 1:
             raise BioHiCLError(
                 f"{count} GPUs are wanted, and of {len(gpus)} here other jobs left {len(taken)}: {folder} has their "
                 "locks. Wait, end the other jobs (fuser tells which), or allow fewer: --resources gpu=N"
             )
-        taken = [min(gpus, key=lambda one: one.used_bytes).name]
+        taken = by_use[:1]
         say(f"warning: all {len(gpus)} GPUs are taken by other jobs; shares GPU {taken[0]} with one of them")
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(_as_given(taken, gpus))
 
