@@ -98,3 +98,61 @@ def test_bytes_reach_the_disk_before_they_have_their_name(tmp_path, monkeypatch)
         for name in ("one.json", "inner/two.npy"):
             (folder / name).write_text("content")
     assert events == [".tmp", ".tmp", "to a", "to b", ".npy", ".json", "to folder"]
+
+
+ODD = {
+    "deep.safetensors": (200_000).to_bytes(8, "little") + b"[" * 200_000,
+    "long.safetensors": (1 << 63).to_bytes(8, "little") + b"{}",
+    # What numpy's reader of headers stumbles over, each time with another error.
+    "brackets.npy": b"\x93NUMPY\x01\x00" + (64).to_bytes(2, "little") + b"{'descr': '<f4', ((((".ljust(64),
+    "zeros.npy": b"\x93NUMPY\x01\x00" + (64).to_bytes(2, "little") + b"{'descr'".ljust(64, b"\0"),
+    "deep.json": b"[" * 200_000,
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_whatever_a_damaged_file_holds_it_is_named(tmp_path, name):
+    (tmp_path / name).write_bytes(ODD[name])
+    with pytest.raises(BioHiCLError, match=rf"{name}: cut off, or no file of its kind"):
+        refuse_cut_off(tmp_path)
+
+
+def test_what_a_killed_job_was_writing_is_no_damage(tmp_path):
+    """A folder of a model, half written; snakemake makes the one that is missing."""
+    try:
+        with whole_directory(tmp_path / "models/default") as folder:
+            os.truncate(write(folder / "inner/model.safetensors"), 100)
+            refuse_cut_off(tmp_path)
+            # As a kill leaves it.
+            folder.rename(folder.with_name(".default.1-2.tmp"))
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        pass
+    assert (tmp_path / "models/.default.1-2.tmp/inner/model.safetensors").exists()
+    refuse_cut_off(tmp_path)
+
+
+def test_folders_on_another_disk_are_looked_into(tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    damaged = write(tmp_path / "disk/articles/x.parquet")
+    (results / "pubmed").symlink_to(tmp_path / "disk")
+    # In a circle, to nowhere, and to itself.
+    (tmp_path / "disk/back").symlink_to(results)
+    (results / "lost.json").symlink_to(tmp_path / "nothing")
+    (results / "self.json").symlink_to(results / "self.json")
+    os.mkfifo(results / "pipe.json")
+    refuse_cut_off(results)
+    os.truncate(damaged, 100)
+    with pytest.raises(BioHiCLError, match=rf"^{results}/pubmed/articles/x.parquet: cut off"):
+        refuse_cut_off(results)
+
+
+def test_what_cannot_be_read_is_said(tmp_path, monkeypatch):
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    write(tmp_path / "a.json")
+    monkeypatch.setattr("biohicl.damage.read_json", refused)
+    with pytest.raises(BioHiCLError, match=r"a.json: cannot be read \(Permission denied\)$"):
+        refuse_cut_off(tmp_path)

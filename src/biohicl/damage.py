@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 from biohicl.errors import BioHiCLError
@@ -26,8 +27,11 @@ NAMED = 10
 def is_cut_off(path: Path) -> bool:
     """Whether a file is no whole one of the kind that its name says: a table, arrays or JSON. Of other kinds: no.
 
-    Reads its ends or its header: what is damaged in between is not seen.
+    Reads its ends or its header: what is damaged in between is not seen. Raises OSError where it cannot be read.
     """
+    # Gone since it was listed; or a pipe, which would hang.
+    if not path.is_file():
+        return False
     try:
         if path.suffix in ENDS:
             return not _has_ends(path, *ENDS[path.suffix])
@@ -35,17 +39,27 @@ def is_cut_off(path: Path) -> bool:
             with open(path, "rb") as stream:
                 safetensors_header(stream)
         elif path.suffix == ".npy":
-            import numpy as np
-
-            np.lib.format.open_memmap(path, mode="r")
+            return not _is_array(path)
         elif path.suffix == ".json":
             read_json(path)
     except FileNotFoundError:
-        # Gone since it was listed.
         return False
-    except (BioHiCLError, ValueError, EOFError):
+    except BioHiCLError:
         return True
     return False
+
+
+def _is_array(path: Path) -> bool:
+    import numpy as np
+
+    try:
+        np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception:
+        # Of a header that is damaged numpy raises what its reader of Python's words does.
+        return False
+    return True
 
 
 def _has_ends(path: Path, first: bytes, last: bytes) -> bool:
@@ -58,12 +72,14 @@ def _has_ends(path: Path, first: bytes, last: bytes) -> bool:
 
 
 def refuse_cut_off(results: Path) -> None:
-    """Raises BioHiCLError, with what to do, where a file below the folder ``results`` is cut off."""
+    """Raises BioHiCLError, with what to do, where a file below the folder ``results`` is cut off, or cannot be read."""
     found: list[Path] = []
-    for place, folders, files in os.walk(results):
-        folders[:] = sorted(name for name in folders if Path(place, name) != results / NOT_LOOKED_INTO)
-        # Hidden ones are not finished: somebody writes them, or did when the machine stopped.
-        found += [path for name in files if not name.startswith(".") and is_cut_off(path := Path(place, name))]
+    for path in _finished(results):
+        try:
+            if is_cut_off(path):
+                found.append(path)
+        except OSError as error:
+            raise BioHiCLError(f"{path}: cannot be read ({error.strerror or error})") from None
     if not found:
         return
     found.sort()
@@ -80,6 +96,20 @@ def refuse_cut_off(results: Path) -> None:
             "name, and all models are trained anew. A copy of the damaged file, if you have one, avoids that"
         )
     raise BioHiCLError(words)
+
+
+def _finished(results: Path) -> Iterator[Path]:
+    """The files below a folder, those of folders that lie elsewhere and are linked to included.
+
+    Hidden files and folders are not finished: somebody writes them, or did when the machine stopped.
+    """
+    entered = set()
+    for place, folders, files in os.walk(results, followlinks=True):
+        is_new = (real := os.path.realpath(place)) not in entered
+        entered.add(real)
+        inner = [name for name in folders if is_new and not name.startswith(".")]
+        folders[:] = sorted(name for name in inner if Path(place, name) != results / NOT_LOOKED_INTO)
+        yield from (Path(place, name) for name in files if is_new and not name.startswith("."))
 
 
 def _made_as(path: Path, results: Path) -> Path:

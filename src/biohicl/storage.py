@@ -189,7 +189,7 @@ def safetensors_header(stream: BinaryIO) -> tuple[dict[str, Any], int]:
             ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
             if 8 + length + max(ends, default=0) == size:
                 return header, 8 + length
-        except (ValueError, TypeError, AttributeError, LookupError):
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
             pass
     raise BioHiCLError(f"{stream.name}: is damaged, or no safetensors file")
 
