@@ -315,8 +315,13 @@ def as_other_numbers(stream, evil, mark):
     np.save(stream, np.zeros((2, 3)))
 
 
+def as_a_header_of_brackets(stream, evil, mark):
+    stream.write(b"\x93NUMPY\x01\x00\x40\x00" + b"{'descr': '<f4', ((((".ljust(64))
+
+
 @pytest.mark.parametrize(
-    "write", [as_objects, as_archive, as_other_numbers, lambda stream, evil, mark: stream.write(evil)]
+    "write",
+    [as_objects, as_archive, as_other_numbers, as_a_header_of_brackets, lambda stream, evil, mark: stream.write(evil)],
 )
 def test_vectors_are_numbers_or_refused(evil, mark, tmp_path, write):
     file = tmp_path / "x.npy"

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Protocol
 
 import numpy as np
@@ -439,7 +440,11 @@ def _save(vectors: npt.NDArray[np.float32], file: Path) -> None:
 def _mapped(file: Path) -> npt.NDArray[np.float32]:
     """The array of a file; ValueError where it is none of float32 with two axes. Nothing in it is unpickled."""
     # Not np.load, which reads an archive of arrays, too.
-    found: npt.NDArray[np.float32] = np.lib.format.open_memmap(file, mode="r")
+    try:
+        found: npt.NDArray[np.float32] = np.lib.format.open_memmap(file, mode="r")
+    except TokenError as error:
+        # Of a header that is damaged: numpy has it read as Python's words.
+        raise ValueError(str(error)) from None
     if found.dtype != np.float32 or found.ndim != 2:
         raise ValueError(f"it holds {found.dtype} of shape {found.shape}")
     return found
