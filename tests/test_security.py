@@ -203,6 +203,23 @@ def code_of_an_unknown_kind(folder, evil, mark):
     changed(folder / "config.json", auto_map=kinds, model_type="x")
 
 
+def lines_as_vocabulary(folder, evil, mark):
+    """Each line of a file of this machine becomes a token, and goes wherever the trained model goes."""
+    (folder / "vocab.txt").rename(folder.parent / "secret")
+    (folder / "vocab.json").write_text("{}")
+    changed(folder / "tokenizer_config.json", vocab=str(folder.parent / "secret"))
+
+
+def lines_as_vocabulary_by_way_of_tokens(folder, evil, mark):
+    shutil.copy(folder / "vocab.txt", folder.parent / "secret")
+    changed(folder / "special_tokens_map.json", vocab_file=str(folder.parent / "secret"))
+
+
+def tokenizer_elsewhere(folder, evil, mark):
+    (folder.parent / "tokenizer.5.0.0.json").write_text("{}")
+    changed(folder / "tokenizer_config.json", fast_tokenizer_files=["../tokenizer.5.0.0.json"])
+
+
 def brackets(folder, evil, mark):
     (folder / "config.json").write_text("[" * 200_000)
 
@@ -226,6 +243,9 @@ REFUSED = {
     modules_elsewhere: "names ../../elsewhere, which is not in its folder",
     foreign_module: "has a module Evil, and none but Transformer, Pooling and Normalize are read",
     code_of_an_unknown_kind: "cannot be loaded as a text encoder",
+    lines_as_vocabulary: "tokenizer_config.json: vocab names a file outside of the folder, which is not read",
+    lines_as_vocabulary_by_way_of_tokens: "special_tokens_map.json: vocab_file names a file outside of the folder",
+    tokenizer_elsewhere: "tokenizer_config.json: fast_tokenizer_files names a file outside of the folder",
     brackets: "config.json: not valid JSON: maximum recursion depth",
     no_modules: "modules.json: a list of modules, each with type and path, is needed",
     numbers_that_are_none: "cannot be loaded as a text encoder",
@@ -271,6 +291,31 @@ def test_only_what_belongs_to_a_model_is_taken_of_a_folder(folder, evil, tmp_pat
     assert (
         sorted(path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*") if path.is_file()) == before
     )
+
+
+def test_words_of_a_model_are_no_links_out_of_its_folder(folder, sample, tmp_path):
+    """But for the hub's own cache, whose folders hold links alone; weights are read as nothing else."""
+    (tmp_path / "out").mkdir()
+    shutil.move(folder / "model.safetensors", tmp_path / "weights")
+    (folder / "model.safetensors").symlink_to(tmp_path / "weights")
+    shutil.copy(folder / "vocab.txt", folder / "same.txt")
+    (folder / "vocab.txt").unlink()
+    (folder / "vocab.txt").symlink_to("same.txt")
+    # A name that no machine of this kind has: whatever an older machine of the publisher's was called.
+    changed(folder / "tokenizer_config.json", special_tokens_map_file="/home/somebody/special_tokens_map.json")
+    changed(folder / "tokenizer_config.json", chat_template="x" * 9000, name_or_path="\0")
+    fetch_backbone(None, str(folder), None, tmp_path / "out")
+    prepare_backbone(tmp_path / "out")
+    cached = shutil.copytree(sample / "backbone", tmp_path / "model/snapshots/1234")
+    (tmp_path / "model/blobs").mkdir()
+    for number, path in enumerate([path for path in cached.rglob("*") if path.is_file()]):
+        path.symlink_to(path.rename(tmp_path / f"model/blobs/{number}"))
+    fetch_backbone(None, str(cached), None, tmp_path / "out")
+    (tmp_path / "secret").write_text("password")
+    (folder / "vocab.txt").unlink()
+    (folder / "vocab.txt").symlink_to("../secret")
+    with pytest.raises(BioHiCLError, match="vocab.txt: is a link to .*/secret; put the file itself there"):
+        fetch_backbone(None, str(folder), None, tmp_path / "out")
 
 
 def test_only_what_belongs_to_a_model_is_taken_of_a_hub(hub, fetch, folder, evil, mark, tmp_path):  # noqa: F811

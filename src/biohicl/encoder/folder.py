@@ -43,6 +43,8 @@ _MODULES = "sentence_transformers.models."
 # Position 0 of these families' tables lies after the padding index, so fewer positions serve than are stored.
 OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet"}
 INDEX = "model.safetensors.index.json"
+# What they say goes to the tokenizer's class, names of files included.
+TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json")
 # Of attention. Any other name may be that of a kernel, which transformers would fetch from the hub, and run.
 IMPLEMENTATIONS = (None, "eager", "sdpa")
 
@@ -197,6 +199,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model")):
         raise BioHiCLError(f"{folder}: has no tokenizer (tokenizer.json or vocab.txt)")
+    _refuse_files_elsewhere(folder)
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
@@ -319,6 +322,25 @@ def _check_weights(folder: Path) -> None:
     # Transformers would load it too, as peft does, which imports modules that its settings name.
     if (folder / "adapter_config.json").exists():
         raise BioHiCLError(f"{folder}: has an adapter beside its weights, which is not read; merge the two")
+
+
+def _refuse_files_elsewhere(folder: Path) -> None:
+    """An error where the settings of a tokenizer name a file of this machine that is not in the folder.
+
+    Transformers takes some of them for its vocabulary, whatever is in it: each line would become a token, which is
+    saved, and published, with what is trained.
+    """
+    inside = folder.resolve()
+    for name in TOKENIZER_SETTINGS:
+        settings = read_json(folder / name) if (folder / name).is_file() else {}
+        for key, value in settings.items() if isinstance(settings, dict) else ():
+            words = [word for word in (value if isinstance(value, list) else [value]) if isinstance(word, str)]
+            # As it stands, and as a name in the folder.
+            places = [place for word in words for place in (Path(word), folder / word)]
+            # Not Path's, which raises an error for a long text.
+            files = [place for place in places if os.path.isfile(place)]  # noqa: PTH113
+            if any(not file.resolve().is_relative_to(inside) for file in files):
+                raise BioHiCLError(f"{folder / name}: {key} names a file outside of the folder, which is not read")
 
 
 def _check_implementation(config: Any, folder: Path) -> None:

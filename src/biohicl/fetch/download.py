@@ -117,12 +117,22 @@ def fetch_backbone(hub: str | None, path: str | None, revision: str | None, outp
 
 
 def _copy_model(folder: Path, output: Path) -> None:
-    """The files of ``folder`` that belong to a model, and what it says of itself."""
+    """The files of ``folder`` that belong to a model, and what it says of itself.
+
+    Weights may be links to anywhere. Words, of which a tokenizer makes its vocabulary, may not: that is published with
+    what is trained, and a stranger's folder could name a file of this machine that is nobody's business.
+    """
+    inside = folder.resolve()
+    # Where the hub's client keeps what the links of its folders lead to.
+    blobs = inside.parent.parent / "blobs" if inside.parent.name == "snapshots" else inside
     for file in sorted(folder.rglob("*")):
         place = file.relative_to(folder)
         named = any(fnmatch(file.name, pattern) for pattern in (*MODEL_FILES, "README.md"))
         # No pipe either, which would hang.
         if named and file.is_file() and place.parts[0] not in OTHER_FORMS:
+            whole = file.resolve()
+            if file.suffix != ".safetensors" and not any(map(whole.is_relative_to, (inside, blobs))):
+                raise BioHiCLError(f"{file}: is a link to {whole}; put the file itself there, if it is the model's")
             (output / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, output / place)
 
