@@ -306,6 +306,16 @@ def test_wrong_xml_is_an_error_that_names_the_place(tmp_path, fault, packed):
     assert "root:" not in found.message
 
 
+@pytest.mark.parametrize("codec", ["punycode", "unicode_escape", "raw_unicode_escape"])
+def test_an_encoding_of_pythons_own_is_refused(tmp_path, codec):
+    """Though Python reads them: the first takes hours for as many megabytes."""
+    path = tmp_path / "x.xml"
+    path.write_bytes(document(citation(1), head=HEAD.replace(b"utf-8", codec.encode())))
+    found = outcome(path, tmp_path)
+    assert isinstance(found, Refusal)
+    assert f"its encoding '{codec}' is not known" in found.message
+
+
 MEMBER = gzip.compress(MANY_RECORDS, 6, mtime=0)
 TWO_MEMBERS = gzip.compress(MANY_RECORDS[:100_000], 6, mtime=0) + gzip.compress(MANY_RECORDS[100_000:], 6, mtime=0)
 FIRST_MEMBER = len(gzip.compress(MANY_RECORDS[:100_000], 6, mtime=0))

@@ -36,6 +36,9 @@ LARGEST_PROLOGUE_BYTES = 1 << 20
 LARGEST_INFLATION = 100
 ALWAYS_ALLOWED_BYTES = 1 << 30
 
+# Python's own, which no XML is in; the first takes hours for a file of some megabytes.
+NO_ENCODINGS = frozenset({"punycode", "idna", "unicode-escape", "raw-unicode-escape"})
+
 _QUOTED = rb"""(?:"[^"]*"|'[^']*')"""
 # What may stand before the root, one after the other.
 _PROLOGUE_PART = re.compile(
@@ -293,7 +296,10 @@ def _encoding_of(head: bytes) -> str:
         # Codecs that make no text of bytes, such as base64, are refused here too: but not for no bytes.
         with contextlib.suppress(UnicodeError):
             b" ".decode(name)
-        return codecs.lookup(name).name
+        found = codecs.lookup(name).name
+        if found in NO_ENCODINGS:
+            raise LookupError
+        return found
     except LookupError:
         raise DamagedError(f"ill-formed XML: its encoding '{name}' is not known") from None
 
