@@ -89,12 +89,23 @@ UNUSUAL = {
     "evaluation": {"peers": ["medcpt"], "hybrids": {"rrf": {"of": ["medcpt"]}}, "variants": {"bf16": None}},
     "index": {"model": "best-2"},
 }
+NONE_JOINED = {"rrf": None, "convex": None}
+# What is searched is tuned for it, though nothing else is: its development splits are scored, and fetched.
+SEARCHED = {
+    "models": ["default"],
+    "development": {"retrieval": []},
+    "training": {"selections": {"abstracts": {"exclude_benchmarks": []}}},
+    "evaluation": {"benchmarks": ["biosses"], "peers": ["bge-small"], "tuned_on": ["nfcorpus"], "hybrids": NONE_JOINED},
+    "index": {"model": "bge-small", "storage": "binary"},
+}
 
 
 @pytest.mark.parametrize(
     ("change", "targets"),
     [
         ({}, ["all", "index"]),
+        (SEARCHED, ["all", "index"]),
+        ({"evaluation": {"benchmarks": ["biosses"]}}, ["all"]),
         (None, ["all"]),
         (UNUSUAL, ["all", "index"]),
         # Its tokens are another backbone's.

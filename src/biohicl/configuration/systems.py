@@ -57,10 +57,10 @@ def systems_of(config: Mapping[str, Any]) -> dict[str, System]:
     return {system.name: system for system in systems}
 
 
-def developed(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+def developed(config: Mapping[str, Any], *also: str) -> list[tuple[str, str]]:
     """(system, benchmark) of the development splits that all of a run scores: what hybrids are tuned on, and models
-    chosen by."""
-    tuned = {str(system.of) for system in systems_of(config).values() if system.role == "hybrid"}
+    chosen by. ``also``: systems that are joined with BM25 elsewhere, as an index's is."""
+    tuned = {str(system.of) for system in systems_of(config).values() if system.role == "hybrid"} | set(also)
     scored = [(name, benchmark) for name in sorted(tuned) for benchmark in tuned_on(config, name)]
     scored += [(LEXICAL, benchmark) for _, benchmark in scored]
     sets = [*config["development"]["retrieval"], *config["development"]["similarity"]]

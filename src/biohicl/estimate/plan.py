@@ -104,14 +104,15 @@ def make_plan(
     """
     machine = machine or Machine()
     nodes = Nodes(config, folder, rates, machine)
+    indexed = [_indexed(config)] if with_index else []
     stages = [
-        _download(nodes),
+        _download(nodes, *indexed),
         _one("parse", _parsing(nodes), machine),
         _one("merge, describe", _merging(nodes), machine),
         _one("MeSH", _mesh(nodes), machine),
         _one("texts to train on", _texts(nodes), machine),
         *_models(nodes),
-        _one("encode, evaluate", scoring(nodes), machine),
+        _one("encode, evaluate", scoring(nodes, *indexed), machine),
         _one("report, catalog", _reporting(nodes), machine),
     ]
     if with_index:
@@ -128,7 +129,7 @@ def _one(name: str, parts: Iterable[Part], machine: Machine) -> Stage:
     return Stage(name, kept, sum(part.seconds(machine) for part in kept) / HOUR)
 
 
-def _download(nodes: Nodes) -> Stage:
+def _download(nodes: Nodes, *indexed: str) -> Stage:
     config, rates, files = nodes.config, nodes.rates, nodes.files
     training = config["training"]
     selections = [training["selections"].get(name) for name in _selections(nodes)]
@@ -137,7 +138,7 @@ def _download(nodes: Nodes) -> Stage:
         *config["evaluation"]["benchmarks"],
         *(name for block in (*selections, *pairs) if block for name in block.get("exclude_benchmarks", ())),
         *(name for block in pairs for name in block["benchmarks"]),
-        *(name for _, name in developed(config)),
+        *(name for _, name in developed(config, *indexed)),
     ]
     benchmarks = list(dict.fromkeys(names))
     of_benchmarks = sum(
@@ -262,9 +263,14 @@ def _reporting(nodes: Nodes) -> list[Part]:
     ]
 
 
+def _indexed(config: Mapping[str, Any]) -> str:
+    """The system whose vectors an index has."""
+    return str(config["index"]["model"] or config["models"][-1])
+
+
 def _index(nodes: Nodes) -> list[Part]:
     config, rates, files = nodes.config, nodes.rates, nodes.files
-    model, storage = config["index"]["model"] or config["models"][-1], config["index"]["storage"]
+    model, storage = _indexed(config), config["index"]["storage"]
     size = nodes.size(model)
     vectors = nodes.encoding("index_vectors", files.count, files.records, record_tokens(rates, size.length), size)
     disk = files.records * vector_bytes(rates, storage, size.dimensions)

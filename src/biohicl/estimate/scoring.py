@@ -10,10 +10,11 @@ from biohicl.estimate.training import THOUSAND, Nodes
 from biohicl.estimate.work import text_tokens
 
 
-def scoring(nodes: Nodes) -> list[Part]:
+def scoring(nodes: Nodes, *indexed: str) -> list[Part]:
     """The jobs between models and the tables of scores, those that tune hybrids and choose models among them.
 
-    Of queries and of sentence pairs, which are short, only the start of their jobs is counted.
+    ``indexed``: the system whose vectors an index has, which a search joins with BM25. Of queries and of sentence
+    pairs, which are short, only the start of their jobs is counted.
     """
     config, rates = nodes.config, nodes.rates
     systems = systems_of(config)
@@ -21,7 +22,7 @@ def scoring(nodes: Nodes) -> list[Part]:
     for name in config["evaluation"]["benchmarks"]:
         by_kind[config["benchmarks"][name]["kind"]].append(name)
     retrieval, pairs = by_kind["retrieval"], by_kind["similarity"]
-    on_development = developed(config)
+    on_development = developed(config, *indexed)
     of_development = [(s, b) for s, b in on_development if config["benchmarks"][b]["kind"] == "retrieval"]
     pairs_of_development = [(s, b) for s, b in on_development if config["benchmarks"][b]["kind"] == "similarity"]
     dense = [name for name, system in systems.items() if system.is_dense]
@@ -53,11 +54,12 @@ def scoring(nodes: Nodes) -> list[Part]:
         "compare_systems": len(retrieval) + len(pairs),
     }
     parts += [Part(rule, jobs, jobs * rates["score"]) for rule, jobs in scored.items()]
-    bases = {system.of for system in systems.values() if system.role == "hybrid"}
+    # Of sentence pairs hybrids say nothing.
+    bases = {system.of for system in systems.values() if system.role == "hybrid" and retrieval}
     small = {
         "evaluate_pairs": len(dense) * len(pairs),
         "evaluate_development_pairs": len(pairs_of_development),
-        "tune_hybrids": len(bases),
+        "tune_hybrids": len(bases | {*indexed}),
         "summarize": 1,
     }
     parts += [Part(rule, jobs, jobs * rates["table_job"]) for rule, jobs in small.items()]
