@@ -55,7 +55,7 @@ except BioHiCLError as error:
 
 if workflow.is_main_process:
     try:
-        refuse_cut_off(Path("results"))
+        refuse_cut_off(Path("results"), Path("resources"))
     except BioHiCLError as error:
         sys.exit(f"Damaged file: {error}")
 

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from biohicl.damage import is_cut_off, refuse_cut_off
 from biohicl.errors import BioHiCLError
+from biohicl.fetch.attempts import next_attempt, record_attempt
 from biohicl.storage import whole_directory, whole_files
 
 
@@ -29,6 +30,10 @@ def write(path):
     else:
         path.write_text('{"a": [1, 2]}\n')
     return path
+
+
+def refused(results, downloads=Path("/nowhere")):
+    return refuse_cut_off(results, downloads)
 
 
 KINDS = ["a.parquet", "a.arrow", "a.safetensors", "a.npy", "a.json"]
@@ -52,12 +57,12 @@ def test_every_length_but_the_whole_one_is_cut_off(tmp_path, name):
 def test_a_table_of_no_rows_and_an_array_of_none_are_whole(tmp_path):
     pl.DataFrame({"a": []}).write_parquet(tmp_path / "a.parquet")
     np.save(tmp_path / "a.npy", np.zeros((0, 384), dtype=np.float32))
-    refuse_cut_off(tmp_path)
+    refused(tmp_path)
 
 
 def test_what_is_damaged_is_named_with_what_to_remove(tmp_path):
     results = tmp_path / "res ults"
-    refuse_cut_off(results)
+    refused(results)
     for name in ("corpus/current.parquet", "models/my node/model.safetensors", "pubmed/articles/x.parquet"):
         os.truncate(write(results / name), 100)
     # Not finished, not ours to judge, or looked at by the training itself.
@@ -65,14 +70,14 @@ def test_what_is_damaged_is_named_with_what_to_remove(tmp_path):
         os.truncate(write(results / name), 3)
     (results / "notes.txt").write_text("")
     with pytest.raises(BioHiCLError) as stop:
-        refuse_cut_off(results)
+        refused(results)
     said = str(stop.value)
     assert said.startswith(f"{results}/corpus/current.parquet (and 2 others): cut off")
     listed = f"'{results}/corpus/current.parquet' '{results}/models/my node' '{results}/pubmed/articles/x.parquet'"
     assert said.endswith(f"rm -r {listed}")
     os.truncate(write(results / "training/releases/2026/citations.parquet"), 3)
     with pytest.raises(BioHiCLError, match=r"rm -r .*training/releases/2026'(?s:.*)is frozen: without it the corpus"):
-        refuse_cut_off(results)
+        refused(results)
 
 
 def test_bytes_reach_the_disk_before_they_have_their_name(tmp_path, monkeypatch):
@@ -114,7 +119,7 @@ ODD = {
 def test_whatever_a_damaged_file_holds_it_is_named(tmp_path, name):
     (tmp_path / name).write_bytes(ODD[name])
     with pytest.raises(BioHiCLError, match=rf"{name}: cut off, or no file of its kind"):
-        refuse_cut_off(tmp_path)
+        refused(tmp_path)
 
 
 def test_what_a_killed_job_was_writing_is_no_damage(tmp_path):
@@ -122,14 +127,14 @@ def test_what_a_killed_job_was_writing_is_no_damage(tmp_path):
     try:
         with whole_directory(tmp_path / "models/default") as folder:
             os.truncate(write(folder / "inner/model.safetensors"), 100)
-            refuse_cut_off(tmp_path)
+            refused(tmp_path)
             # As a kill leaves it.
             folder.rename(folder.with_name(".default.1-2.tmp"))
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         pass
     assert (tmp_path / "models/.default.1-2.tmp/inner/model.safetensors").exists()
-    refuse_cut_off(tmp_path)
+    refused(tmp_path)
 
 
 def test_folders_on_another_disk_are_looked_into(tmp_path):
@@ -142,17 +147,41 @@ def test_folders_on_another_disk_are_looked_into(tmp_path):
     (results / "lost.json").symlink_to(tmp_path / "nothing")
     (results / "self.json").symlink_to(results / "self.json")
     os.mkfifo(results / "pipe.json")
-    refuse_cut_off(results)
+    refused(results)
     os.truncate(damaged, 100)
     with pytest.raises(BioHiCLError, match=rf"^{results}/pubmed/articles/x.parquet: cut off"):
-        refuse_cut_off(results)
+        refused(results)
 
 
 def test_what_cannot_be_read_is_said(tmp_path, monkeypatch):
-    def refused(path):
+    def closed(path):
         raise PermissionError(13, "Permission denied", str(path))
 
     write(tmp_path / "a.json")
-    monkeypatch.setattr("biohicl.damage.read_json", refused)
+    monkeypatch.setattr("biohicl.damage.read_json", closed)
     with pytest.raises(BioHiCLError, match=r"a.json: cannot be read \(Permission denied\)$"):
-        refuse_cut_off(tmp_path)
+        refused(tmp_path)
+
+
+def test_downloads_are_looked_at_too(tmp_path):
+    """A cut-off listing was a traceback of Snakemake's. What somebody put beside them is left alone."""
+    downloads = tmp_path / "resources"
+    for name in ("lock.json", "mine/a.json", "benchmarks/.x.attempt.json", "backbones/b/odd.json"):
+        os.truncate(write(downloads / name), 3)
+    refused(tmp_path / "results", downloads)
+    damaged = ["backbones/b/passage/model.safetensors", "benchmarks/x/test/qrels.parquet", "pubmed/release.json"]
+    for name in damaged:
+        os.truncate(write(downloads / name), 3)
+    with pytest.raises(BioHiCLError, match=r"\(and 2 others\)") as stop:
+        refused(tmp_path / "results", downloads)
+    named = str(stop.value).partition("rm -r ")[2].split()
+    assert named == [str(downloads / name) for name in ("backbones/b", *damaged[1:])]
+
+
+@pytest.mark.parametrize("content", ["", '{"attempt"', "[]", "{}", '{"attempt": "many", "available": true}'])
+def test_a_damaged_record_of_attempts_is_none(tmp_path, content):
+    assert next_attempt(tmp_path / "x") == 0
+    record_attempt(tmp_path / "x", 6, available=False)
+    assert next_attempt(tmp_path / "x") == 7
+    (tmp_path / ".x.attempt.json").write_text(content)
+    assert next_attempt(tmp_path / "x") == 0

@@ -21,6 +21,10 @@ RELEASES = "training/releases"
 WHOLE_FOLDERS = ("models", "onnx", RELEASES)
 # A training looks at its checkpoints itself.
 NOT_LOOKED_INTO = "training/checkpoints"
+# Of downloads, beside which somebody's own files may lie. A backbone is one result too, of which weights alone are
+# looked at: what else a stranger calls JSON may be none.
+BACKBONES = "backbones"
+DOWNLOADED = ("pubmed", "mesh", "benchmarks", BACKBONES)
 NAMED = 10
 
 
@@ -71,20 +75,22 @@ def _has_ends(path: Path, first: bytes, last: bytes) -> bool:
         return begins and stream.read() == last
 
 
-def refuse_cut_off(results: Path) -> None:
-    """Raises BioHiCLError, with what to do, where a file below the folder ``results`` is cut off, or cannot be read."""
+def refuse_cut_off(results: Path, downloads: Path) -> None:
+    """Raises BioHiCLError, with what to do, where a file below these folders is cut off, or cannot be read."""
     found: list[Path] = []
-    for path in _finished(results):
-        try:
-            if is_cut_off(path):
-                found.append(path)
-        except OSError as error:
-            raise BioHiCLError(f"{path}: cannot be read ({error.strerror or error})") from None
+    for folder in (results, *(downloads / name for name in DOWNLOADED)):
+        for path in _finished(folder, results / NOT_LOOKED_INTO):
+            try:
+                is_ours = not path.is_relative_to(downloads / BACKBONES) or path.suffix == ".safetensors"
+                if is_ours and is_cut_off(path):
+                    found.append(path)
+            except OSError as error:
+                raise BioHiCLError(f"{path}: cannot be read ({error.strerror or error})") from None
     if not found:
         return
     found.sort()
     more = f" (and {len(found) - 1} others)" if len(found) > 1 else ""
-    units = list(dict.fromkeys(_made_as(path, results) for path in found))
+    units = list(dict.fromkeys(_made_as(path, results, downloads) for path in found))
     listed = " ".join(shlex.quote(str(path)) for path in units[:NAMED]) + (" ..." if len(units) > NAMED else "")
     words = (
         f"{found[0]}{more}: cut off, or no file of its kind. Remove it, and the same command makes it anew: "
@@ -98,23 +104,23 @@ def refuse_cut_off(results: Path) -> None:
     raise BioHiCLError(words)
 
 
-def _finished(results: Path) -> Iterator[Path]:
-    """The files below a folder, those of folders that lie elsewhere and are linked to included.
+def _finished(top: Path, left_out: Path) -> Iterator[Path]:
+    """The files below a folder, but not below another, those of folders that lie elsewhere and are linked to included.
 
     Hidden files and folders are not finished: somebody writes them, or did when the machine stopped.
     """
     entered = set()
-    for place, folders, files in os.walk(results, followlinks=True):
+    for place, folders, files in os.walk(top, followlinks=True):
         is_new = (real := os.path.realpath(place)) not in entered
         entered.add(real)
         inner = [name for name in folders if is_new and not name.startswith(".")]
-        folders[:] = sorted(name for name in inner if Path(place, name) != results / NOT_LOOKED_INTO)
+        folders[:] = sorted(name for name in inner if Path(place, name) != left_out)
         yield from (Path(place, name) for name in files if is_new and not name.startswith("."))
 
 
-def _made_as(path: Path, results: Path) -> Path:
+def _made_as(path: Path, results: Path, downloads: Path) -> Path:
     """What the job makes that a file is a part of."""
-    for folder in WHOLE_FOLDERS:
-        if path.is_relative_to(results / folder):
-            return results / folder / path.relative_to(results / folder).parts[0]
+    for folder in (*(results / name for name in WHOLE_FOLDERS), downloads / BACKBONES):
+        if path.is_relative_to(folder):
+            return folder / path.relative_to(folder).parts[0]
     return path

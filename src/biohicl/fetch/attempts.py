@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from biohicl.errors import BioHiCLError
 from biohicl.storage import read_json, write_json
 
 
@@ -17,11 +18,12 @@ def record_attempt(folder: Path, number: int, available: bool) -> None:
 
 
 def next_attempt(folder: Path) -> int:
-    """The number that a run has to give: 0 where nothing was tried."""
-    if not _record(folder).is_file():
+    """The number that a run has to give: 0 where nothing was tried, or what was written of that is damaged."""
+    try:
+        last = read_json(_record(folder))
+        return int(last["attempt"]) + (not last["available"])
+    except (BioHiCLError, LookupError, TypeError, ValueError):
         return 0
-    last = read_json(_record(folder))
-    return int(last["attempt"]) + (not last["available"])
 
 
 def _record(folder: Path) -> Path:
