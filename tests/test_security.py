@@ -22,6 +22,7 @@ import pytest
 
 import audit
 from biohicl import configuration
+from biohicl.cli.main import main
 from biohicl.encoder.embed import Encoder
 from biohicl.encoder.folder import EncoderSettings, load_model, prepare_backbone, write_settings
 from biohicl.encoder.vectors import Vectors, record_of
@@ -29,6 +30,7 @@ from biohicl.errors import BioHiCLError
 from biohicl.evaluation.benchmarks import bring_benchmark
 from biohicl.fetch.download import fetch_backbone, fetch_benchmark, fetch_mesh_file
 from biohicl.mesh.parse import parse_mesh_file
+from biohicl.progress import say
 from biohicl.publishing.card import card_text
 from biohicl.publishing.facts import Sources
 from biohicl.pubmed.parse import parse_pubmed_file
@@ -707,6 +709,17 @@ def test_a_strangers_licence_that_is_none_is_not_known(model, tmp_path, head):  
     (tmp_path / "backbone").mkdir()
     (tmp_path / "backbone/README.md").write_text(f"---\n{head}\n---\n")
     assert "its licence is not known here" in card_text(Sources(model, {}, backbone=tmp_path / "backbone"))
+
+
+def test_what_is_said_cannot_move_the_terminal(capsys, tmp_path):
+    """A server's words stand in errors and in what is said of them, as where it redirects to."""
+    words = "a\x1b]0;title\x07 \x9b2J\rb\x08\x7f"
+    say(f"{words}\n\tnaïve 東京")
+    assert main(["estimate", "--rates", str(tmp_path / words)]) == 2
+    said = capsys.readouterr().err
+    assert not set(words) & set(said) - set("a]0;title 2Jb")
+    assert "a\\x1b]0;title\\x07 \\x9b2J\\x0db\\x08\\x7f\n\tnaïve 東京\n" in said
+    assert said.count("\\x1b") == 2
 
 
 # --- what is known of the packages ----------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Everything is said on standard error, so that standard output stays for results.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -13,10 +14,19 @@ from typing import TypeVar
 T = TypeVar("T")
 
 SECONDS_BETWEEN_LINES = 10.0
+# Control characters, but for tabs and the ends of lines.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def spelled(text: str) -> str:
+    """With control characters written out: a server's words, and names in files, stand in errors, and would else tell
+    a terminal what to do."""
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def say(message: str) -> None:
     """One plain line on standard error, at once; above the bar where one is drawn."""
+    message = spelled(message)
     if sys.stderr.isatty():
         from tqdm import tqdm
 

@@ -29,6 +29,7 @@ from biohicl.cli import (
 from biohicl.cli.arguments import Parser, limit_threads, positive
 from biohicl.errors import BioHiCLError
 from biohicl.machine import take_gpus
+from biohicl.progress import spelled
 
 
 def run() -> None:
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _said(options: argparse.Namespace, words: str) -> int:
-    print(f"biohicl {options.command}: error: {words}", file=sys.stderr, flush=True)
+    print(spelled(f"biohicl {options.command}: error: {words}"), file=sys.stderr, flush=True)
     return 2
 
 
