@@ -704,7 +704,13 @@ def test_a_strangers_words_in_a_card_stay_code(model, tmp_path, words):  # noqa:
     assert "| before a query | `" in lines[0]
 
 
-@pytest.mark.parametrize("head", ["license: 2020-99-99", "license: " + "[" * 100_000])
+# Of as many lines as it has letters, this would be a text of gigabytes.
+NAMES_OF_NAMES = "a: &a [x, x]\nb: &b [*a, *a]\nlicense: [*b, *b]"
+
+
+@pytest.mark.parametrize(
+    "head", ["license: 2020-99-99", "license: " + "[" * 100_000, NAMES_OF_NAMES, "license: {a: b}"]
+)
 def test_a_strangers_licence_that_is_none_is_not_known(model, tmp_path, head):  # noqa: F811
     (tmp_path / "backbone").mkdir()
     (tmp_path / "backbone/README.md").write_text(f"---\n{head}\n---\n")

@@ -145,7 +145,9 @@ def _licence_in(folder: Path | None) -> str | None:
         # Also of dates that are none, and of lists within lists.
         return None
     found = content.get("license") if isinstance(content, dict) else None
-    return str(found) if found else None
+    # Several, as hubs have it too; of lists within lists a few lines may hold more names than memory has room for.
+    names: list[Any] = found if isinstance(found, list) else [found]
+    return ", ".join(names) or None if all(isinstance(name, str) for name in names) else None
 
 
 def _phase(manifest: Manifest, sources: Sources) -> dict[str, Any]:
