@@ -122,6 +122,16 @@ def test_whatever_a_damaged_file_holds_it_is_named(tmp_path, name):
         refused(tmp_path)
 
 
+def test_a_header_without_end_is_not_read(tmp_path, monkeypatch):
+    """Of weights that nobody loads: those that are loaded the library refuses when they come."""
+    path = write(tmp_path / "a.safetensors")
+    refused(tmp_path)
+    length = int.from_bytes(path.read_bytes()[:8], "little")
+    monkeypatch.setattr("biohicl.storage.LARGEST_HEADER_BYTES", length - 1)
+    with pytest.raises(BioHiCLError, match=r"a.safetensors: cut off"):
+        refused(tmp_path)
+
+
 def test_what_a_killed_job_was_writing_is_no_damage(tmp_path):
     """A folder of a model, half written; snakemake makes the one that is missing."""
     try:

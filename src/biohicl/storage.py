@@ -31,6 +31,8 @@ PARQUET_LEVEL = 1
 ROW_GROUP_ROWS = 10_000
 # 10,000 citations take 40 MB.
 ROW_GROUP_BYTES = 128 << 20
+# As the safetensors library has it.
+LARGEST_HEADER_BYTES = 100_000_000
 
 
 def _temporary_beside(path: Path) -> Path:
@@ -183,7 +185,7 @@ def safetensors_header(stream: BinaryIO) -> tuple[dict[str, Any], int]:
     eight bytes that say how long the JSON is, the JSON, the data). An error where it is none, or is cut short."""
     size = os.fstat(stream.fileno()).st_size
     length = int.from_bytes(stream.read(8), "little")
-    if length <= size - 8:
+    if length <= min(size - 8, LARGEST_HEADER_BYTES):
         try:
             header = json.loads(stream.read(length))
             ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
