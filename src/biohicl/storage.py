@@ -1,18 +1,20 @@
-"""Files that are whole or absent: unique temporary names beside the target, then a rename.
+"""Files that are whole or absent: written in a hidden folder beside the target, then renamed.
 
 Goes in: the final path(s). Comes out: files under their final names, only once complete.
-A reader therefore never sees half a file, whatever ends the writer.
+A reader therefore never sees half a file, whatever ends the writer; what a killed one leaves, the next one removes.
 """
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -35,10 +37,51 @@ ROW_GROUP_BYTES = 128 << 20
 LARGEST_HEADER_BYTES = 100_000_000
 
 
-def _temporary_beside(path: Path) -> Path:
-    """A name that no other process uses, hidden, in the same folder, so that a rename is atomic."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+@contextmanager
+def _scratch(target: Path) -> Iterator[Path]:
+    """A hidden folder beside ``target``, so that a rename is atomic, that no other process uses; gone afterwards.
+
+    It is locked, and the lock ends with the process, whatever ends that: folders for the same target that nobody has
+    locked were left by processes that were killed, and are removed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        with suppress(OSError), locked(left):
+            remove(left)
+    while True:
+        folder = target.with_name(_hidden_name(target))
+        folder.mkdir()
+        with ExitStack() as stack:
+            try:
+                opened = stack.enter_context(locked(folder))
+                # Between these two another process may have taken it for one that was left.
+                if not os.path.samestat(os.fstat(opened), folder.stat()):
+                    continue
+            except (BlockingIOError, FileNotFoundError):
+                continue
+            except OSError:
+                # A file system without locks: there nothing is taken for left, either.
+                pass
+            try:
+                yield folder
+            finally:
+                remove(folder)
+            return
+
+
+def _hidden_name(target: Path) -> str:
+    return f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """A folder, opened and locked; OSError where another process has the lock, or none can be had."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield opened
+    finally:
+        os.close(opened)
 
 
 def remove(path: Path) -> None:
@@ -67,39 +110,32 @@ def whole_files(*paths: str | os.PathLike[str]) -> Iterator[list[Path]]:
         # Found out now, not when others of them have their names already; nor is a device replaced by a file.
         if target.exists() and not target.is_file():
             raise BioHiCLError(f"{target}: is a {'folder' if target.is_dir() else 'device'}, and a file is to go there")
-    temporaries = [_temporary_beside(target) for target in targets]
-    try:
+    with ExitStack() as stack:
+        temporaries = [stack.enter_context(_scratch(target)) / target.name for target in targets]
         yield temporaries
         for temporary in temporaries:
             _reach_the_disk(temporary)
         for temporary, target in zip(temporaries, targets, strict=True):
             os.replace(temporary, target)
-    finally:
-        for temporary in temporaries:
-            remove(temporary)
 
 
 @contextmanager
 def whole_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary folder that replaces ``path`` on success and vanishes otherwise."""
     target = Path(path)
-    temporary = _temporary_beside(target)
-    temporary.mkdir()
-    try:
+    with _scratch(target) as temporary:
         yield temporary
         for file in sorted(temporary.rglob("*")):
             if file.is_file():
                 _reach_the_disk(file)
         if target.exists():
             # A folder with content cannot be replaced in one step: move the old one aside first.
-            aside = _temporary_beside(target)
+            aside = target.with_name(_hidden_name(target))
             os.replace(target, aside)
             os.replace(temporary, target)
             remove(aside)
         else:
             os.replace(temporary, target)
-    finally:
-        remove(temporary)
 
 
 def write_json(value: Any, path: str | os.PathLike[str]) -> None:

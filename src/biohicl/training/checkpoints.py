@@ -15,12 +15,11 @@ one whole checkpoint is there, and never more than two.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ from safetensors import SafetensorError
 
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
-from biohicl.storage import read_json, whole_directory, write_json
+from biohicl.storage import locked, read_json, remove, whole_directory, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -68,24 +67,17 @@ class Checkpoints:
     def alone(self) -> Iterator[None]:
         """Keeps other trainings out of the folder, and removes what a killed one left unfinished."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / ".lock"
-        with path.open("w") as lock:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(locked(self.folder))
             except OSError:
                 raise BioHiCLError(
                     f"{self.folder}: another training is at work there; wait for it, or name another folder with "
                     "--checkpoints"
                 ) from None
             for scrap in self.folder.glob(".*.tmp"):
-                if scrap.is_dir():
-                    shutil.rmtree(scrap, ignore_errors=True)
-                else:
-                    scrap.unlink(missing_ok=True)
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
+                remove(scrap)
+            yield
 
     def last(self) -> Checkpoint | None:
         """The last whole checkpoint, or None; an error where it cannot be read."""

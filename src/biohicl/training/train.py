@@ -89,9 +89,6 @@ def train(
             training = Training(inputs, settings, output.name, place, options, ranks)
             training.run()
             if ranks.is_first:
-                for scrap in output.parent.glob(f".{output.name}.*.tmp"):
-                    # Of a process that was killed as it wrote the model.
-                    shutil.rmtree(scrap, ignore_errors=True)
                 training.write(output)
     except RuntimeError as error:
         if not failures.is_out_of_memory(error):
