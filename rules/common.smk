@@ -194,10 +194,18 @@ def release_files():
     return files_recorded(record, record.stat().st_mtime_ns)
 
 
+def of_listing(record, read):
+    """What ``read`` finds in the record of what a server lists."""
+    try:
+        return read(json.loads(record.read_text(encoding="utf-8")))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        sys.exit(f"Damaged file: {record}: is no listing of a server's files. Remove it, and the same command asks again")
+
+
 @functools.cache
 def files_recorded(record, written):
     """The files of a record as it was ``written``, by name: PubMed has 1,600 jobs that ask for them."""
-    return {file["name"]: file for file in json.loads(record.read_text())["files"]}
+    return of_listing(record, lambda known: {file["name"]: file for file in known["files"]})
 
 
 def raw_file(wildcards):
@@ -209,6 +217,17 @@ def raw_file(wildcards):
             "`snakemake refresh` asks NLM again"
         )
     return f"resources/pubmed/{file['kind']}/{file['name']}.xml.gz"
+
+
+def mesh_file(wildcards):
+    """The descriptor file of the recorded release; asks the server through the checkpoint where there is none."""
+    record = Path(checkpoints.list_mesh.get().output[0])
+    return f"resources/mesh/{of_listing(record, mesh_named)}.gz"
+
+
+def mesh_named(known):
+    """The file's name, such as desc2026."""
+    return re.fullmatch(r"desc\d{4}", known["name"])[0]
 
 
 def tables(*kinds):
@@ -383,8 +402,8 @@ def issue_of_mesh(wildcards):
     Read here and no input of fetch_mesh: a new listing alone, of another mirror for example, fetches nothing.
     """
     record = Path("resources/mesh/release.json")
-    known = json.loads(record.read_text()) if record.exists() else {}
-    return as_json(known.get("issue") if known.get("name") == wildcards.mesh else None)
+    known = of_listing(record, lambda known: {mesh_named(known): known.get("issue")}) if record.exists() else {}
+    return as_json(known.get(wildcards.mesh))
 
 
 def encoder_block(name):

@@ -4,9 +4,7 @@
 rule parse_mesh:
     """The descriptor file to its tables."""
     input:
-        lambda wildcards: (
-            f"resources/mesh/{json.loads(Path(checkpoints.list_mesh.get().output[0]).read_text())['name']}.gz"
-        ),
+        mesh_file,
     output:
         expand("results/mesh/{table}.parquet", table=MESH_TABLES),
     log:

@@ -3,6 +3,8 @@
 import hashlib
 import shutil
 
+import pytest
+
 from conftest import Workflow, overlay
 
 
@@ -21,6 +23,24 @@ def fails(tmp_path, sample, content, target, said):
 def test_a_missing_mirror_folder(tmp_path, sample):
     content = {"pubmed": {"mirrors": ["nowhere/pubmed"]}}
     fails(tmp_path, sample, content, "corpus", "nowhere/pubmed/baseline: no such folder. Check `mirrors`")
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "content"),
+    [
+        ("pubmed", "corpus", "[]"),
+        ("pubmed", "corpus", '{"files": [3]}'),
+        ("mesh", "mesh", '"name"'),
+        ("mesh", "mesh", '{"name": ["x"]}'),
+    ],
+)
+def test_a_listing_that_is_none(tmp_path, sample, kind, target, content):
+    """Well-formed JSON, so that the look for damage lets it pass."""
+    listing = tmp_path / f"resources/{kind}/release.json"
+    listing.parent.mkdir(parents=True)
+    listing.write_text(content)
+    said = f"Damaged file: resources/{kind}/release.json: is no listing of a server's files. Remove it"
+    fails(tmp_path, sample, {}, target, said)
 
 
 def test_a_benchmark_that_a_selection_excludes_has_to_be_there(tmp_path, sample):
