@@ -44,7 +44,7 @@ rule merge_citations:
     conda:
         "../envs/tables.yaml"
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(1000),
         runtime=60,
     params:
         schema=PUBMED_SCHEMA,
@@ -74,7 +74,7 @@ rule describe_corpus:
         "../envs/tables.yaml"
     threads: 2
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(2000),
         runtime=60,
     params:
         schema=PUBMED_SCHEMA,

@@ -28,7 +28,7 @@ if not IS_FROZEN:
         conda:
             "../envs/tables.yaml"
         resources:
-            mem_mb=memory(4000),
+            mem_mb=memory(1000),
             runtime=60,
         params:
             folder=lambda wildcards: TRAINING_RELEASE,
@@ -60,7 +60,7 @@ rule select:
         "../envs/tables.yaml"
     threads: 4
     resources:
-        mem_mb=memory(8000),
+        mem_mb=memory(4000),
         runtime=120,
     params:
         release=lambda wildcards: TRAINING_RELEASE,
@@ -221,7 +221,7 @@ rule count_labels:
     conda:
         "../envs/tables.yaml"
     resources:
-        mem_mb=memory(8000),
+        mem_mb=memory(2000),
         runtime=60,
     params:
         release=lambda wildcards: TRAINING_RELEASE,

@@ -304,7 +304,7 @@ def test_words_of_a_model_are_no_links_out_of_its_folder(folder, sample, tmp_pat
     (folder / "vocab.txt").unlink()
     (folder / "vocab.txt").symlink_to("same.txt")
     # A name that no machine of this kind has: whatever an older machine of the publisher's was called.
-    changed(folder / "tokenizer_config.json", special_tokens_map_file="/home/somebody/special_tokens_map.json")
+    changed(folder / "tokenizer_config.json", special_tokens_map_file="/opt/somebody/special_tokens_map.json")
     changed(folder / "tokenizer_config.json", chat_template="x" * 9000, name_or_path="\0")
     fetch_backbone(None, str(folder), None, tmp_path / "out")
     prepare_backbone(tmp_path / "out")
