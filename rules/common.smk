@@ -1,5 +1,6 @@
 # What the other files share: the checked configuration, and functions from it to file names.
 
+import base64
 import functools
 import gc
 import json
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 BASE = Path(workflow.basedir)
@@ -188,9 +190,27 @@ def as_json(value, sort_keys=True):
     return json.dumps(value, ensure_ascii=False, sort_keys=sort_keys)
 
 
+@functools.cache
+def run_unfinished_again():
+    """Has jobs run again that were running when Snakemake was killed, where their output is there.
+
+    Snakemake does so itself (rerun-incomplete), but looks before it knows of the jobs behind a checkpoint. What an
+    orphaned one wrote is whole; but nothing tells its parameters, and when these change, nobody would notice.
+    """
+    folder = Path(".snakemake/incomplete")
+    marks = folder.rglob("*") if workflow.is_main_process else ()
+    for mark in (path.relative_to(folder) for path in marks if path.is_file()):
+        # Snakemake's name for the record of an output, where it is one; long ones are cut into folders.
+        with suppress(ValueError):
+            file = base64.urlsafe_b64decode("".join(part.removeprefix("@") for part in mark.parts)).decode()
+            if Path(file).exists():
+                workflow.persistence.dag.forcefiles.add(file)
+
+
 def release_files():
     """The PubMed files of the recorded release, by name; asks the server through the checkpoint where there is none."""
     record = Path(checkpoints.list_pubmed.get().output[0])
+    run_unfinished_again()
     return files_recorded(record, record.stat().st_mtime_ns)
 
 
@@ -199,7 +219,9 @@ def of_listing(record, read):
     try:
         return read(json.loads(record.read_text(encoding="utf-8")))
     except (ValueError, LookupError, TypeError, AttributeError):
-        sys.exit(f"Damaged file: {record}: is no listing of a server's files. Remove it, and the same command asks again")
+        sys.exit(
+            f"Damaged file: {record}: is no listing of a server's files. Remove it, and the same command asks again"
+        )
 
 
 @functools.cache
@@ -222,6 +244,7 @@ def raw_file(wildcards):
 def mesh_file(wildcards):
     """The descriptor file of the recorded release; asks the server through the checkpoint where there is none."""
     record = Path(checkpoints.list_mesh.get().output[0])
+    run_unfinished_again()
     return f"resources/mesh/{of_listing(record, mesh_named)}.gz"
 
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+from base64 import urlsafe_b64encode
 
 import pytest
 
@@ -121,6 +122,26 @@ def test_tables_after_some_were_cut_off(tables, tmp_path):
     said = trial.workflow.snakemake("--dry-run", *TABLES, check=False)
     assert said.returncode != 0
     assert re.search(r"Damaged file: results/\S+ .*cut off, or no file of its kind", said.output)
+    recovers(trial, tables)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "resources/pubmed/baseline/pubmed99n0001.xml.gz",
+        "results/pubmed/articles/pubmed99n0002.parquet",
+        "resources/mesh/desc2099.gz",
+    ],
+)
+def test_what_an_orphaned_job_made_is_made_again(tables, tmp_path, file):
+    """Snakemake knows that it began, and nothing of its parameters: a change of these would pass unseen."""
+    trial = copied(tables, tmp_path)
+    assert (tmp_path / file).is_file()
+    name = urlsafe_b64encode(file.encode()).decode()
+    (tmp_path / f".snakemake/metadata/{name}").unlink()
+    (tmp_path / f".snakemake/incomplete/{name}").write_text('{"external_jobid": null}')
+    said = trial.workflow.snakemake("--dry-run", *TABLES).output
+    assert re.search(rf"output: {file}(?s:.*?)reason: Forced execution", said), said[-3000:]
     recovers(trial, tables)
 
 
