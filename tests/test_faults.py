@@ -129,8 +129,8 @@ def test_tables_after_some_were_cut_off(tables, tmp_path):
     "file",
     [
         "resources/pubmed/baseline/pubmed99n0001.xml.gz",
-        "results/pubmed/articles/pubmed99n0002.parquet",
-        "resources/mesh/desc2099.gz",
+        pytest.param("results/pubmed/articles/pubmed99n0002.parquet", marks=pytest.mark.long(15)),
+        pytest.param("resources/mesh/desc2099.gz", marks=pytest.mark.long(15)),
     ],
 )
 def test_what_an_orphaned_job_made_is_made_again(tables, tmp_path, file):

@@ -415,6 +415,7 @@ def test_torchrun_takes_the_launchers_line(made):
     assert functions["training_launcher"](1) == "python -m"
 
 
+@pytest.mark.long(15)
 def test_a_collapse_ends_all_processes_with_its_line(made, tmp_path):
     """Only the first one measures; the others must neither hang nor speak of something else."""
     block = node(made[1], schedule__max_steps=20, schedule__batch_size=24, schedule__learning_rate=0.5)
