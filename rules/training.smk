@@ -221,7 +221,7 @@ rule count_labels:
     conda:
         "../envs/tables.yaml"
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(3000),
         runtime=60,
     params:
         release=lambda wildcards: TRAINING_RELEASE,
