@@ -461,7 +461,7 @@ def test_assumptions_are_said():
     assert "1,334 baseline and 300 update files are assumed" in said
     assert "46.3 million records, 40.0 million citations are current" in said
     assert "BAAI/bge-base-en-v1.5 has BERT-base's shape" in said
-    assert "provisional, 2-core x86-64 server" in said
+    assert "provisional, pubmed21n1298 alone" in said
     own = {"backbones": {"mine": {"hub": "someone/something"}}, "nodes": {"default": {"start": "mine"}}}
     bench = {
         "benchmarks": {"odd": {"kind": "retrieval", "path": "no/such"}},
