@@ -77,7 +77,7 @@ bench-search: $(STAMP)  ## bytes, recall and time of the ways to store a search 
 bench-serve: $(STAMP)  ## 50 clients at a time on a server of this project's index (3 minutes; BENCH="--index DIR --seconds 20")
 	$(BIN)/python tests/bench_serve.py $(BENCH)
 
-bench-corpus: $(STAMP)  ## what reads all of PubMed's tables, at their size: 46 million records (an hour, 20 GB of disk; BENCH=--quick)
+bench-corpus: $(STAMP)  ## what reads all of PubMed's tables, at their size: 46 million records (half an hour, 16 GB of disk; BENCH=--quick)
 	$(BIN)/python tests/bench_corpus.py $(BENCH)
 
 bench-workflow: $(STAMP)  ## plan, run, no-op and update of a workflow of 1,334 files (20 minutes)

@@ -55,7 +55,8 @@ except BioHiCLError as error:
     # Not a WorkflowError: Snakemake would wrap this one line in places of its own code.
     sys.exit(f"Configuration error: {error}")
 
-if workflow.is_main_process:
+# Locks can be taken away first: what to remove is said to the command that comes then.
+if workflow.is_main_process and "--unlock" not in sys.argv:
     try:
         refuse_cut_off(Path("results"), Path("resources"))
     except BioHiCLError as error:

@@ -1,4 +1,4 @@
-"""Time and memory of what reads all of PubMed's tables: `make bench-corpus` (an hour, 20 GB of disk).
+"""Time and memory of what reads all of PubMed's tables: `make bench-corpus` (half an hour, 16 GB of disk).
 
 Generates the tables of 1,334 baseline and 300 update files with 46 million records (40 million PMIDs; invented dates,
 languages, texts and some ten headings of the sample's MeSH each, as long as real ones), and measures the stages that go
