@@ -139,11 +139,11 @@ def test_what_a_killed_job_was_writing_is_no_damage(tmp_path):
             os.truncate(write(folder / "inner/model.safetensors"), 100)
             refused(tmp_path)
             # As a kill leaves it.
-            folder.rename(folder.with_name(".default.1-2.tmp"))
+            folder.parent.rename(tmp_path / "models/.default.1-2.tmp")
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         pass
-    assert (tmp_path / "models/.default.1-2.tmp/inner/model.safetensors").exists()
+    assert (tmp_path / "models/.default.1-2.tmp/default/inner/model.safetensors").exists()
     refused(tmp_path)
 
 

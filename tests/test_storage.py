@@ -2,13 +2,14 @@
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from biohicl.storage import whole_directory, whole_files, write_json
+from biohicl.storage import locked, whole_directory, whole_files, write_json
 from conftest import ROOT
 
 # Writes half of a file or folder, says so, and waits.
@@ -75,13 +76,38 @@ def test_a_folder_that_is_taken_away_before_it_is_locked_is_made_again(tmp_path,
 
     def late(opened, operation):
         if len(taken) < 2:
-            taken.append(Path(f"/proc/self/fd/{opened}").readlink())
-            taken[-1].rmdir()
+            taken.append(Path(f"/proc/self/fd/{opened}").readlink().parent)
+            shutil.rmtree(taken[-1])
         lock(opened, operation)
 
     monkeypatch.setattr(fcntl, "flock", late)
     write_json("content", tmp_path / "a.json")
-    assert len(taken) == 2 and names(tmp_path) == ["a.json"]
+    assert len(set(taken)) == 2 and names(tmp_path) == ["a.json"]
+
+
+def test_a_lock_that_its_holder_removed_is_none(tmp_path, monkeypatch):
+    """Of three that want it: the second opens the file, the first removes it, and the third makes another."""
+    flock, seen = fcntl.flock, []
+
+    def after_it_was_removed(opened, operation):
+        if not seen:
+            seen.append("second")
+            (tmp_path / "lock").unlink()
+            with locked(tmp_path / "lock"), pytest.raises(BlockingIOError):
+                seen.append("third")
+                flock(opened, operation)
+                # As the second goes on: with a file that no longer has the name.
+                with locked(tmp_path / "lock"):
+                    pass
+        else:
+            flock(opened, operation)
+
+    monkeypatch.setattr(fcntl, "flock", after_it_was_removed)
+    with locked(tmp_path / "lock"):
+        assert (tmp_path / "lock").exists()
+        with pytest.raises(BlockingIOError), locked(tmp_path / "lock"):
+            pass
+    assert seen == ["second", "third"] and names(tmp_path) == []
 
 
 def test_without_locks_it_works_and_takes_nothing_away(tmp_path, monkeypatch):

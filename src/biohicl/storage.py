@@ -35,32 +35,61 @@ ROW_GROUP_ROWS = 10_000
 ROW_GROUP_BYTES = 128 << 20
 # As the safetensors library has it.
 LARGEST_HEADER_BYTES = 100_000_000
+# In folders that are being written.
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Holds a lock in ``file``, which is made for it and removed afterwards; a lock ends with its process, however.
+
+    BlockingIOError while another process has it; another OSError where the file system has no locks.
+    """
+    while True:
+        # For writing: NFS gives no other file to one process alone, and no folder.
+        opened = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        with ExitStack() as stack:
+            stack.callback(os.close, opened)
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Unless who had it before removed it in between: then this is no longer the file of that name.
+            if not _is_same(opened, file):
+                continue
+            try:
+                yield
+            finally:
+                file.unlink(missing_ok=True)
+            return
+
+
+def _is_same(opened: int, file: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(opened), file.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
 def _scratch(target: Path) -> Iterator[Path]:
     """A hidden folder beside ``target``, so that a rename is atomic, that no other process uses; gone afterwards.
 
-    It is locked, and the lock ends with the process, whatever ends that: folders for the same target that nobody has
-    locked were left by processes that were killed, and are removed.
+    There is a lock in it: folders for the same target whose lock nobody has were left by processes that were killed,
+    and are removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
-        with suppress(OSError), locked(left):
+        with suppress(OSError), locked(left / LOCK):
             remove(left)
     while True:
         folder = target.with_name(_hidden_name(target))
         folder.mkdir()
         with ExitStack() as stack:
             try:
-                opened = stack.enter_context(locked(folder))
-                # Between these two another process may have taken it for one that was left.
-                if not os.path.samestat(os.fstat(opened), folder.stat()):
-                    continue
+                stack.enter_context(locked(folder / LOCK))
             except (BlockingIOError, FileNotFoundError):
+                # Before it had its lock another process took it for one that was left.
                 continue
             except OSError:
-                # A file system without locks: there nothing is taken for left, either.
+                # Without locks nobody takes anything for left.
                 pass
             try:
                 yield folder
@@ -71,17 +100,6 @@ def _scratch(target: Path) -> Iterator[Path]:
 
 def _hidden_name(target: Path) -> str:
     return f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[int]:
-    """A folder, opened and locked; OSError where another process has the lock, or none can be had."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield opened
-    finally:
-        os.close(opened)
 
 
 def remove(path: Path) -> None:
@@ -123,7 +141,9 @@ def whole_files(*paths: str | os.PathLike[str]) -> Iterator[list[Path]]:
 def whole_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary folder that replaces ``path`` on success and vanishes otherwise."""
     target = Path(path)
-    with _scratch(target) as temporary:
+    with _scratch(target) as scratch:
+        temporary = scratch / target.name
+        temporary.mkdir()
         yield temporary
         for file in sorted(temporary.rglob("*")):
             if file.is_file():

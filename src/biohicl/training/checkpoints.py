@@ -29,7 +29,7 @@ from safetensors import SafetensorError
 
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say
-from biohicl.storage import locked, read_json, remove, whole_directory, write_json
+from biohicl.storage import LOCK, locked, read_json, remove, whole_directory, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -69,12 +69,14 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             try:
-                stack.enter_context(locked(self.folder))
-            except OSError:
+                stack.enter_context(locked(self.folder / LOCK))
+            except BlockingIOError:
                 raise BioHiCLError(
                     f"{self.folder}: another training is at work there; wait for it, or name another folder with "
                     "--checkpoints"
                 ) from None
+            except OSError as error:
+                say(f"warning: {self.folder}: cannot be locked ({error.strerror}); let no two trainings share it")
             for scrap in self.folder.glob(".*.tmp"):
                 remove(scrap)
             yield
