@@ -100,7 +100,7 @@ if workflow.is_main_process and workflow.global_resources["_nodes"].value is Non
 HAS_GPU = shutil.which("nvidia-smi") is not None if CONFIG["gpu"] == "auto" else CONFIG["gpu"] == "always"
 if CONFIG["gpu"] == "never":
     # Jobs that ask for none would find it all the same, several at a time.
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.environ.update(CUDA_VISIBLE_DEVICES="")
 GPUS_OF_A_JOB = 1 if HAS_GPU else 0
 GPUS_OF_TRAINING = CONFIG["training"]["gpus"] if HAS_GPU else 0
 MODEL_THREADS = CONFIG["training"]["threads"]
