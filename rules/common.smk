@@ -1,6 +1,5 @@
 # What the other files share: the checked configuration, and functions from it to file names.
 
-import base64
 import functools
 import gc
 import json
@@ -11,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 BASE = Path(workflow.basedir)
@@ -38,6 +36,7 @@ from biohicl.machine import memory_mb
 from biohicl.mesh.schema import SCHEMA_VERSION as MESH_SCHEMA, TABLES as MESH_TABLES
 from biohicl.pubmed.invented import refuse_mixture
 from biohicl.pubmed.schema import SCHEMA_VERSION as PUBMED_SCHEMA
+from biohicl.report.job_graph import recorded_outputs
 from biohicl.search import TEXTS_WAY
 from biohicl.storage import sha256_of
 from biohicl.training.pairs import tables_read
@@ -198,14 +197,9 @@ def run_unfinished_again():
     Snakemake does so itself (rerun-incomplete), but looks before it knows of the jobs behind a checkpoint. What an
     orphaned one wrote is whole; but nothing tells its parameters, and when these change, nobody would notice.
     """
-    folder = Path(".snakemake/incomplete")
-    marks = folder.rglob("*") if workflow.is_main_process else ()
-    for mark in (path.relative_to(folder) for path in marks if path.is_file()):
-        # Snakemake's name for the record of an output, where it is one; long ones are cut into folders.
-        with suppress(ValueError):
-            file = base64.urlsafe_b64decode("".join(part.removeprefix("@") for part in mark.parts)).decode()
-            if Path(file).exists():
-                workflow.persistence.dag.forcefiles.add(file)
+    if workflow.is_main_process:
+        begun = recorded_outputs(Path(".snakemake/incomplete"))
+        workflow.persistence.dag.forcefiles.update(file for file in begun if Path(file).exists())
 
 
 def release_files():

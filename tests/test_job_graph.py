@@ -10,7 +10,7 @@ import pytest
 
 from biohicl.report.drawings import drawing
 from biohicl.report.job_figure import crossings, job_figure, layered
-from biohicl.report.job_graph import JobGraph, recorded_graph
+from biohicl.report.job_graph import JobGraph, recorded_graph, recorded_outputs
 
 
 def record(folder, file, rule, inputs, log=None):
@@ -34,6 +34,15 @@ def test_jobs_are_counted_and_edges_found(tmp_path):
     assert graph.jobs == {"merge": 1, "parse": 2, "page": 1}
     assert graph.edges == {("parse", "merge"): 3, ("merge", "page"): 1, ("parse", "page"): 1}
     assert graph.depth == {"parse": 0, "merge": 1, "page": 2}
+
+
+def test_names_of_outputs_are_read_back(tmp_path):
+    names = ["a", "results/ünï (1)~>>>/x.parquet", "results/" + "deep/" * 80 + "table.parquet", "deep/" * 200]
+    for name in names:
+        record(tmp_path, name, "rule", [])
+    (tmp_path / "migration_underway").touch()
+    assert sorted(recorded_outputs(tmp_path)) == sorted(names)
+    assert list(recorded_outputs(tmp_path / "nowhere")) == []
 
 
 def test_without_records_there_is_no_graph(tmp_path):

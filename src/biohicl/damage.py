@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from biohicl.errors import BioHiCLError
-from biohicl.storage import read_json, safetensors_header
+from biohicl.storage import mapped_array, read_json, safetensors_header
 
 # What a whole file of a kind begins and ends with.
 ENDS = {".parquet": (b"PAR1", b"PAR1"), ".arrow": (b"ARROW1\0\0", b"ARROW1")}
@@ -43,27 +43,14 @@ def is_cut_off(path: Path) -> bool:
             with open(path, "rb") as stream:
                 safetensors_header(stream)
         elif path.suffix == ".npy":
-            return not _is_array(path)
+            mapped_array(path)
         elif path.suffix == ".json":
             read_json(path)
     except FileNotFoundError:
         return False
-    except BioHiCLError:
+    except (BioHiCLError, ValueError):
         return True
     return False
-
-
-def _is_array(path: Path) -> bool:
-    import numpy as np
-
-    try:
-        np.lib.format.open_memmap(path, mode="r")
-    except OSError:
-        raise
-    except Exception:
-        # Of a header that is damaged numpy raises what its reader of Python's words does.
-        return False
-    return True
 
 
 def _has_ends(path: Path, first: bytes, last: bytes) -> bool:

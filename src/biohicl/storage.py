@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from biohicl.errors import BioHiCLError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import polars as pl
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -234,6 +235,20 @@ def parquet_writer(
         groups = RowGroups(writer, row_group_rows)
         yield groups
         groups.flush()
+
+
+def mapped_array(path: Path) -> npt.NDArray[Any]:
+    """The array of a .npy file, mapped to be read. ValueError where it is damaged, OSError where it cannot be read."""
+    import numpy as np
+
+    # Not np.load, which reads an archive of arrays, and perhaps unpickles.
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        # Of a damaged header numpy raises what its reader of Python's words does.
+        raise ValueError(str(error)) from None
 
 
 def safetensors_header(stream: BinaryIO) -> tuple[dict[str, Any], int]:

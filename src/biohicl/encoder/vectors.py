@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,7 +28,7 @@ from biohicl.encoder.fetching import why_unavailable
 from biohicl.encoder.folder import Precision, Text, computed_in, passage_folder, read_settings
 from biohicl.errors import BioHiCLError
 from biohicl.progress import say, track
-from biohicl.storage import read_json, sha256_of, whole_files, write_json
+from biohicl.storage import mapped_array, read_json, sha256_of, whole_files, write_json
 
 # Some 80 seconds of all-MiniLM-L6-v2 on two cores: what a kill costs at most.
 TEXTS_OF_A_SHARD = 2048
@@ -439,12 +438,7 @@ def _save(vectors: npt.NDArray[np.float32], file: Path) -> None:
 
 def _mapped(file: Path) -> npt.NDArray[np.float32]:
     """The array of a file; ValueError where it is none of float32 with two axes. Nothing in it is unpickled."""
-    # Not np.load, which reads an archive of arrays, too.
-    try:
-        found: npt.NDArray[np.float32] = np.lib.format.open_memmap(file, mode="r")
-    except TokenError as error:
-        # Of a header that is damaged: numpy has it read as Python's words.
-        raise ValueError(str(error)) from None
+    found: npt.NDArray[np.float32] = mapped_array(file)
     if found.dtype != np.float32 or found.ndim != 2:
         raise ValueError(f"it holds {found.dtype} of shape {found.shape}")
     return found

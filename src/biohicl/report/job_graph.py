@@ -10,9 +10,10 @@ jobs that made it. What lies behind the configured targets alone (a dry run's pl
 from __future__ import annotations
 
 import json
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,16 @@ def recorded_graph(files: Iterable[str | Path], end: str, records: Path = RECORD
         graph.depth[end] = deepest + 1
         graph.jobs = {rule: len(jobs) for rule, jobs in sorted(of_rule.items()) if rule != end} | {end: 1}
     return graph
+
+
+def recorded_outputs(records: Path) -> Iterator[str]:
+    """The outputs that a folder of Snakemake's, of records or of marks, has a file of."""
+    for path in records.rglob("*"):
+        if path.is_file():
+            # What is no such name is a file of another kind.
+            with suppress(ValueError):
+                parts = path.relative_to(records).parts
+                yield urlsafe_b64decode("".join(part.removeprefix("@") for part in parts)).decode()
 
 
 def _record(file: str, records: Path) -> dict[str, Any] | None:
