@@ -80,7 +80,7 @@ bench-serve: $(STAMP)  ## 50 clients at a time on a server of this project's ind
 bench-corpus: $(STAMP)  ## what reads all of PubMed's tables, at their size: 46 million records (half an hour, 16 GB of disk; BENCH=--quick)
 	$(BIN)/python tests/bench_corpus.py $(BENCH)
 
-bench-workflow: $(STAMP)  ## plan, run, no-op and update of a workflow of 1,334 files (20 minutes)
+bench-workflow: $(STAMP)  ## plan, run, no-op and update of a workflow of 1,334 files (12 minutes)
 	$(BIN)/python tests/bench_workflow.py $(BENCH)
 
 audit: $(STAMP)  ## ask PyPI or OSV for known holes in the pinned versions (needs the network; error 3: could not ask)
