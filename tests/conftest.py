@@ -20,6 +20,9 @@ STARTED = time.monotonic()
 WORKFLOW_SECONDS = 150
 MADE: list[Path] = []
 
+# A shell has what it starts in the background ignore Ctrl-C, and from these tests all that they start would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def pytest_addoption(parser):
     parser.addoption(

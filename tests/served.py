@@ -4,7 +4,6 @@ import http.client
 import json
 import queue
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -46,8 +45,6 @@ def serving(index, *words):
         stderr=subprocess.PIPE,
         text=True,
         env=conftest.clean_environment(),
-        # A shell has what it starts in the background ignore Ctrl-C, and so would the server of tests that run there.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     said, lines = [], queue.Queue()
 

@@ -26,6 +26,8 @@ SHORT = {
     "evaluation": {"benchmarks": ["sample-retrieval"], "draws": 200, "hybrids": {"rrf": None}},
 }
 ENDS_SECONDS = 500
+# What its last job takes, and its own end.
+LAST_SECONDS = 10
 # No results: what a training keeps until it has ended, and what Snakemake does for itself.
 NOT_COMPARED = re.compile(r"results/training/checkpoints/|/\.snakemake_timestamp$|resources/sample/")
 # Said in records and not the same twice: when, how fast, by what.
@@ -117,14 +119,20 @@ def follow(said, folder):
 # ---- at some moment of a run
 
 
-def stopped(trial, draw, stop):
-    """A run that ``stop`` is called on some time after its beginning; it may have ended before."""
+def stopped(trial, draw, stop, ends=True):
+    """A run that ``stop`` is called on some time after its beginning; it may have ended before.
+
+    ``ends``: the run cannot come to its end all the same.
+    """
     started = trial.workflow.start(*trial.targets, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with suppress(subprocess.TimeoutExpired):
         started.wait(timeout=draw.uniform(0.5, trial.seconds))
+    stopped_at = time.monotonic()
     with suppress(ProcessLookupError):
         stop(started.pid)
     started.wait(timeout=ENDS_SECONDS)
+    # In its last moments it may be too late; but of a run that heard nothing there would be nothing to recover from.
+    assert not ends or started.returncode or time.monotonic() - stopped_at < LAST_SECONDS, "it was not stopped"
 
 
 def kill_all(trial, draw):
@@ -146,7 +154,8 @@ def kill_jobs(trial, draw):
                 with suppress(ProcessLookupError):
                     os.kill(job, signal.SIGKILL)
 
-    stopped(trial, draw, of_workflow)
+    # Between two jobs there is none.
+    stopped(trial, draw, of_workflow, ends=False)
 
 
 def interrupt(trial, draw):
