@@ -36,7 +36,7 @@ from biohicl.machine import memory_mb
 from biohicl.mesh.schema import SCHEMA_VERSION as MESH_SCHEMA, TABLES as MESH_TABLES
 from biohicl.pubmed.invented import refuse_mixture
 from biohicl.pubmed.schema import SCHEMA_VERSION as PUBMED_SCHEMA
-from biohicl.report.job_graph import recorded_outputs
+from biohicl.report.job_graph import unfinished_outputs
 from biohicl.search import TEXTS_WAY
 from biohicl.storage import sha256_of
 from biohicl.training.pairs import tables_read
@@ -53,6 +53,9 @@ try:
 except BioHiCLError as error:
     # Not a WorkflowError: Snakemake would wrap this one line in places of its own code.
     sys.exit(f"Configuration error: {error}")
+
+# As it is before this run begins any.
+UNFINISHED = unfinished_outputs() if workflow.is_main_process else set()
 
 # Locks can be taken away first: what to remove is said to the command that comes then.
 if workflow.is_main_process and "--unlock" not in sys.argv:
@@ -194,12 +197,13 @@ def as_json(value, sort_keys=True):
 def run_unfinished_again():
     """Has jobs run again that were running when Snakemake was killed, where their output is there.
 
-    Snakemake does so itself (rerun-incomplete), but looks before it knows of the jobs behind a checkpoint. What an
-    orphaned one wrote is whole; but nothing tells its parameters, and when these change, nobody would notice.
+    Snakemake does so itself (rerun-incomplete), but looks before it knows of the jobs behind a checkpoint, and forgets
+    those that failed since. What an orphaned one wrote is whole; but nothing tells its parameters, and when these
+    change, nobody would notice.
     """
-    if workflow.is_main_process:
-        begun = recorded_outputs(Path(".snakemake/incomplete"))
-        workflow.persistence.dag.forcefiles.update(file for file in begun if Path(file).exists())
+    # With --drop-metadata it is not known what has been made since.
+    if workflow.execution_settings is None or workflow.execution_settings.keep_metadata:
+        workflow.persistence.dag.forcefiles.update(file for file in UNFINISHED if Path(file).exists())
 
 
 def release_files():

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from base64 import urlsafe_b64encode
 from collections import Counter
 
@@ -10,7 +11,7 @@ import pytest
 
 from biohicl.report.drawings import drawing
 from biohicl.report.job_figure import crossings, job_figure, layered
-from biohicl.report.job_graph import JobGraph, recorded_graph, recorded_outputs
+from biohicl.report.job_graph import JobGraph, recorded_graph, recorded_outputs, unfinished_outputs
 
 
 def record(folder, file, rule, inputs, log=None):
@@ -43,6 +44,34 @@ def test_names_of_outputs_are_read_back(tmp_path):
     (tmp_path / "migration_underway").touch()
     assert sorted(recorded_outputs(tmp_path)) == sorted(names)
     assert list(recorded_outputs(tmp_path / "nowhere")) == []
+
+
+def test_unfinished_outputs_are_kept_until_a_job_has_made_them(tmp_path):
+    marks, records = tmp_path / "incomplete", tmp_path / "metadata"
+    assert unfinished_outputs(tmp_path) == set()
+    assert list(tmp_path.iterdir()) == []
+    # Killed; one of them had been made before.
+    record(marks, "models/ünï", "train", [])
+    record(marks, "tables/one", "parse", [])
+    record(records, "tables/one", "parse", [])
+    assert unfinished_outputs(tmp_path) == {"models/ünï", "tables/one"}
+    # Tried again, in vain: Snakemake forgets it; and made again.
+    shutil.rmtree(marks)
+    assert unfinished_outputs(tmp_path) == {"models/ünï"}
+    assert unfinished_outputs(tmp_path) == {"models/ünï"}
+    record(records, "models/ünï", "train", [])
+    assert unfinished_outputs(tmp_path) == set()
+    # Killed again, its record still that of the time before.
+    record(marks, "models/ünï", "train", [])
+    assert unfinished_outputs(tmp_path) == {"models/ünï"}
+
+
+@pytest.mark.parametrize("content", ["", "{broken", "7", '{"a": 1}'])
+def test_a_damaged_list_of_unfinished_outputs_is_made_anew(tmp_path, content):
+    (tmp_path / "unfinished.json").write_text(content)
+    record(tmp_path / "incomplete", "one", "parse", [])
+    assert "one" in unfinished_outputs(tmp_path)
+    assert "one" in json.loads((tmp_path / "unfinished.json").read_text())
 
 
 def test_without_records_there_is_no_graph(tmp_path):

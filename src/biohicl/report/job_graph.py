@@ -18,7 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-RECORDS = Path(".snakemake/metadata")
+from biohicl.storage import write_json
+
+STATE = Path(".snakemake")
+RECORDS = STATE / "metadata"
 # Longer names are cut into folders of that length, each marked by an @; as snakemake/persistence/file.py has it.
 LONGEST_NAME = 255
 
@@ -74,6 +77,27 @@ def recorded_outputs(records: Path) -> Iterator[str]:
             with suppress(ValueError):
                 parts = path.relative_to(records).parts
                 yield urlsafe_b64decode("".join(part.removeprefix("@") for part in parts)).decode()
+
+
+def unfinished_outputs(state: Path = STATE) -> set[str]:
+    """The outputs of jobs that were running when Snakemake was killed, and that no job has made since.
+
+    Snakemake's own marks (``incomplete``) go when the next try of such a job fails, while an orphan of the first may
+    still be writing. So they are kept, in ``unfinished.json``, until there is a record.
+    """
+    kept = state / "unfinished.json"
+    marked = set(recorded_outputs(state / "incomplete"))
+    try:
+        before = {str(file) for file in json.loads(kept.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError):
+        before = set()
+    # A record beside a mark is that of a job before.
+    unfinished = marked | {file for file in before if _record(file, state / "metadata") is None}
+    if unfinished != before:
+        # Where this cannot be written Snakemake can run nothing either, and says so.
+        with suppress(OSError):
+            write_json(sorted(unfinished), kept)
+    return unfinished
 
 
 def _record(file: str, records: Path) -> dict[str, Any] | None:
