@@ -1,6 +1,7 @@
 """The graph of rules: what Snakemake's records say, and how it is laid out."""
 
 import json
+import os
 import random
 import shutil
 from base64 import urlsafe_b64encode
@@ -14,13 +15,13 @@ from biohicl.report.job_figure import crossings, job_figure, layered
 from biohicl.report.job_graph import JobGraph, recorded_graph, recorded_outputs, unfinished_outputs
 
 
-def record(folder, file, rule, inputs, log=None):
+def record(folder, file, rule, inputs, log=None, **more):
     """As snakemake/persistence/file.py writes it."""
     name = urlsafe_b64encode(file.encode()).decode()
     parts = [name[start : start + 254] for start in range(0, len(name), 254)]
     path = folder.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"rule": rule, "input": inputs, "log": [log] if log else []}))
+    path.write_text(json.dumps({"rule": rule, "input": inputs, "log": [log] if log else [], **more}))
 
 
 def test_jobs_are_counted_and_edges_found(tmp_path):
@@ -46,32 +47,49 @@ def test_names_of_outputs_are_read_back(tmp_path):
     assert list(recorded_outputs(tmp_path / "nowhere")) == []
 
 
-def test_unfinished_outputs_are_kept_until_a_job_has_made_them(tmp_path):
-    marks, records = tmp_path / "incomplete", tmp_path / "metadata"
+def made(folder, file, at, recorded_at=None):
+    """What a job made at that time, and how Snakemake recorded it; without a time of that: not at all."""
+    dated = folder / file / ".snakemake_timestamp" if "." not in file else folder / file
+    if at is not None:
+        dated.parent.mkdir(parents=True, exist_ok=True)
+        dated.touch()
+        os.utime(dated, (at, at))
+    if recorded_at is not None:
+        record(folder / ".snakemake/metadata", file, "rule", [], endtime=recorded_at)
+
+
+@pytest.mark.parametrize("file", ["results/models/ünï", "results/tables/one.parquet"])
+def test_unfinished_outputs_are_kept_until_a_job_has_made_them(tmp_path, file):
+    marks = tmp_path / ".snakemake/incomplete"
     assert unfinished_outputs(tmp_path) == set()
     assert list(tmp_path.iterdir()) == []
-    # Killed; one of them had been made before.
-    record(marks, "models/ünï", "train", [])
-    record(marks, "tables/one", "parse", [])
-    record(records, "tables/one", "parse", [])
-    assert unfinished_outputs(tmp_path) == {"models/ünï", "tables/one"}
-    # Tried again, in vain: Snakemake forgets it; and made again.
+    # Made once, and killed when it was made again.
+    made(tmp_path, file, 1000.5, 1000.5)
+    record(marks, file, "rule", [])
+    assert unfinished_outputs(tmp_path) == {file}
+    # Tried again, in vain: what was there is removed, Snakemake forgets that it began, and records the failed try.
     shutil.rmtree(marks)
-    assert unfinished_outputs(tmp_path) == {"models/ünï"}
-    assert unfinished_outputs(tmp_path) == {"models/ünï"}
-    record(records, "models/ünï", "train", [])
+    shutil.rmtree(tmp_path / "results")
+    made(tmp_path, file, None, 1060.25)
+    assert unfinished_outputs(tmp_path) == {file}
+    # Then the orphan ends; of its folder Snakemake knows nothing.
+    made(tmp_path, file, 1090.75)
+    assert unfinished_outputs(tmp_path) == {file}
+    if "." not in file:
+        (tmp_path / file / ".snakemake_timestamp").unlink()
+        assert unfinished_outputs(tmp_path) == {file}
+    # Made again, by a job that Snakemake saw the end of.
+    made(tmp_path, file, 1120.123456, 1120.123456)
     assert unfinished_outputs(tmp_path) == set()
-    # Killed again, its record still that of the time before.
-    record(marks, "models/ünï", "train", [])
-    assert unfinished_outputs(tmp_path) == {"models/ünï"}
+    assert unfinished_outputs(tmp_path) == set()
 
 
 @pytest.mark.parametrize("content", ["", "{broken", "7", '{"a": 1}'])
 def test_a_damaged_list_of_unfinished_outputs_is_made_anew(tmp_path, content):
-    (tmp_path / "unfinished.json").write_text(content)
-    record(tmp_path / "incomplete", "one", "parse", [])
+    record(tmp_path / ".snakemake/incomplete", "one", "parse", [])
+    (tmp_path / ".snakemake/unfinished.json").write_text(content)
     assert "one" in unfinished_outputs(tmp_path)
-    assert "one" in json.loads((tmp_path / "unfinished.json").read_text())
+    assert "one" in json.loads((tmp_path / ".snakemake/unfinished.json").read_text())
 
 
 def test_without_records_there_is_no_graph(tmp_path):

@@ -24,6 +24,10 @@ STATE = Path(".snakemake")
 RECORDS = STATE / "metadata"
 # Longer names are cut into folders of that length, each marked by an @; as snakemake/persistence/file.py has it.
 LONGEST_NAME = 255
+# What Snakemake puts into folders that its jobs made.
+TIMESTAMP = ".snakemake_timestamp"
+# A time may be rounded on its way through a file system.
+CLOCK_SECONDS = 1e-3
 
 
 @dataclass
@@ -79,12 +83,13 @@ def recorded_outputs(records: Path) -> Iterator[str]:
                 yield urlsafe_b64decode("".join(part.removeprefix("@") for part in parts)).decode()
 
 
-def unfinished_outputs(state: Path = STATE) -> set[str]:
+def unfinished_outputs(folder: Path = Path()) -> set[str]:
     """The outputs of jobs that were running when Snakemake was killed, and that no job has made since.
 
-    Snakemake's own marks (``incomplete``) go when the next try of such a job fails, while an orphan of the first may
-    still be writing. So they are kept, in ``unfinished.json``, until there is a record.
+    ``folder`` is the one that Snakemake works in. Its own marks (``incomplete``) go when the next try of such a job
+    fails, while an orphan of the first may still be writing. So they are kept, in ``unfinished.json`` beside them.
     """
+    state = folder / STATE
     kept = state / "unfinished.json"
     marked = set(recorded_outputs(state / "incomplete"))
     try:
@@ -92,12 +97,24 @@ def unfinished_outputs(state: Path = STATE) -> set[str]:
     except (OSError, ValueError, TypeError):
         before = set()
     # A record beside a mark is that of a job before.
-    unfinished = marked | {file for file in before if _record(file, state / "metadata") is None}
+    unfinished = marked | {file for file in before if not _is_made(folder, file)}
     if unfinished != before:
         # Where this cannot be written Snakemake can run nothing either, and says so.
         with suppress(OSError):
             write_json(sorted(unfinished), kept)
     return unfinished
+
+
+def _is_made(folder: Path, file: str) -> bool:
+    """Whether the job that was recorded made the file. Jobs that failed are recorded, too, and what an orphan writes
+    after that is newer than its record says."""
+    path = folder / file
+    try:
+        # Of what its jobs made Snakemake takes this time, and writes it into their records.
+        dated = path / TIMESTAMP if path.is_dir() else path
+        return dated.stat().st_mtime <= (_record(file, folder / RECORDS) or {})["endtime"] + CLOCK_SECONDS
+    except (OSError, LookupError, TypeError):
+        return False
 
 
 def _record(file: str, records: Path) -> dict[str, Any] | None:
