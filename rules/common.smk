@@ -54,7 +54,7 @@ except BioHiCLError as error:
     # Not a WorkflowError: Snakemake would wrap this one line in places of its own code.
     sys.exit(f"Configuration error: {error}")
 
-# As it is before this run begins any.
+# Known before this run begins jobs of its own; what Snakemake has forgotten of them it is told again.
 UNFINISHED = unfinished_outputs() if workflow.is_main_process else set()
 
 # Locks can be taken away first: what to remove is said to the command that comes then.
@@ -197,9 +197,8 @@ def as_json(value, sort_keys=True):
 def run_unfinished_again():
     """Has jobs run again that were running when Snakemake was killed, where their output is there.
 
-    Snakemake does so itself (rerun-incomplete), but looks before it knows of the jobs behind a checkpoint, and forgets
-    those that failed since. What an orphaned one wrote is whole; but nothing tells its parameters, and when these
-    change, nobody would notice.
+    Snakemake does so itself (rerun-incomplete), but looks before it knows of the jobs behind a checkpoint. What an
+    orphaned one wrote is whole; but nothing tells its parameters, and when these change, nobody would notice.
     """
     # With --drop-metadata it is not known what has been made since.
     if workflow.execution_settings is None or workflow.execution_settings.keep_metadata:

@@ -3,6 +3,7 @@
 The whole of it is `make test-faults`; what is not marked is tried on the corpus and MeSH alone, which takes seconds.
 """
 
+import json
 import os
 import random
 import re
@@ -24,6 +25,7 @@ from workflow_faults import (
     kill_jobs,
     kill_snakemake,
     limits,
+    processes,
     read_only,
     recover,
     results,
@@ -150,6 +152,19 @@ def test_what_an_orphaned_job_made_is_made_again(tables, tmp_path, file):
 # ---- all of it
 
 
+def trained_a_while(trial):
+    """A run that trains for some steps already, and the log of these."""
+    checkpoints = trial.folder / "results/training/checkpoints/default"
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    started = trial.workflow.start(*WHOLE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = checkpoints / "log.jsonl"
+    until = time.monotonic() + 120
+    while not log.is_file() or log.read_text().count('"kind": "step"') < 3:
+        assert started.poll() is None and time.monotonic() < until
+        time.sleep(0.02)
+    return started, log
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("fault", MOMENTS, ids=lambda fault: fault.__name__)
 def test_stopped_at_some_moment(whole, sample, tmp_path, fault, attempt):
@@ -247,19 +262,41 @@ def test_a_loss_that_is_no_number(whole, tmp_path):
 
 
 @pytest.mark.faults
+def test_a_try_beside_an_orphaned_training(whole, tmp_path):
+    """It is refused. Snakemake records it as if it had made what the orphan writes later, by other settings."""
+    trial = copied(whole, tmp_path)
+    shutil.rmtree(tmp_path / "results/models/default")
+    started, log = trained_a_while(trial)
+    os.kill(started.pid, signal.SIGKILL)
+    started.wait(timeout=60)
+    # It would end before the other begins.
+    orphans = [pid for pid, words in processes(tmp_path).items() if " train --" in words]
+    for pid in orphans:
+        os.kill(pid, signal.SIGSTOP)
+    before = log.read_text()
+    other = overlay(tmp_path, {"nodes": {"default": {"schedule": {"learning_rate": 0.002}}}}, "other.yaml")
+    trial.workflow.snakemake("--unlock")
+    done = trial.workflow.snakemake(*WHOLE, overlays=[other], check=False)
+    assert "another training is at work there" in done.output, done.output[-4000:]
+    for pid in orphans:
+        os.kill(pid, signal.SIGCONT)
+    wait_for_orphans(tmp_path)
+    manifest = tmp_path / "results/models/default/manifest.json"
+    assert manifest.is_file() and log.read_text().startswith(before)
+    trial.workflow.snakemake("--unlock")
+    trial.workflow.snakemake("results/models/default", overlays=[other])
+    assert json.loads(manifest.read_text())["settings"]["schedule"]["learning_rate"] == 0.002
+    recovers(trial, whole)
+
+
+@pytest.mark.faults
 @pytest.mark.parametrize("harm", ["cut off", "other bytes", "gone"])
 def test_a_damaged_checkpoint(whole, tmp_path, harm):
     trial = copied(whole, tmp_path)
     shutil.rmtree(tmp_path / "results/models/default")
-    checkpoints = tmp_path / "results/training/checkpoints/default"
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    started, log = trained_a_while(trial)
+    checkpoints = log.parent
     # Ctrl-C writes one.
-    started = trial.workflow.start(*WHOLE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    log = checkpoints / "log.jsonl"
-    until = time.monotonic() + 120
-    while not log.is_file() or log.read_text().count('"kind": "step"') < 3:
-        assert started.poll() is None and time.monotonic() < until
-        time.sleep(0.02)
     os.killpg(started.pid, signal.SIGINT)
     started.wait(timeout=120)
     files = sorted(checkpoints.rglob("*.safetensors"))

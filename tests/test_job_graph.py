@@ -72,16 +72,21 @@ def test_unfinished_outputs_are_kept_until_a_job_has_made_them(tmp_path, file):
     shutil.rmtree(tmp_path / "results")
     made(tmp_path, file, None, 1060.25)
     assert unfinished_outputs(tmp_path) == {file}
+    assert list(recorded_outputs(marks)) == [file]
     # Then the orphan ends; of its folder Snakemake knows nothing.
     made(tmp_path, file, 1090.75)
     assert unfinished_outputs(tmp_path) == {file}
     if "." not in file:
         (tmp_path / file / ".snakemake_timestamp").unlink()
         assert unfinished_outputs(tmp_path) == {file}
-    # Made again, by a job that Snakemake saw the end of.
+    # And again; then made, by a job that Snakemake saw the end of.
+    shutil.rmtree(marks)
+    assert unfinished_outputs(tmp_path) == {file}
+    shutil.rmtree(marks)
     made(tmp_path, file, 1120.123456, 1120.123456)
     assert unfinished_outputs(tmp_path) == set()
     assert unfinished_outputs(tmp_path) == set()
+    assert not marks.exists()
 
 
 @pytest.mark.parametrize("content", ["", "{broken", "7", '{"a": 1}'])

@@ -5,6 +5,8 @@ by the base64 of its path, that has the job's rule, inputs and log). Comes out: 
 
 The records say what happened: a rule that is added stands in the next graph, and what was frozen once is shown with the
 jobs that made it. What lies behind the configured targets alone (a dry run's plan) is another question.
+
+They also tell which outputs were not seen to their end (:func:`unfinished_outputs`), for the workflow to make again.
 """
 
 from __future__ import annotations
@@ -87,7 +89,8 @@ def unfinished_outputs(folder: Path = Path()) -> set[str]:
     """The outputs of jobs that were running when Snakemake was killed, and that no job has made since.
 
     ``folder`` is the one that Snakemake works in. Its own marks (``incomplete``) go when the next try of such a job
-    fails, while an orphan of the first may still be writing. So they are kept, in ``unfinished.json`` beside them.
+    fails, while an orphan of the first may still be writing. So they are kept, in ``unfinished.json`` beside them, and
+    put back.
     """
     state = folder / STATE
     kept = state / "unfinished.json"
@@ -98,10 +101,14 @@ def unfinished_outputs(folder: Path = Path()) -> set[str]:
         before = set()
     # A record beside a mark is that of a job before.
     unfinished = marked | {file for file in before if not _is_made(folder, file)}
-    if unfinished != before:
-        # Where this cannot be written Snakemake can run nothing either, and says so.
-        with suppress(OSError):
+    # Where this cannot be written Snakemake can run nothing either, and says so.
+    with suppress(OSError):
+        if unfinished != before:
             write_json(sorted(unfinished), kept)
+        for file in unfinished - marked:
+            mark = _place(file, state / "incomplete")
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.write_text('{"external_jobid": null}')
     return unfinished
 
 
@@ -118,11 +125,16 @@ def _is_made(folder: Path, file: str) -> bool:
 
 
 def _record(file: str, records: Path) -> dict[str, Any] | None:
-    name = urlsafe_b64encode(file.encode()).decode()
-    size = LONGEST_NAME - 1
-    parts = [name[start : start + size] for start in range(0, len(name), size)]
     try:
-        found = json.loads(records.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1]).read_text())
+        found = json.loads(_place(file, records).read_text())
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _place(file: str, records: Path) -> Path:
+    """Where Snakemake keeps what it knows of an output."""
+    name = urlsafe_b64encode(file.encode()).decode()
+    size = LONGEST_NAME - 1
+    parts = [name[start : start + size] for start in range(0, len(name), size)]
+    return records.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
