@@ -54,8 +54,9 @@ except BioHiCLError as error:
     # Not a WorkflowError: Snakemake would wrap this one line in places of its own code.
     sys.exit(f"Configuration error: {error}")
 
-# Known before this run begins jobs of its own; what Snakemake has forgotten of them it is told again.
-UNFINISHED = unfinished_outputs() if workflow.is_main_process else set()
+# Known before this run begins jobs of its own; what Snakemake has forgotten of them it is told again. Where it is to
+# write no records, nothing would tell what has been made since, and these jobs would run each time.
+UNFINISHED = unfinished_outputs() if workflow.is_main_process and "--drop-metadata" not in sys.argv else set()
 
 # Locks can be taken away first: what to remove is said to the command that comes then.
 if workflow.is_main_process and "--unlock" not in sys.argv:
@@ -200,9 +201,7 @@ def run_unfinished_again():
     Snakemake does so itself (rerun-incomplete), but looks before it knows of the jobs behind a checkpoint. What an
     orphaned one wrote is whole; but nothing tells its parameters, and when these change, nobody would notice.
     """
-    # With --drop-metadata it is not known what has been made since.
-    if workflow.execution_settings is None or workflow.execution_settings.keep_metadata:
-        workflow.persistence.dag.forcefiles.update(file for file in UNFINISHED if Path(file).exists())
+    workflow.persistence.dag.forcefiles.update(file for file in UNFINISHED if Path(file).exists())
 
 
 def release_files():
